@@ -1,0 +1,43 @@
+# Two commands: `make train` and `make test`. Both set up .venv first.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2])' 2>/dev/null && \
+	command -v $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: train test setup setup-dev check format clean
+
+train: setup
+	$(BIN)/mlx-rev train $(ARGS)
+
+test: setup-dev check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+setup: .venv/installed
+setup-dev: .venv/installed-dev
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "mlx-rev needs Python 3.11 or newer: 'brew install python@3.12' on macOS, 'apt install python3 python3-venv' on Debian or Ubuntu, then run make again" >&2; exit 2; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "could not make .venv: on Debian or Ubuntu, 'apt install python3-venv', then run make again" >&2; exit 2; }
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		$$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'])")
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,78 @@
+"""The `mlx-rev` command: imports just the subcommand asked for; an error is one line."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from mlx_rev import __version__
+from mlx_rev.errors import RevError
+
+COMMANDS = {
+    "train": "train a model, or go on with a run",
+    "prepare": "make token shards of a corpus and report on them",
+    "tell": "write stories that end as you say",
+    "repl": "type an ending, watch the story grow",
+    "score": "bits per byte of stories under a model",
+    "wtac": "reverse the words of standard input",
+}
+"""Each is a module in mlx_rev/cli with a `main(arguments, program)`."""
+
+_USAGE_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand and give the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0
+    if given[0] in ("-V", "--version"):
+        sys.stdout.write(f"mlx-rev {__version__}\n")
+        return 0
+    if given[0] not in COMMANDS:
+        sys.stderr.write(
+            f"mlx-rev: no command {given[0]!r}; expected one of {', '.join(COMMANDS)}\n"
+        )
+        return _USAGE_ERROR
+    return run(given[0], given[1:])
+
+
+def run(command: str, arguments: Sequence[str] | None = None, program: str | None = None) -> int:
+    """Run one subcommand; a RevError becomes a line on standard error and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        module = importlib.import_module(f"mlx_rev.cli.{command}")
+        code = module.main(given, program or f"mlx-rev {command}")
+        sys.stdout.flush()
+        return int(code)
+    except RevError as error:
+        sys.stderr.write(f"mlx-rev {command}: {error}\n")
+        return _USAGE_ERROR
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def usage() -> str:
+    """The help of the command as a whole."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: mlx-rev COMMAND [options]",
+            "",
+            "Llamas that write stories backwards, from their ending.",
+            "",
+            *lines,
+            "",
+            "mlx-rev COMMAND --help says more.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

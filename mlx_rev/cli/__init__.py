@@ -1,0 +1,1 @@
+"""One module a subcommand; tools/*.py and every __main__ call these."""

@@ -1,0 +1,63 @@
+"""`mlx-rev prepare`: make token shards and say what is in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.table import Table
+
+from mlx_rev.cli.options import cache_folder, parse
+from mlx_rev.config import DataConfig
+from mlx_rev.data.packing import pack, packing_report
+from mlx_rev.data.prepare import prepare
+from mlx_rev.data.shards import Shard
+from mlx_rev.errors import ConfigError
+from mlx_rev.ui.console import make_console
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareCommand:
+    """Make token shards of a corpus, as training will find them, and report on them."""
+
+    vocab_size: int = 1024
+    """Tokenizer pieces."""
+    context: int = 256
+    """Row length to report on."""
+    cache: Path = field(default_factory=cache_folder)
+    """Where corpora and token shards are kept."""
+    plain: bool = False
+    """No colours, no progress bars."""
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+def main(arguments: Sequence[str], program: str) -> int:
+    """Prepare as the flags say, and print the report. Raises RevError."""
+    command = parse(PrepareCommand, arguments, program)
+    if command.context < 2:
+        raise ConfigError(f"--context {command.context}: expected 2 or more")
+    console = make_console(plain=command.plain)
+    data = prepare(
+        command.data, command.vocab_size, command.cache, lambda message: console.print(message)
+    )
+    table = Table("", "train", "valid", title=f"{command.data.data}, {command.data.reversal}")
+    columns = [_figures(shard, command.context) for shard in (data.train, data.valid)]
+    for name in columns[0]:
+        table.add_row(name, *(column[name] for column in columns))
+    console.print(table)
+    return 0
+
+
+def _figures(shard: Shard, context: int) -> dict[str, str]:
+    """What `prepare` says of a shard, by label."""
+    report = packing_report(pack(shard.starts, context), shard.starts, context)
+    return {
+        "stories": f"{shard.story_count:,}",
+        "bytes of text": f"{int(shard.text_bytes.sum()):,}",
+        "tokens": f"{len(shard.tokens):,}",
+        "bytes a token": f"{shard.text_bytes.sum() / len(shard.tokens):.2f}",
+        f"rows of {context}": f"{report.rows:,}",
+        "padding": f"{report.padding:.2%}",
+        "targets that see their story's boundary": f"{report.sighted:.2%}",
+        "stories cut": f"{report.stories_cut:,}",
+        "pieces a cut story": f"{report.pieces_per_cut_story:.1f}",
+    }

@@ -1,0 +1,182 @@
+"""`mlx-rev train` and `python -m mlx_rev.train`: flags to a configuration, then fit."""
+
+import argparse
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from mlx_rev import files
+from mlx_rev.cli.options import RUNS, cache_folder, parse
+from mlx_rev.config import (
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    SampleConfig,
+    TrainConfig,
+    preset,
+    read_toml,
+    to_toml,
+    validate_run,
+)
+from mlx_rev.data.prepare import Prepared, prepare
+from mlx_rev.errors import CheckpointError, ConfigError
+from mlx_rev.generate.decode import write_stories
+from mlx_rev.model.llama import Llama
+from mlx_rev.model.load import CHECKPOINTS
+from mlx_rev.train.events import Event, Saved, Stopped
+from mlx_rev.train.loop import StoryWriter, fit
+from mlx_rev.train.runlog import METRICS_FILE
+from mlx_rev.ui.console import make_console
+from mlx_rev.ui.dashboard import reporter_for
+from mlx_rev.ui.plots import loss_plot
+
+CONFIG_FILE = "config.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCommand:
+    """Train a model on reversed stories, or go on with a run.
+
+    Options come from --preset, then --config, then the other flags.
+    """
+
+    preset: str = "quick"
+    """quick, 260k, 15m, 42m or 110m: a size with its recipe."""
+    config: Path | None = None
+    """TOML with tables [model], [data] and [train]."""
+    out: Path | None = None
+    """Run folder; by default a new one in runs/."""
+    resume: Path | None = None
+    """Run folder to go on with."""
+    cache: Path = field(default_factory=cache_folder)
+    """Where corpora and token shards are kept."""
+    plain: bool = False
+    """Plain lines instead of the dashboard."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def main(arguments: Sequence[str], program: str) -> int:
+    """Train as the flags say. Raises RevError."""
+    command = parse_command(arguments, program)
+    config = RunConfig(model=command.model, data=command.data, train=command.train)
+    validate_run(config)
+    console = make_console(plain=command.plain)
+    run = _run_folder(command)
+    data = prepare(
+        config.data, config.model.vocab_size, command.cache, lambda message: console.print(message)
+    )
+    run.mkdir(parents=True, exist_ok=True)
+    with (
+        files.lock(run),
+        reporter_for(console, ending=config.train.ending, plain=command.plain) as reporter,
+    ):
+        files.write_text(run / CONFIG_FILE, to_toml(config))
+        data.codec.tokenizer.save(run / "tokenizer.model")
+        with _stop_on_signal() as should_stop:
+            fit(
+                run,
+                config,
+                data,
+                _WithPlot(reporter.report),
+                resume=command.resume is not None,
+                write_story=_story_writer(data, config.train.ending),
+                should_stop=should_stop,
+            )
+    return 0
+
+
+def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
+    """The command, its defaults taken from the preset, the TOML file or the run to go on with."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--preset", default=None)
+    first.add_argument("--config", type=Path)
+    first.add_argument("--resume", type=Path)
+    try:
+        early, _ = first.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        raise ConfigError(str(error)) from error
+    base = preset(early.preset or "quick")
+    if early.resume is not None:
+        if early.preset or early.config:
+            raise ConfigError("--resume goes on as the run began; leave out --preset and --config")
+        base = read_toml(early.resume / CONFIG_FILE)
+    elif early.config is not None:
+        base = read_toml(early.config, base)
+    default = TrainCommand(
+        preset=early.preset or "quick",
+        config=early.config,
+        resume=early.resume,
+        model=base.model,
+        data=base.data,
+        train=base.train,
+    )
+    return parse(TrainCommand, arguments, program, default)
+
+
+def _run_folder(command: TrainCommand) -> Path:
+    if command.resume is not None:
+        if command.out is not None:
+            raise ConfigError("--resume names the run folder; leave out --out")
+        return command.resume
+    if command.out is not None:
+        if (command.out / CHECKPOINTS).exists():
+            raise CheckpointError(
+                f"{command.out}: has a run already; go on with it by --resume {command.out}, or "
+                "choose another --out"
+            )
+        return command.out
+    name = f"{Path(command.data.data).stem}-{command.preset}"
+    number = 1
+    while (run := RUNS / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return run
+
+
+def _story_writer(data: Prepared, ending: str) -> StoryWriter:
+    prompt = data.codec.prompt(ending)
+
+    def write(model: Llama, step: int) -> str:
+        events = list(write_stories(model, data.codec, [prompt], SampleConfig(seed=step)))
+        return events[-1].story
+
+    return write
+
+
+class _WithPlot:
+    """Passes events on, and draws loss.png anew with every checkpoint."""
+
+    def __init__(self, pass_on: Callable[[Event], None]) -> None:
+        self._pass_on = pass_on
+        self._run: Path | None = None
+
+    def report(self, event: Event) -> None:
+        """Draw where something was saved or the run ends, and pass `event` on."""
+        if isinstance(event, Saved):
+            self._run = event.path.parents[1]
+        if isinstance(event, Saved | Stopped) and self._run is not None:
+            loss_plot(self._run / METRICS_FILE, self._run / "loss.png")
+        self._pass_on(event)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask for a stop after the step; a second Ctrl-C interrupts at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

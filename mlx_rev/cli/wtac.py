@@ -1,0 +1,38 @@
+"""`mlx-rev wtac`: reverse the words of standard input, as the article's wtac does."""
+
+import argparse
+import codecs
+import sys
+from collections.abc import Sequence
+
+from mlx_rev.errors import DataError
+from mlx_rev.text.reversal import reverse_words
+
+
+def main(arguments: Sequence[str], program: str) -> int:
+    """Filter standard input to standard output. Raises DataError for input that is not UTF-8."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Reverse the words and punctuation marks of standard input (UTF-8) to "
+        "standard output. The same command turns the text back. A final newline stays last.",
+    )
+    parser.add_argument(
+        "--lines", action="store_true", help="take each line as a text of its own, as it comes"
+    )
+    command = parser.parse_args(arguments)
+    texts = sys.stdin.buffer if command.lines else [sys.stdin.buffer.read()]
+    for number, content in enumerate(texts, start=1):
+        sys.stdout.buffer.write(_reversed(content, f"line {number}" if command.lines else "text"))
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def _reversed(content: bytes, what: str) -> bytes:
+    body = content.removesuffix(b"\n")
+    try:
+        text = codecs.decode(body, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input, {what}: byte {error.start} is not UTF-8; convert it with iconv"
+        ) from error
+    return reverse_words(text).encode() + content[len(body) :]

@@ -1,0 +1,99 @@
+"""Batches as a pure function of the step: resume needs no loader state."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from mlx_rev.data.packing import PackingReport, Rows, pack, packing_report
+from mlx_rev.data.shards import Shard
+from mlx_rev.errors import ConfigError, DataError
+from mlx_rev.text.tokenizer import BOUNDARY
+
+IGNORED = -1
+"""The target at a position of padding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one rank reads in one optimiser step."""
+
+    inputs: np.ndarray
+    """(micro-batches, rows of this rank, context) int32."""
+    targets: np.ndarray
+    """The same shape; IGNORED at padding."""
+    target_count: int
+    """Real targets of the whole step, over all micro-batches and ranks."""
+
+
+class Batches:
+    """The rows of a shard, in another order each epoch.
+
+    Row i of step s is row s · rows_per_step + i of the endless sequence of epochs, whatever the
+    number of ranks; rank r of `world` reads its equal, contiguous share of every micro-batch.
+    Raises ConfigError where the ranks do not divide the batch, and DataError where the stories
+    do not fill one micro-batch.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        *,
+        context: int,
+        batch_size: int,
+        accumulation: int = 1,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch_size % world:
+            raise ConfigError(f"batch_size {batch_size} cannot be shared among {world} ranks")
+        self._shard, self._context, self._seed = shard, context, seed
+        self._rows = pack(shard.starts, context)
+        if self._rows.count < batch_size:
+            raise DataError(
+                f"the stories make {self._rows.count} rows of {context} tokens, too few for a "
+                f"batch of {batch_size}; give more text or a smaller --batch-size or --context"
+            )
+        self._batch_size, self._accumulation = batch_size, accumulation
+        share = batch_size // world
+        self._own = slice(rank * share, (rank + 1) * share)
+        self._targets_of_row = np.add.reduceat(self._rows.lengths, self._rows.first[:-1])
+        self._order = lru_cache(maxsize=2)(self._order_of_epoch)
+
+    @property
+    def rows(self) -> Rows:
+        """How the stories lie in rows."""
+        return self._rows
+
+    def report(self) -> PackingReport:
+        """How well the rows are packed."""
+        return packing_report(self._rows, self._shard.starts, self._context)
+
+    def batch_at(self, step: int) -> Batch:
+        """What this rank reads in step `step`, from 0."""
+        per_step = self._batch_size * self._accumulation
+        numbers = range(step * per_step, (step + 1) * per_step)
+        rows = np.array([self._row_at(number) for number in numbers])
+        shares = rows.reshape(self._accumulation, self._batch_size)[:, self._own]
+        inputs = np.full((*shares.shape, self._context), BOUNDARY, np.int32)
+        targets = np.full((*shares.shape, self._context), IGNORED, np.int32)
+        for index, row in np.ndenumerate(shares):
+            self._read(int(row), inputs[index], targets[index])
+        return Batch(inputs, targets, int(self._targets_of_row[rows].sum()))
+
+    def _row_at(self, number: int) -> int:
+        epoch, place = divmod(number, self._rows.count)
+        return int(self._order(epoch)[place])
+
+    def _order_of_epoch(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, epoch]).permutation(self._rows.count)
+
+    def _read(self, row: int, inputs: np.ndarray, targets: np.ndarray) -> None:
+        place = 0
+        for segment in range(self._rows.first[row], self._rows.first[row + 1]):
+            start, length = int(self._rows.starts[segment]), int(self._rows.lengths[segment])
+            tokens = self._shard.tokens[start : start + length + 1]
+            inputs[place : place + length] = tokens[:-1]
+            targets[place : place + length] = tokens[1:]
+            place += length

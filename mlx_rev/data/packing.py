@@ -1,0 +1,189 @@
+"""Rows of a fixed number of targets, packed from whole stories, with hardly any padding.
+
+A segment (start, length) of a shard's token stream gives the inputs
+tokens[start : start + length] and, one further on, as many targets. A whole story is the segment
+from its boundary up to the next boundary, so segments that cover the stream once make every
+token a target once.
+
+Stories that fit are packed whole, best fit first (Johnson 1973: largest first, each into the row
+that it fills most). Stories longer than a row are the mortar: first pieces take rows of their own
+where there is more mortar than gaps, the rest is cut to fill gaps, the largest gap first, until
+what is left is padding that can be afforded. Where there is too little mortar, a few stories that
+fit are cut as well.
+"""
+
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+
+PADDING_ALLOWED = 0.02
+"""Share of all positions that may be padding before stories that fit are cut."""
+_PADDING_WANTED = 0.015
+"""Gaps up to this share stay empty, the smallest first, for the sake of fewer pieces."""
+_BLIND_ALLOWED = 0.05
+"""Share of fitting stories' targets that may be without their own boundary."""
+_CUT_AT_ONCE = 0.02
+"""Share of the fitting stories that is turned to mortar at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Segments by row: row r has those from first[r] up to first[r + 1]."""
+
+    first: np.ndarray
+    """(rows + 1,) int64."""
+    starts: np.ndarray
+    """(segments,) int64 position in the token stream."""
+    lengths: np.ndarray
+    """(segments,) int64 targets."""
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.first) - 1
+
+
+@dataclass(frozen=True)
+class PackingReport:
+    """How well rows are packed."""
+
+    rows: int
+    padding: float
+    """Share of positions that are padding."""
+    sighted: float
+    """Share of the targets of stories that fit whose own boundary is in the row."""
+    stories_cut: int
+    pieces_per_cut_story: float
+
+
+def pack(starts: np.ndarray, context: int) -> Rows:
+    """Pack the stories between the boundaries `starts` (stories + 1,) in rows of `context`."""
+    positions = starts.astype(np.int64)
+    lengths = np.diff(positions)
+    fitting = np.flatnonzero(lengths <= context)
+    fitting = fitting[np.argsort(-lengths[fitting], kind="stable")]
+    long = np.flatnonzero(lengths > context)
+    step = max(1, int(len(fitting) * _CUT_AT_ONCE))
+    cut, best = 0, None
+    while True:
+        # The longest ones leave most of themselves beside their boundary when they are cut.
+        mortar = np.concatenate([long, fitting[:cut]])
+        rows = _Packing(positions, lengths, context).run(fitting[cut:], mortar)
+        report = packing_report(rows, starts, context)
+        if best is not None and 1 - report.sighted > _BLIND_ALLOWED:
+            return best
+        best, cut = rows, cut + step
+        if report.padding <= PADDING_ALLOWED or cut > len(fitting):
+            return best
+
+
+class _Packing:
+    """One attempt: whole stories first, then mortar."""
+
+    def __init__(self, positions: np.ndarray, lengths: np.ndarray, context: int) -> None:
+        self._positions, self._lengths, self._context = positions, lengths, context
+        self._rows, self._starts, self._sizes = array("q"), array("q"), array("q")
+        self._gaps: list[int] = []
+
+    def run(self, whole: np.ndarray, mortar: np.ndarray) -> Rows:
+        """Pack `whole` stories, longest first, and then `mortar` stories in pieces."""
+        self._pack_whole(whole)
+        self._fill(mortar)
+        rows = np.asarray(self._rows, np.int64)
+        order = np.argsort(rows, kind="stable")
+        first = np.searchsorted(rows[order], np.arange(len(self._gaps) + 1))
+        starts, sizes = np.asarray(self._starts), np.asarray(self._sizes)
+        return Rows(first, starts[order], sizes[order])
+
+    def _add(self, row: int, start: int, size: int) -> None:
+        self._rows.append(row)
+        self._starts.append(start)
+        self._sizes.append(size)
+        self._gaps[row] -= size
+
+    def _pack_whole(self, stories: np.ndarray) -> None:
+        """Best fit, decreasing. `open_rows[g]` are the rows with a gap g, and bit g of `gaps`
+        says whether there are any, so that the tightest row is found by arithmetic."""
+        open_rows: list[list[int]] = [[] for _ in range(self._context + 1)]
+        gaps = 0
+        starts, sizes = self._positions[stories].tolist(), self._lengths[stories].tolist()
+        for start, size in zip(starts, sizes, strict=True):
+            wide = gaps >> size
+            if wide:
+                gap = size + (wide & -wide).bit_length() - 1
+                row = open_rows[gap].pop()
+                if not open_rows[gap]:
+                    gaps ^= 1 << gap
+            else:
+                row = len(self._gaps)
+                self._gaps.append(self._context)
+            self._add(row, start, size)
+            if gap := self._gaps[row]:
+                open_rows[gap].append(row)
+                gaps |= 1 << gap
+
+    def _fill(self, stories: np.ndarray) -> None:
+        """Cut `stories` to fill the gaps and, with what is too much for these, new rows."""
+        total = int(self._lengths[stories].sum())
+        gap_rows = self._gaps_to_fill(total)
+        room = sum(self._gaps[row] for row in gap_rows)
+        rest: list[tuple[int, int]] = []
+        spare = total - room
+        segments = zip(
+            self._positions[stories].tolist(), self._lengths[stories].tolist(), strict=True
+        )
+        for start, size in segments:
+            while spare >= self._context and size >= self._context:
+                self._gaps.append(self._context)
+                self._add(len(self._gaps) - 1, start, self._context)
+                start, size = start + self._context, size - self._context
+                spare -= self._context
+            if size:
+                rest.append((start, size))
+        targets = iter(gap_rows)
+        row = next(targets, None)
+        for start, size in rest:
+            while size:
+                while row is not None and self._gaps[row] == 0:
+                    row = next(targets, None)
+                if row is None:
+                    row = len(self._gaps)
+                    self._gaps.append(self._context)
+                piece = min(size, self._gaps[row])
+                self._add(row, start, piece)
+                start, size = start + piece, size - piece
+
+    def _gaps_to_fill(self, mortar: int) -> list[int]:
+        """The rows with gaps, the largest first, without the smallest that may stay."""
+        rows = sorted(
+            (row for row, gap in enumerate(self._gaps) if gap), key=self._gaps.__getitem__
+        )
+        filled = sum(self._context - gap for gap in self._gaps) + mortar
+        spendable = int(_PADDING_WANTED * filled)
+        left = 0
+        for row in rows:
+            spendable -= self._gaps[row]
+            if spendable < 0:
+                break
+            left += 1
+        return rows[left:][::-1]
+
+
+def packing_report(rows: Rows, starts: np.ndarray, context: int) -> PackingReport:
+    """Measure `rows` against the stories they were packed from."""
+    positions = starts.astype(np.int64)
+    lengths = np.diff(positions)
+    story = np.searchsorted(positions, rows.starts, side="right") - 1
+    fits = lengths[story] <= context
+    begins = rows.starts == positions[story]
+    pieces = np.bincount(story, minlength=len(lengths))
+    cut = pieces > 1
+    fitting_targets = int(rows.lengths[fits].sum())
+    return PackingReport(
+        rows=rows.count,
+        padding=1 - int(rows.lengths.sum()) / (rows.count * context),
+        sighted=int(rows.lengths[fits & begins].sum()) / max(1, fitting_targets),
+        stories_cut=int(cut.sum()),
+        pieces_per_cut_story=float(pieces[cut].mean()) if cut.any() else 0.0,
+    )

@@ -1,0 +1,115 @@
+"""From a corpus to token shards, once; the second time they are found in the cache."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from mlx_rev.config import DataConfig, validate
+from mlx_rev.data.corpus import Corpus, open_corpus
+from mlx_rev.data.shards import Shard, open_shard, write_shard
+from mlx_rev.errors import ConfigError, DataError
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.tokenizer import Tokenizer
+
+_STORIES_AT_ONCE = 2000
+
+Notify = Callable[[str], None]
+"""Told in a few words what is being done."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What training needs of a corpus."""
+
+    codec: StoryCodec
+    train: Shard
+    valid: Shard
+    corpus_fingerprint: str
+    """sha256 of all that decides the tokens and which stories are held out."""
+
+
+def prepare(
+    config: DataConfig, vocab_size: int, cache: Path, notify: Notify = lambda message: None
+) -> Prepared:
+    """Open the corpus, learn or load the tokenizer, and write or find the token shards.
+
+    Raises DataError for a corpus or tokenizer that cannot be used, and ConfigError where a given
+    tokenizer has another vocabulary than the model.
+    """
+    validate(config)
+    corpus = open_corpus(
+        config.data, valid=config.valid, valid_share=config.valid_share, cache=cache
+    )
+    reversal = Reversal(config.reversal)
+    tokenizer = _tokenizer(config, corpus, reversal, vocab_size, cache, notify)
+    codec = StoryCodec(tokenizer, reversal)
+    fingerprint = _sha256(corpus.fingerprint, str(reversal), tokenizer.fingerprint)
+    folder = cache / "shards" / fingerprint[:32]
+    shards = []
+    for part, stories in (("train", corpus.train), ("valid", corpus.valid)):
+        path = folder / f"{part}.bin"
+        if not _is_whole(path):
+            notify(f"tokenising the {part} stories of {corpus.name}")
+            write_shard(
+                path,
+                _encoded(stories(), codec),
+                vocab_size=tokenizer.vocab_size,
+                reversal=str(reversal),
+                tokenizer_fingerprint=tokenizer.fingerprint,
+                corpus_fingerprint=corpus.fingerprint,
+            )
+        shards.append(open_shard(path))
+    train, valid = shards
+    return Prepared(codec, train, valid, fingerprint)
+
+
+def _tokenizer(
+    config: DataConfig,
+    corpus: Corpus,
+    reversal: Reversal,
+    vocab_size: int,
+    cache: Path,
+    notify: Notify,
+) -> Tokenizer:
+    if config.tokenizer is not None:
+        tokenizer = Tokenizer.load(Path(config.tokenizer))
+        if tokenizer.vocab_size != vocab_size:
+            raise ConfigError(
+                f"--tokenizer {config.tokenizer} has {tokenizer.vocab_size} pieces, the model "
+                f"{vocab_size}; pass --vocab-size {tokenizer.vocab_size}"
+            )
+        return tokenizer
+    order = "reversed" if reversal is Reversal.WORD else "forward"
+    key = _sha256(corpus.fingerprint, order, str(vocab_size))
+    path = cache / "tokenizers" / f"{key[:32]}.model"
+    if path.exists():
+        return Tokenizer.load(path)
+    notify(f"learning a vocabulary of {vocab_size} pieces")
+    tokenizer = Tokenizer.train(map(reversal.reverse, corpus.train()), vocab_size)
+    tokenizer.save(path)
+    return tokenizer
+
+
+def _encoded(stories: Iterable[str], codec: StoryCodec) -> Iterator[tuple[list[int], int]]:
+    iterator = iter(stories)
+    while batch := list(islice(iterator, _STORIES_AT_ONCE)):
+        encoded = codec.encode_batch(batch)
+        for story, ids in zip(batch, encoded, strict=True):
+            yield ids, len(story.encode())
+
+
+def _is_whole(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        open_shard(path)
+    except DataError:
+        return False
+    return True
+
+
+def _sha256(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,136 @@
+"""Token shards: the stories of a corpus as ids in model order, on disk and memory-mapped.
+
+Little-endian, one file:
+
+    offset  bytes        content
+    0       8            magic "mlxrevsh"
+    8       4            uint32 version, 1
+    12      4            uint32 bytes a token, 2 or 4
+    16      4            uint32 vocabulary
+    20      4            uint32 length of the reversal's name, at most 8
+    24      8            the reversal's name, zero-padded
+    32      8            uint64 stories, n
+    40      8            uint64 tokens, boundaries included, t
+    48      32           sha256 of the tokenizer
+    80      32           sha256 of the corpus
+    112     16           zeros
+    128     8 (n + 1)    uint64 position of each story's boundary, and of the last one
+    ...     4 n          uint32 UTF-8 bytes of each story's text
+    ...     (2 or 4) t   the tokens: boundary, story, boundary, story, ..., boundary
+"""
+
+import struct
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlx_rev.errors import DataError
+from mlx_rev.files import atomic_path
+from mlx_rev.text.tokenizer import BOUNDARY
+
+_MAGIC = b"mlxrevsh"
+_VERSION = 1
+_HEADER = struct.Struct("<8sIIII8sQQ32s32s16x")
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """A shard that is open for reading; the arrays are views of the file."""
+
+    vocab_size: int
+    reversal: str
+    tokenizer_fingerprint: str
+    corpus_fingerprint: str
+    starts: np.ndarray
+    """(stories + 1,) uint64: where each story's boundary stands in `tokens`, and the last one."""
+    text_bytes: np.ndarray
+    """(stories,) uint32: UTF-8 bytes of each story's text."""
+    tokens: np.ndarray
+    """(tokens,) uint16 or uint32."""
+
+    @property
+    def story_count(self) -> int:
+        """How many stories there are."""
+        return len(self.text_bytes)
+
+    def story(self, index: int) -> np.ndarray:
+        """A story's ids in model order, with the boundary at both ends."""
+        return self.tokens[int(self.starts[index]) : int(self.starts[index + 1]) + 1]
+
+
+def write_shard(
+    path: Path,
+    stories: Iterable[tuple[Sequence[int], int]],
+    *,
+    vocab_size: int,
+    reversal: str,
+    tokenizer_fingerprint: str,
+    corpus_fingerprint: str,
+) -> None:
+    """Write a shard, whole or not at all, from stories as (ids without boundaries, text bytes).
+
+    Raises DataError where there is no story at all.
+    """
+    kind = np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
+    tokens = array("H" if kind.itemsize == 2 else "I", [BOUNDARY])
+    starts, text_bytes = array("Q", [0]), array("I")
+    for ids, size in stories:
+        tokens.extend(ids)
+        tokens.append(BOUNDARY)
+        starts.append(len(tokens) - 1)
+        text_bytes.append(size)
+    if not text_bytes:
+        raise DataError("there is no story to make a shard of; give more text")
+    header = _HEADER.pack(
+        _MAGIC,
+        _VERSION,
+        kind.itemsize,
+        vocab_size,
+        len(reversal),
+        reversal.encode(),
+        len(text_bytes),
+        len(tokens),
+        bytes.fromhex(tokenizer_fingerprint),
+        bytes.fromhex(corpus_fingerprint),
+    )
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(header)
+        np.asarray(starts).astype("<u8").tofile(file)
+        np.asarray(text_bytes).astype("<u4").tofile(file)
+        np.asarray(tokens).astype(kind).tofile(file)
+
+
+def open_shard(path: Path) -> Shard:
+    """Map a shard into memory. Raises DataError, naming file and field, for a damaged one."""
+    try:
+        content = np.memmap(path, np.uint8, "r")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a token shard ({error})") from error
+    if len(content) < _HEADER.size:
+        raise DataError(f"{path}: {len(content)} bytes are less than a shard's header")
+    fields = _HEADER.unpack(content[: _HEADER.size].tobytes())
+    magic, version, itemsize, vocab_size, name_length, name, stories, tokens = fields[:8]
+    if magic != _MAGIC or version != _VERSION:
+        raise DataError(f"{path}: no token shard of version {_VERSION}; make it again: prepare")
+    if itemsize not in (2, 4) or name_length > 8:
+        raise DataError(f"{path}: token size {itemsize} or reversal name is wrong; it is damaged")
+    size = _HEADER.size + 8 * (stories + 1) + 4 * stories + itemsize * tokens
+    if len(content) != size:
+        raise DataError(f"{path}: has {len(content)} bytes, its header says {size}; it is damaged")
+    starts_end = _HEADER.size + 8 * (stories + 1)
+    sizes_end = starts_end + 4 * stories
+    starts = content[_HEADER.size : starts_end].view("<u8")
+    if starts[0] != 0 or starts[-1] != tokens - 1 or (np.diff(starts.astype(np.int64)) < 1).any():
+        raise DataError(f"{path}: its story positions are out of order; it is damaged")
+    return Shard(
+        vocab_size=vocab_size,
+        reversal=name[:name_length].decode(errors="replace"),
+        tokenizer_fingerprint=fields[8].hex(),
+        corpus_fingerprint=fields[9].hex(),
+        starts=starts,
+        text_bytes=content[starts_end:sizes_end].view("<u4"),
+        tokens=content[sizes_end:].view(f"<u{itemsize}"),
+    )

@@ -1,0 +1,25 @@
+"""The errors that are shown to a person: one line, no traceback, exit code 2."""
+
+
+class RevError(Exception):
+    """Something the user can put right; the message names what was found and what was expected."""
+
+
+class ConfigError(RevError):
+    """An option, preset or configuration file that cannot be used."""
+
+
+class DataError(RevError):
+    """A corpus, text, shard or tokenizer that cannot be used."""
+
+
+class FormatError(RevError):
+    """A weight file that cannot be read or written."""
+
+
+class CheckpointError(RevError):
+    """A checkpoint that is missing, damaged or belongs to another run."""
+
+
+class TrainingError(RevError):
+    """A training run that had to stop, with its last good checkpoint kept."""

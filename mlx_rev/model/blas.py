@@ -1,0 +1,144 @@
+"""Gives MLX an optimised BLAS on Linux, whose wheel bundles a slow one.
+
+libmlx takes cblas_sgemm, cblas_dgemm and cblas_cgemm from whichever library that has them was
+loaded first, so one that is loaded with RTLD_GLOBAL before mlx.core wins. The wheel
+scipy-openblas32 is self-contained but prefixes its names with scipy_; a shim of three functions,
+compiled once into the user's cache, takes the prefix off.
+
+MLX_REV_BLAS=off turns this off, MLX_REV_BLAS=/path/to/libfoo.so names a library.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+
+VARIABLE = "MLX_REV_BLAS"
+
+_SYSTEM_LIBRARIES = ("libopenblas.so.0", "libblis.so.4", "libmkl_rt.so.2")
+
+_SHIM = """
+#define GEMM(name, scalar) \\
+  void scipy_##name(int, int, int, int, int, int, scalar, const void *, int, const void *, int, \\
+                    scalar, void *, int); \\
+  void name(int order, int ta, int tb, int m, int n, int k, scalar alpha, const void *a, int lda, \\
+            const void *b, int ldb, scalar beta, void *c, int ldc) { \\
+    scipy_##name(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc); \\
+  }
+GEMM(cblas_sgemm, float)
+GEMM(cblas_dgemm, double)
+GEMM(cblas_cgemm, const void *)
+"""
+
+
+def preload() -> None:
+    """Load the best BLAS there is, on Linux; warn, once, where that is not possible.
+
+    Does nothing on other systems, or when MLX_REV_BLAS is off.
+    """
+    choice = os.environ.get(VARIABLE, "")
+    if sys.platform == "linux" and choice != "off":
+        _preload(choice)
+
+
+def set_threads(count: int) -> None:
+    """Let the preloaded BLAS use `count` threads; without one, do nothing."""
+    library = _loaded()
+    for name in ("scipy_openblas_set_num_threads", "openblas_set_num_threads"):
+        if library is not None and hasattr(library, name):
+            getattr(library, name)(count)
+            return
+
+
+def library() -> str | None:
+    """The path or name of the library that was preloaded."""
+    loaded = _loaded()
+    return None if loaded is None else str(loaded._name)
+
+
+@cache
+def _preload(choice: str) -> ctypes.CDLL | None:
+    if "mlx.core" in sys.modules:
+        _warn("mlx was imported before mlx_rev, so its slow BLAS stays; import mlx_rev first")
+        return None
+    if choice:
+        chosen = _open(choice)
+        if chosen is None:
+            _warn(f"{VARIABLE}={choice} cannot be loaded; give the path of a BLAS library, or off")
+        return chosen
+    for attempt in (_openblas_from_pypi, *(lambda n=n: _open(n) for n in _SYSTEM_LIBRARIES)):
+        if (found := attempt()) is not None:
+            return found
+    _warn(
+        "no optimised BLAS was found, training will be ten times slower; install a C compiler "
+        "(apt install g++) or OpenBLAS (apt install libopenblas0-pthread)"
+    )
+    return None
+
+
+def _loaded() -> ctypes.CDLL | None:
+    choice = os.environ.get(VARIABLE, "")
+    return _preload(choice) if sys.platform == "linux" and choice != "off" else None
+
+
+def _openblas_from_pypi() -> ctypes.CDLL | None:
+    try:
+        import scipy_openblas32
+    except ImportError:
+        return None
+    folder = Path(scipy_openblas32.get_lib_dir())
+    found = sorted(folder.glob("libscipy_openblas*.so"))
+    shim = _shim(scipy_openblas32.__version__)
+    if not found or shim is None:
+        return None
+    openblas = _open(str(found[0]))
+    return openblas if openblas is not None and _open(str(shim)) is not None else None
+
+
+def _shim(version: str) -> Path | None:
+    """The compiled shim in the user's cache; made where it is not there or is damaged."""
+    import platformdirs
+
+    key = hashlib.sha256(f"{version} {os.uname().machine} {_SHIM}".encode()).hexdigest()[:16]
+    folder = Path(platformdirs.user_cache_dir("mlx-rev")) / "blas"
+    target, checksum = folder / f"shim-{key}.so", folder / f"shim-{key}.sha256"
+    try:
+        content = target.read_bytes()
+        if checksum.read_text() == hashlib.sha256(content).hexdigest():
+            return target
+    except OSError:
+        pass
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if compiler is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            source, built = Path(temporary) / "shim.c", Path(temporary) / "shim.so"
+            source.write_text(_SHIM)
+            command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(built), str(source)]
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+            content = built.read_bytes()
+            os.replace(built, target)
+            source.write_text(hashlib.sha256(content).hexdigest())
+            os.replace(source, checksum)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return target
+
+
+def _open(name: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        return None
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"mlx-rev: {message}", RuntimeWarning, stacklevel=4)

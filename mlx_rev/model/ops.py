@@ -1,0 +1,258 @@
+"""The operations of a Llama: MLX's own on the GPU, forms that vectorise on the CPU.
+
+On the CPU MLX computes exp an element at a time and expands mx.fast into primitives whose
+gradients keep much and recompute more. So there, exp is plain arithmetic, and attention,
+cross-entropy, SwiGLU and RMSNorm have gradients written out.
+
+Shapes: B rows, T positions, H query heads, K key/value heads, E = head size, D = width.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import mlx.core as mx
+
+_ATTENTION_BLOCK = 128
+"""Query rows that are weighed at once, each block against the keys up to its end."""
+_LOGITS_AT_ONCE = 4_000_000
+"""Logits that exist at once in the loss, unless 256 rows have more."""
+_MASKED = -1e6
+"""Added to scores that may not be seen; exp() of it is exactly 0, also after logits of 1e4."""
+
+
+_with_gradient: Any = mx.custom_function  # its stub forgets what it returns
+
+
+def on_cpu() -> bool:
+    """Whether the default device is the CPU; decides which forms are used."""
+    return bool(mx.default_device() == mx.Device(mx.cpu))
+
+
+def exp(x: mx.array) -> mx.array:
+    """exp(x) of float32 with a relative error under 4e-7 and no calls or branches.
+
+    x = n ln 2 + r: 2^n is put together as the bits of a float, e^r is its Taylor polynomial.
+    Exactly 0 below about -88, and finite, about 2e38, above 88. |x| must stay under 2e6.
+    """
+    if not on_cpu():
+        return mx.exp(x)
+    magic = 12582912.0  # 1.5 * 2^23: adding it rounds to an integer, in the low bits
+    shifted = x * 1.4426950408889634 + magic
+    n = shifted - magic
+    r = (x - n * 0.693359375) + n * 2.12194440e-4  # ln 2 in two parts
+    r2 = r * r
+    low = (1.0 + r) + r2 * (0.5 + r * (1 / 6))
+    high = (1 / 24 + r * (1 / 120)) + r2 * (1 / 720)
+    whole = shifted.view(mx.int32) - 0x4B400000
+    whole = mx.minimum(mx.maximum(whole, -127), 127)
+    return ((whole + 127) * (1 << 23)).view(mx.float32) * (low + (r2 * r2) * high)
+
+
+def rms_norm(x: mx.array, weight: mx.array, eps: float) -> mx.array:
+    """x / sqrt(mean(x²) + eps) · weight over the last axis (Zhang and Sennrich, 2019)."""
+    if not on_cpu():
+        return mx.fast.rms_norm(x, weight, eps)
+    normalised: mx.array = _rms_norm(eps)(x, weight)[0]
+    return normalised
+
+
+@cache
+def _rms_norm(eps: float) -> Callable[..., Any]:
+    @_with_gradient
+    def forward(x: mx.array, weight: mx.array) -> tuple[mx.array, mx.array]:
+        scale = mx.rsqrt(mx.mean(x * x, axis=-1, keepdims=True) + eps)
+        return x * scale * weight, scale
+
+    @forward.vjp
+    def backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx.array, mx.array]:
+        (x, weight), (slope, _), (_, scale) = primals, cotangents, outputs
+        unit = x * scale
+        weighted = slope * weight
+        mean = mx.mean(weighted * unit, axis=-1, keepdims=True)
+        by_weight = (slope * unit).reshape(-1, x.shape[-1]).sum(axis=0)
+        return scale * (weighted - unit * mean), by_weight
+
+    return forward
+
+
+def rope_tables(length: int, head_dim: int, theta: float) -> tuple[mx.array, mx.array]:
+    """cos and sin (length, head_dim / 2) of the angle of each pair at each position.
+
+    Su et al., "RoFormer" (2021): position · theta^(-2i / head_dim) for pair i.
+    """
+    frequencies = mx.power(theta, -mx.arange(0, head_dim, 2) / head_dim)
+    angles = mx.arange(length)[:, None] * frequencies[None]
+    return mx.cos(angles), mx.sin(angles)
+
+
+def rope(x: mx.array, cos: mx.array, sin: mx.array) -> mx.array:
+    """Turn the pairs (i, i + E/2) of x (B, H, T, E) by the angles of cos and sin (T, E/2).
+
+    The half-split layout of mlx-lm and transformers.
+    """
+    first, second = mx.split(x, 2, axis=-1)
+    cos, sin = cos.astype(x.dtype), sin.astype(x.dtype)
+    return mx.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def causal_attention(q: mx.array, k: mx.array, v: mx.array, scale: float) -> mx.array:
+    """softmax(scale · q kᵀ) v, each position seeing itself and those before it: (B, H, T, E).
+
+    q is (B, H, T, E), k and v are (B, K, T, E); K divides H.
+    """
+    if not on_cpu():
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask="causal")
+    batch, heads, length, width = q.shape
+    kv_heads = k.shape[1]
+    grouped = (q * scale).reshape(batch, kv_heads, heads // kv_heads, length, width)
+    return _attention(grouped, k, v)[0].reshape(batch, heads, length, width)
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    return [
+        (start, min(start + _ATTENTION_BLOCK, length))
+        for start in range(0, length, _ATTENTION_BLOCK)
+    ]
+
+
+@_with_gradient
+def _attention(q: mx.array, k: mx.array, v: mx.array) -> tuple[mx.array, ...]:
+    """The output for q (B, K, G, T, E), scaled already, and each block's probabilities,
+    (B, K, G · rows, keys): kept, because the gradient needs them."""
+    batch, kv_heads, groups, length, width = q.shape
+    outputs, kept = [], []
+    for start, stop in _blocks(length):
+        rows = q[:, :, :, start:stop].reshape(batch, kv_heads, -1, width)
+        scores = rows @ k[:, :, :stop].swapaxes(-1, -2)
+        hidden = mx.arange(stop)[None] > mx.arange(start, stop)[:, None]
+        bias = mx.tile(mx.where(hidden, _MASKED, 0.0), (groups, 1))
+        scores = scores + bias
+        odds = exp(scores - mx.max(scores, axis=-1, keepdims=True))
+        share = odds * (1 / mx.sum(odds, axis=-1, keepdims=True))
+        output = share @ v[:, :, :stop]
+        outputs.append(output.reshape(batch, kv_heads, groups, stop - start, width))
+        kept.append(share)
+    return mx.concatenate(outputs, axis=3), *kept
+
+
+@_attention.vjp
+def _attention_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx.array, ...]:
+    q, k, v = primals
+    slope, result, kept = cotangents[0], outputs[0], outputs[1:]
+    batch, kv_heads, _, length, width = q.shape
+    by_q, by_k, by_v = [], mx.zeros_like(k), mx.zeros_like(v)
+    blocks = list(zip(_blocks(length), kept, strict=True))
+    for (start, stop), share in reversed(blocks):
+        flat = (batch, kv_heads, -1, width)
+        rows, own = q[:, :, :, start:stop].reshape(flat), slope[:, :, :, start:stop].reshape(flat)
+        written = result[:, :, :, start:stop].reshape(flat)
+        mean = mx.sum(own * written, axis=-1, keepdims=True)
+        by_scores = share * (own @ v[:, :, :stop].swapaxes(-1, -2) - mean)
+        by_q.append((by_scores @ k[:, :, :stop]).reshape(q[:, :, :, start:stop].shape))
+        by_k = _add_prefix(by_k, by_scores.swapaxes(-1, -2) @ rows)
+        by_v = _add_prefix(by_v, share.swapaxes(-1, -2) @ own)
+    return mx.concatenate(by_q[::-1], axis=3), by_k, by_v
+
+
+def _add_prefix(whole: mx.array, prefix: mx.array) -> mx.array:
+    """Add `prefix` to the first positions of `whole` (B, K, T, E)."""
+    length = prefix.shape[2]
+    return mx.concatenate([whole[:, :, :length] + prefix, whole[:, :, length:]], axis=2)
+
+
+def swiglu(gate: mx.array, up: mx.array) -> mx.array:
+    """silu(gate) · up (Shazeer, "GLU Variants Improve Transformer", 2020)."""
+    if not on_cpu():
+        return gate * mx.sigmoid(gate) * up
+    return _swiglu(gate, up)[0]
+
+
+@_with_gradient
+def _swiglu(gate: mx.array, up: mx.array) -> tuple[mx.array, mx.array]:
+    sigmoid = 1 / (1 + exp(-gate))
+    return gate * sigmoid * up, sigmoid
+
+
+@_swiglu.vjp
+def _swiglu_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx.array, mx.array]:
+    (gate, up), (slope, _), (_, sigmoid) = primals, cotangents, outputs
+    silu = gate * sigmoid
+    return slope * up * (sigmoid + silu * (1 - sigmoid)), slope * silu
+
+
+def dropout(x: mx.array, rate: float, key: mx.array) -> mx.array:
+    """Set a share `rate` of x to zero and scale the rest so that the mean stays."""
+    kept = mx.random.bernoulli(1 - rate, x.shape, key=key)
+    return x * kept.astype(x.dtype) * (1 / (1 - rate))
+
+
+def token_nats(hidden: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+    """The surprise (N,) of targets (N,) under softmax(hidden · weightᵀ), in nats, float32.
+
+    hidden is (N, D), weight (vocabulary, D). No gradients are kept.
+    """
+    parts = []
+    for start, stop in _chunks(len(hidden), len(weight)):
+        logits, top, total = _normalised(hidden[start:stop], weight)[:3]
+        own = mx.take_along_axis(logits, targets[start:stop, None], axis=-1)[:, 0]
+        parts.append(mx.log(total[:, 0]) + top[:, 0] - own)
+    return mx.concatenate(parts)
+
+
+def linear_cross_entropy(
+    hidden: mx.array, weight: mx.array, targets: mx.array, weights: mx.array
+) -> mx.array:
+    """The float32 scalar sum(weights · nats), nats as in `token_nats`, with its gradients.
+
+    Rows of weight 0 are ignored, whatever their target. The projection is part of it, so that
+    the logits exist a chunk of rows at a time; the gradients by hidden and weight are taken while
+    they do, so that nothing is computed twice.
+    """
+    return _linear_cross_entropy(hidden, weight, mx.maximum(targets, 0), weights)[0]
+
+
+@_with_gradient
+def _linear_cross_entropy(
+    hidden: mx.array, weight: mx.array, targets: mx.array, weights: mx.array
+) -> tuple[mx.array, mx.array, mx.array]:
+    loss, by_hidden, by_weight = mx.array(0.0), [], mx.zeros(weight.shape, weight.dtype)
+    for start, stop in _chunks(len(hidden), len(weight)):
+        rows, own_weights = hidden[start:stop], weights[start:stop, None]
+        logits, top, total, odds = _normalised(rows, weight)
+        own = mx.take_along_axis(logits, targets[start:stop, None], axis=-1)
+        loss = loss + mx.sum(own_weights * (mx.log(total) + top - own))
+        by_logits = (odds * (own_weights / total)).astype(hidden.dtype)
+        by_hidden.append(by_logits @ weight)
+        by_weight = by_weight + by_logits.T @ rows
+    each = weights[:, None].astype(hidden.dtype)
+    by_weight = by_weight.at[targets].add(-each * hidden)
+    return loss, mx.concatenate(by_hidden) - each * weight[targets], by_weight
+
+
+@_linear_cross_entropy.vjp
+def _linear_cross_entropy_backward(primals: Any, cotangents: Any, outputs: Any) -> Any:
+    hidden, weight, targets, weights = primals
+    slope, (_, by_hidden, by_weight) = cotangents[0], outputs
+    return (
+        (slope * by_hidden).astype(hidden.dtype),
+        (slope * by_weight).astype(weight.dtype),
+        mx.zeros_like(targets),
+        mx.zeros_like(weights),
+    )
+
+
+def _chunks(rows: int, vocabulary: int) -> list[tuple[int, int]]:
+    size = max(256, _LOGITS_AT_ONCE // vocabulary)
+    count = max(1, math.ceil(rows / size))
+    size = math.ceil(rows / count)
+    return [(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def _normalised(rows: mx.array, weight: mx.array) -> tuple[mx.array, ...]:
+    """logits (n, vocabulary), their maximum and the sum of the odds (n, 1), and the odds."""
+    logits = (rows @ weight.T).astype(mx.float32)
+    top = mx.max(logits, axis=-1, keepdims=True)
+    odds = exp(logits - top)
+    return logits, top, mx.sum(odds, axis=-1, keepdims=True), odds

@@ -1,0 +1,108 @@
+"""How surprised a model is by stories: nats per token and bits per byte."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+
+from mlx_rev.model import ops
+from mlx_rev.model.llama import Llama
+
+_ROW_MULTIPLE = 64
+"""Windows are padded to a multiple of this, so that few shapes occur."""
+_BATCH_POSITIONS = 8192
+"""Positions scored at once."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The surprise of some stories, summed."""
+
+    nats: float
+    """Of all story tokens and each story's closing boundary."""
+    tokens: int
+    text_bytes: int
+    """UTF-8 bytes of the original text."""
+
+    @property
+    def nats_per_token(self) -> float:
+        """Mean surprise of a token."""
+        return self.nats / self.tokens
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Comparable across vocabularies, unlike nats per token."""
+        return self.nats / (math.log(2) * self.text_bytes)
+
+
+@dataclass(frozen=True)
+class _Window:
+    story: int
+    start: int
+    """Of the inputs, within the story and its boundaries."""
+    stop: int
+    counted_from: int
+    """Targets before this one were counted in an earlier window."""
+
+
+def score_stories(model: Llama, stories: Sequence[np.ndarray], text_bytes: int) -> Score:
+    """Score stories, each an array of ids in model order with a boundary at both ends."""
+    nats = token_nats(model, stories)
+    return Score(sum(float(row.sum()) for row in nats), sum(map(len, nats)), text_bytes)
+
+
+def token_nats(model: Llama, stories: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """For each story, the surprise of every token after the first, in nats (float64).
+
+    A story longer than the context is read in windows that overlap by half; a token is counted
+    once, in the first window that has it.
+    """
+    nats = [np.zeros(len(story) - 1) for story in stories]
+    windows = [
+        window
+        for index, story in enumerate(stories)
+        for window in _windows(index, len(story) - 1, model.config.context)
+    ]
+    for batch in _batches(windows):
+        width = _padded(max(window.stop - window.start for window in batch))
+        inputs = np.ones((len(batch), width), np.int32)
+        targets = np.zeros((len(batch), width), np.int32)
+        for row, window in enumerate(batch):
+            story, length = stories[window.story], window.stop - window.start
+            inputs[row, :length] = story[window.start : window.stop]
+            targets[row, :length] = story[window.start + 1 : window.stop + 1]
+        hidden = model.hidden(mx.array(inputs))
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        scored = ops.token_nats(flat, model.output_weight, mx.array(targets.reshape(-1)))
+        rows = np.array(scored).reshape(len(batch), width)
+        for own, window in zip(rows, batch, strict=True):
+            counted = slice(window.counted_from - window.start, window.stop - window.start)
+            nats[window.story][window.counted_from : window.stop] = own[counted]
+    return nats
+
+
+def _windows(story: int, targets: int, context: int) -> Iterator[_Window]:
+    start, counted = 0, 0
+    while counted < targets:
+        stop = min(start + context, targets)
+        yield _Window(story, start, stop, counted)
+        start, counted = stop - context // 2, stop
+
+
+def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
+    """Windows of like length together, so that little is padding."""
+    batch: list[_Window] = []
+    for window in sorted(windows, key=lambda window: window.start - window.stop):
+        width = _padded(max(window.stop - window.start for window in [*batch[:1], window]))
+        if batch and (len(batch) + 1) * width > _BATCH_POSITIONS:
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
+
+
+def _padded(length: int) -> int:
+    return -(-length // _ROW_MULTIPLE) * _ROW_MULTIPLE

@@ -1,0 +1,173 @@
+"""SentencePiece: train, load, encode, decode, fingerprint."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import sentencepiece
+
+from mlx_rev import files
+from mlx_rev.errors import DataError
+
+BOUNDARY = 1
+"""The id before every story and after the last: BOS, as in llama2.c."""
+SPACE_MARK = "▁"
+"""SentencePiece writes a space as this character, so no text may contain it."""
+TRAINING_BYTES = 20_000_000
+"""A vocabulary is learnt from at most this much text; more changes it little."""
+
+
+class Tokenizer:
+    """A SentencePiece model whose decode(encode(text)) is text.
+
+    Built from the bytes of a .model file. Raises DataError where they are no SentencePiece
+    model, or one whose id 1 is not the beginning-of-sequence mark.
+    """
+
+    def __init__(self, model: bytes, *, source: str = "tokenizer") -> None:
+        self.model = model
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise DataError(
+                f"{source}: not a SentencePiece model; expected a .model file"
+            ) from error
+        if self._processor.bos_id() != BOUNDARY:
+            raise DataError(
+                f"{source}: its beginning mark has id {self._processor.bos_id()}, expected "
+                f"{BOUNDARY}; train one with mlx-rev prepare, or use Llama's tokenizer.model"
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "Tokenizer":
+        """Read a .model file."""
+        try:
+            return cls(path.read_bytes(), source=str(path))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int) -> "Tokenizer":
+        """Learn `vocab_size` BPE pieces from `texts`, in the order in which the model reads them.
+
+        The settings are llama2.c's (tinystories.py), but white space is kept as it stands.
+        Raises DataError where the texts are too few for so many pieces.
+        """
+        writer = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=_lines(texts),
+                model_writer=writer,
+                model_type="bpe",
+                vocab_size=vocab_size,
+                character_coverage=1.0,
+                byte_fallback=True,
+                split_digits=True,
+                allow_whitespace_only_pieces=True,
+                remove_extra_whitespaces=False,
+                normalization_rule_name="identity",
+                unk_surface=r" ⁇ ",
+                num_threads=os.cpu_count() or 1,
+                max_sentence_length=1 << 20,
+                minloglevel=2,
+            )
+        except (RuntimeError, OSError) as error:
+            raise DataError(
+                f"the text is too small for a vocabulary of {vocab_size} pieces; give more text "
+                "or a smaller --vocab-size"
+            ) from error
+        return cls(writer.getvalue())
+
+    def save(self, path: Path) -> None:
+        """Write the .model file, atomically."""
+        files.write_bytes(path, self.model)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the model file."""
+        return hashlib.sha256(self.model).hexdigest()
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """How many ids there are."""
+        return int(self._processor.vocab_size())
+
+    @cached_property
+    def adds_space(self) -> bool:
+        """Whether a space is put in front of every text (SentencePiece's dummy prefix)."""
+        first = self._processor.encode("a")[0]
+        return str(self._processor.id_to_piece(first)).startswith(SPACE_MARK)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, without boundaries. Raises DataError for what cannot be encoded."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text; SentencePiece shares the work among threads."""
+        for text in texts:
+            check_encodable(text)
+        ids: list[list[int]] = self._processor.encode(list(texts), num_threads=os.cpu_count() or 1)
+        return ids
+
+    def encode_inside(self, text: str) -> list[int]:
+        """The ids of `text` where it follows other text directly, with no space added in front."""
+        if not self.adds_space:
+            return self.encode(text)
+        newline = self.encode("\n")
+        return self.encode("\n" + text)[len(newline) :]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`; boundaries vanish, bytes that are no UTF-8 become U+FFFD."""
+        content = b"".join(self.piece_bytes[token] for token in ids)
+        return self.without_added_space(content).decode(errors="replace")
+
+    def without_added_space(self, content: bytes) -> bytes:
+        """`content`, the bytes of a whole text's pieces, as it was before encoding."""
+        return content[1:] if self.adds_space and content.startswith(b" ") else content
+
+    @cached_property
+    def piece_bytes(self) -> tuple[bytes, ...]:
+        """What each id adds to the text, in UTF-8."""
+        return tuple(self._bytes_of(token) for token in range(self.vocab_size))
+
+    def _bytes_of(self, token: int) -> bytes:
+        processor = self._processor
+        piece = str(processor.id_to_piece(token))
+        if processor.is_byte(token):
+            return bytes([int(piece[1:-1], 16)])
+        if processor.is_control(token):
+            return b""
+        if processor.is_unknown(token):
+            return " ⁇ ".encode()
+        return piece.replace(SPACE_MARK, " ").encode()
+
+
+def check_encodable(text: str) -> None:
+    """Raise DataError where SentencePiece could not give `text` back."""
+    if SPACE_MARK in text:
+        raise DataError(
+            f"the text has U+2581 ({SPACE_MARK}) at character {text.index(SPACE_MARK)}; "
+            "SentencePiece uses it for space: replace it, with _ for instance"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the text has a lone surrogate at character {error.start}; expected valid Unicode"
+        ) from error
+
+
+def _lines(texts: Iterable[str]) -> Iterable[str]:
+    """The lines of `texts`, as SentencePiece learns from them, up to TRAINING_BYTES."""
+    size = 0
+    for text in texts:
+        check_encodable(text)
+        for line in text.split("\n"):
+            if line:
+                yield line
+                size += len(line.encode())
+        if size > TRAINING_BYTES:
+            return

@@ -1,0 +1,259 @@
+"""Fit a model to prepared stories. Prints nothing: it reports events."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+
+from mlx_rev.config import RunConfig, validate_run
+from mlx_rev.data.batches import Batches
+from mlx_rev.data.prepare import Prepared
+from mlx_rev.data.shards import Shard
+from mlx_rev.errors import TrainingError
+from mlx_rev.formats.huggingface import ModelFolder
+from mlx_rev.model import ops
+from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
+from mlx_rev.model.load import check_weights
+from mlx_rev.model.score import Score, score_stories
+from mlx_rev.train import checkpoint, optimizer
+from mlx_rev.train.checkpoint import Progress, TrainingState
+from mlx_rev.train.events import (
+    Evaluated,
+    Event,
+    Reporter,
+    Sampled,
+    Saved,
+    Started,
+    Stepped,
+    Stopped,
+)
+from mlx_rev.train.runlog import RunLog
+from mlx_rev.train.step import TrainingStep
+
+StoryWriter = Callable[[Llama, int], str]
+"""Writes a sample story with a model; the number is the step, for a seed."""
+
+
+@dataclass
+class _Interval:
+    """What happened since the last log line."""
+
+    losses: list[float]
+    seconds: float = 0.0
+    steps: int = 0
+    """Steps timed; fewer than the losses after a resume."""
+
+
+def fit(
+    run: Path,
+    config: RunConfig,
+    data: Prepared,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    write_story: StoryWriter | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Stopped:
+    """Train until `config.train.steps`, or until `should_stop` after some step.
+
+    `run` gets metrics.jsonl, samples.md and checkpoints. With `resume` the run goes on from its
+    latest checkpoint, to the bit as if it had never stopped. Raises ConfigError, CheckpointError,
+    and TrainingError when a loss is not finite; the last checkpoint is then still good.
+    """
+    validate_run(config)
+    _keep_buffers()
+    model = Llama(config.model)
+    log = RunLog(run)
+    if resume:
+        content, state = checkpoint.load(run, corpus_fingerprint=data.corpus_fingerprint)
+        check_weights(model, content.weights, run)
+        log.rewind(state.progress.step)
+    else:
+        initialise(model, config.train.seed)
+        weights = get_weights(model)
+        state = TrainingState(weights, optimizer.initial_moments(weights), Progress())
+    training = _Training(run, config, data, model, state, [log, reporter])
+    training.start()
+    while training.step < config.train.steps and not should_stop():
+        training.advance()
+        training.after_step(write_story)
+    return training.stop()
+
+
+def _keep_buffers() -> None:
+    """Let MLX keep freed buffers on the CPU, where its default is 32 MB: fresh pages for every
+    large array cost a fifth of the step."""
+    if ops.on_cpu():
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        mx.set_cache_limit(min(4 << 30, memory // 4))
+
+
+class _Training:
+    """A run in progress: the state, and what is done with it at which step."""
+
+    def __init__(
+        self,
+        run: Path,
+        config: RunConfig,
+        data: Prepared,
+        model: Llama,
+        state: TrainingState,
+        reporters: list[Reporter],
+    ) -> None:
+        self._run, self._config, self._data, self._model = run, config, data, model
+        self._weights, self._moments = state.weights, state.moments
+        self._progress, self._reporters = state.progress, reporters
+        train = config.train
+        self._batches = Batches(
+            data.train,
+            context=config.model.context,
+            batch_size=train.batch_size,
+            accumulation=train.accumulation,
+            seed=train.seed,
+        )
+        self._do_step = TrainingStep(model, train)
+        self._interval = _Interval(list(state.progress.losses))
+        self._unsettled: list[tuple[int, mx.array]] = []
+        self._norm = mx.array(0.0)
+        self._saved_step = state.progress.step
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self._progress.step
+
+    def start(self) -> None:
+        """Report what is about to happen."""
+        train = self._config.train
+        self._report(
+            Started(
+                run=self._run,
+                first_step=self.step,
+                total_steps=train.steps,
+                parameters=sum(weight.size for weight in self._weights.values()),
+                tokens_per_step=train.batch_size * train.accumulation * self._config.model.context,
+                tokens_per_epoch=len(self._data.train.tokens),
+            )
+        )
+
+    def advance(self) -> None:
+        """Do one step; while the device works on it, the loss of the one before is looked at."""
+        begin = time.perf_counter()
+        batch = self._batches.batch_at(self.step)
+        self._weights, self._moments, loss, self._norm = self._do_step(
+            self._weights,
+            self._moments,
+            self.step,
+            batch.inputs,
+            batch.targets,
+            batch.target_count,
+        )
+        mx.async_eval(self._weights, self._moments, loss, self._norm)
+        self._settle()
+        self._unsettled.append((self.step + 1, loss))
+        self._progress = replace(self._progress, step=self.step + 1)
+        if self._due(self._config.train.log_every):
+            self._settle()
+        self._interval.seconds += time.perf_counter() - begin
+        self._interval.steps += 1
+
+    def after_step(self, write_story: StoryWriter | None) -> None:
+        """Log, evaluate, sample and save where this step is one for it."""
+        train = self._config.train
+        last = self.step == train.steps
+        if self._due(train.log_every):
+            self._log()
+        best = False
+        if last or self._due(train.eval_every):
+            best = self._evaluate()
+        if write_story and (last or self._due(train.sample_every)):
+            self._settle()
+            set_weights(self._model, self._weights)
+            story = write_story(self._model, self.step)
+            self._report(Sampled(self.step, train.ending, story))
+        if best or last or self._due(train.save_every):
+            self._save(best=best)
+
+    def stop(self) -> Stopped:
+        """Save if that is not done, and report the end."""
+        if self._saved_step != self.step:
+            self._save(best=False)
+        stopped = Stopped(self.step, self._run, finished=self.step >= self._config.train.steps)
+        self._report(stopped)
+        return stopped
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0
+
+    def _settle(self) -> None:
+        """Wait for the losses that are still being computed. Raises TrainingError."""
+        for step, loss in self._unsettled:
+            value = _number(loss)
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss of step {step} is {value}; the checkpoint of step "
+                    f"{self._saved_step} is kept. Lower --learning-rate or --gradient-clip, "
+                    "and go on from there with --resume"
+                )
+            self._interval.losses.append(value)
+        self._unsettled = []
+
+    def _log(self) -> None:
+        interval, train = self._interval, self._config.train
+        tokens = train.batch_size * train.accumulation * self._config.model.context
+        self._report(
+            Stepped(
+                step=self.step,
+                loss=sum(interval.losses) / len(interval.losses),
+                learning_rate=optimizer.learning_rate(self.step - 1, train),
+                gradient_norm=_number(self._norm),
+                tokens_per_second=interval.steps * tokens / interval.seconds,
+                peak_memory=mx.get_peak_memory(),
+            )
+        )
+        self._interval = _Interval([])
+
+    def _evaluate(self) -> bool:
+        self._settle()
+        set_weights(self._model, self._weights)
+        score = evaluate(self._model, self._data.valid, self._config.train.eval_stories)
+        best = self._progress.best is None or score.bits_per_byte < self._progress.best
+        if best:
+            self._progress = replace(self._progress, best=score.bits_per_byte)
+        self._report(Evaluated(self.step, score.nats_per_token, score.bits_per_byte, best))
+        return best
+
+    def _save(self, *, best: bool) -> None:
+        self._settle()
+        self._progress = replace(self._progress, losses=tuple(self._interval.losses))
+        state = TrainingState(self._weights, self._moments, self._progress)
+        folder = checkpoint.save(
+            self._run,
+            ModelFolder(self._config.model, self._weights, self._data.codec),
+            state,
+            corpus_fingerprint=self._data.corpus_fingerprint,
+            best=best,
+        )
+        self._saved_step = self.step
+        checkpoint.remove_old(self._run, self._config.train.keep)
+        self._report(Saved(self.step, folder))
+
+    def _report(self, event: Event) -> None:
+        for reporter in self._reporters:
+            reporter.report(event)
+
+
+def _number(scalar: mx.array) -> float:
+    return float(np.array(scalar))
+
+
+def evaluate(model: Llama, shard: Shard, stories: int) -> Score:
+    """Score the first `stories` stories of a shard (0: all of them)."""
+    count = min(stories, shard.story_count) if stories else shard.story_count
+    sequences = [shard.story(index) for index in range(count)]
+    return score_stories(model, sequences, int(shard.text_bytes[:count].sum()))

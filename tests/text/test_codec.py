@@ -1,0 +1,101 @@
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+
+SENTENCE_START = re.compile(r'(?<=[.!?"] )(?=\S)|(?<=\n)(?=\S)')
+
+
+@given(st.sampled_from(Reversal), st.text(alphabet="ab .\n\"'é😀", max_size=40))
+def test_decode_undoes_encode(
+    codecs: dict[Reversal, StoryCodec], reversal: Reversal, story: str
+) -> None:
+    codec = codecs[reversal]
+    assert codec.decode(codec.encode(story)) == story
+
+
+@pytest.mark.parametrize("reversal", Reversal)
+def test_white_space_round_an_ending_is_not_fed(
+    codecs: dict[Reversal, StoryCodec], reversal: Reversal
+) -> None:
+    plain, spaced = codecs[reversal].prompt("The end."), codecs[reversal].prompt(" \nThe end.\n ")
+    assert spaced.text == " \nThe end.\n "
+    assert spaced.spellings == plain.spellings
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+@pytest.mark.parametrize("reversal", Reversal)
+def test_an_empty_ending_is_the_boundary_alone(
+    codecs: dict[Reversal, StoryCodec], reversal: Reversal, text: str
+) -> None:
+    assert codecs[reversal].prompt(text).spellings == ((BOUNDARY,),)
+
+
+def spelled_as_in_the_story(codec: StoryCodec, stories: list[str]) -> tuple[int, int, int]:
+    """Endings from every sentence start: how many there are, how many have a spelling that is
+    the story's own, and how many would have it with the first spelling alone."""
+    endings = healed = unhealed = 0
+    for story in stories:
+        whole = (BOUNDARY, *codec.encode(story))
+        for start in SENTENCE_START.finditer(story):
+            spellings = codec.prompt(story[start.start() :]).spellings
+            own = [whole[: len(spelling)] == spelling for spelling in spellings]
+            endings += 1
+            healed += any(own)
+            unhealed += own[0]
+    return endings, healed, unhealed
+
+
+def test_word_endings_are_spelled_as_they_stood(
+    codecs: dict[Reversal, StoryCodec], some_stories: list[str]
+) -> None:
+    endings, healed, _ = spelled_as_in_the_story(codecs[Reversal.WORD], some_stories[:100])
+    assert endings > 300
+    assert healed == endings
+
+
+@pytest.mark.parametrize("vocabulary", ["own", "llama"])
+def test_healed_token_endings_are_spelled_as_they_stood_in_real_stories(
+    shared: Path, vocabulary: str
+) -> None:
+    text = (shared / "tinystories" / "valid.txt").read_text(encoding="utf-8")
+    stories = [story.strip() for story in text.split("<|endoftext|>")[:300]]
+    if vocabulary == "own":
+        tokenizer = Tokenizer.train(stories, 512)
+    else:
+        tokenizer = Tokenizer.load(shared / "llama2c" / "tokenizer.model")
+    endings, healed, unhealed = spelled_as_in_the_story(
+        StoryCodec(tokenizer, Reversal.TOKEN), stories
+    )
+    assert endings > 2000
+    assert healed >= 0.999 * endings
+    assert unhealed < 0.95 * endings
+
+
+def first_words(codec: StoryCodec, ending: str) -> list[bytes]:
+    prompt = codec.prompt(ending)
+    joins = codec.joins_prompt(prompt, prompt.spellings[0])
+    return [
+        piece for piece, joined in zip(codec.tokenizer.piece_bytes, joins, strict=True) if joined
+    ]
+
+
+def test_letters_may_not_follow_the_endings_first_word(codecs: dict[Reversal, StoryCodec]) -> None:
+    blocked = first_words(codecs[Reversal.WORD], "butterfly in the sky.")
+    assert b"s" in blocked
+    assert b"\xc3" in blocked
+    assert b" s" not in blocked
+    assert b"." not in blocked
+
+
+def test_nothing_is_blocked_before_punctuation_or_after_an_opening(
+    codecs: dict[Reversal, StoryCodec],
+) -> None:
+    assert first_words(codecs[Reversal.WORD], '"Yes," he said.') == []
+    assert first_words(codecs[Reversal.NONE], "Once upon a ti") == []

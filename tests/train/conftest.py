@@ -1,0 +1,40 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlx_rev.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from mlx_rev.data.prepare import Prepared, prepare
+
+
+@pytest.fixture(scope="session")
+def corpus_file(some_stories: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text file of a few hundred stories."""
+    path = tmp_path_factory.mktemp("corpus") / "stories.txt"
+    path.write_text("\n<|endoftext|>\n".join(some_stories), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_config(tiny: ModelConfig, corpus_file: Path) -> RunConfig:
+    """A dozen steps of a tiny model with all that happens in a run."""
+    return RunConfig(
+        model=replace(tiny, dropout=0.1),
+        data=DataConfig(data=str(corpus_file), valid_share=0.1),
+        train=TrainConfig(
+            steps=12,
+            batch_size=4,
+            warmup=3,
+            log_every=5,
+            eval_every=6,
+            eval_stories=10,
+            save_every=4,
+            sample_every=6,
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def prepared(run_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The corpus of `run_config` as shards."""
+    return prepare(run_config.data, run_config.model.vocab_size, tmp_path_factory.mktemp("cache"))

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+
+from mlx_rev.config import ModelConfig
+from mlx_rev.errors import CheckpointError, FormatError
+from mlx_rev.formats.huggingface import ModelFolder
+from mlx_rev.model.llama import Llama, get_weights, initialise
+from mlx_rev.model.load import load_model
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.reversal import Reversal
+from mlx_rev.train import checkpoint
+from mlx_rev.train.checkpoint import Progress, TrainingState
+from mlx_rev.train.optimizer import initial_moments
+
+
+def save(
+    run: Path, tiny: ModelConfig, codec: StoryCodec, step: int, *, best: bool = False
+) -> TrainingState:
+    model = Llama(tiny)
+    initialise(model, seed=step)
+    weights = get_weights(model)
+    moments = initial_moments(weights)
+    moments.mean["model.norm.weight"] += step
+    state = TrainingState(weights, moments, Progress(step, (1.5, 2.25), 0.75))
+    content = ModelFolder(tiny, weights, codec)
+    checkpoint.save(run, content, state, corpus_fingerprint="abc", best=best)
+    return state
+
+
+def same(one: dict[str, mx.array], other: dict[str, mx.array]) -> bool:
+    return one.keys() == other.keys() and all(bool((one[n] == other[n]).all()) for n in one)
+
+
+def test_what_is_saved_comes_back(
+    tmp_path: Path, tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]
+) -> None:
+    state = save(tmp_path, tiny, codecs[Reversal.TOKEN], 7)
+    content, loaded = checkpoint.load(tmp_path, corpus_fingerprint="abc")
+    assert content.config == tiny
+    assert content.codec.reversal is Reversal.TOKEN
+    assert content.codec.tokenizer.fingerprint == codecs[Reversal.TOKEN].tokenizer.fingerprint
+    assert loaded.progress == state.progress
+    assert same(loaded.weights, state.weights)
+    assert same(loaded.moments.mean, state.moments.mean)
+    assert same(loaded.moments.square, state.moments.square)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "training.json"])
+@pytest.mark.parametrize("harm", ["cut", "flip", "remove"])
+def test_a_damaged_checkpoint_is_refused(
+    tmp_path: Path, tiny: ModelConfig, codecs: dict[Reversal, StoryCodec], name: str, harm: str
+) -> None:
+    save(tmp_path, tiny, codecs[Reversal.WORD], 7)
+    path = tmp_path / "checkpoints" / "latest" / name
+    content = path.read_bytes()
+    if harm == "remove":
+        path.unlink()
+    elif harm == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.write_bytes(b"\xff" + content[1:])
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load(tmp_path, corpus_fingerprint="abc")
+
+
+def test_the_newest_and_the_best_are_kept(
+    tmp_path: Path, tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]
+) -> None:
+    for step in range(1, 6):
+        save(tmp_path, tiny, codecs[Reversal.WORD], step, best=step == 2)
+    (tmp_path / "checkpoints" / ".step-00000006-left").mkdir()
+    checkpoint.remove_old(tmp_path, keep=2)
+    root = tmp_path / "checkpoints"
+    assert sorted(path.name for path in root.iterdir()) == [
+        "best",
+        "latest",
+        "step-00000002",
+        "step-00000004",
+        "step-00000005",
+    ]
+    assert (root / "best").resolve().name == "step-00000002"
+
+
+def test_a_checkpoint_loads_in_mlx_lm_as_it_is(
+    tmp_path: Path, tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]
+) -> None:
+    mlx_lm = pytest.importorskip("mlx_lm")
+    save(tmp_path, tiny, codecs[Reversal.WORD], 3)
+    model, tokenizer = mlx_lm.load(str(tmp_path / "checkpoints" / "latest"))
+    text = Reversal.WORD.reverse("Sam went home. He was happy.")
+    ids = [1, *codecs[Reversal.WORD].tokenizer.encode(text)]
+    assert tokenizer.encode(text) == ids
+    assert tokenizer.eos_token_id == 1
+    ours = load_model(tmp_path).model.logits(mx.array([ids]))
+    assert mx.abs(model(mx.array([ids])) - ours).max().item() < 1e-5
+
+
+def test_a_model_with_another_tokenizer_is_refused(
+    tmp_path: Path, tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]
+) -> None:
+    save(tmp_path, tiny, codecs[Reversal.WORD], 3)
+    folder = tmp_path / "checkpoints" / "latest"
+    (folder / "tokenizer.model").write_bytes(codecs[Reversal.NONE].tokenizer.model)
+    with pytest.raises(FormatError, match="was trained with"):
+        load_model(tmp_path)

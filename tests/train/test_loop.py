@@ -1,0 +1,186 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from mlx_rev.config import RunConfig
+from mlx_rev.data.prepare import Prepared
+from mlx_rev.errors import CheckpointError, ConfigError, TrainingError
+from mlx_rev.model.load import load_model
+from mlx_rev.train.events import Evaluated, Event, Sampled, Saved, Silent, Started, Stepped, Stopped
+from mlx_rev.train.loop import evaluate, fit
+from mlx_rev.train.runlog import read_metrics
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def report(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def changed(config: RunConfig, **train: object) -> RunConfig:
+    return replace(config, train=replace(config.train, **train))
+
+
+def weights_of(run: Path) -> dict[str, mx.array]:
+    return mx.load(str(run / "checkpoints" / "latest" / "model.safetensors"))
+
+
+def same(one: dict[str, mx.array], other: dict[str, mx.array]) -> bool:
+    return one.keys() == other.keys() and all(bool((one[n] == other[n]).all()) for n in one)
+
+
+def logged(run: Path) -> list[dict]:
+    """The metrics without what depends on the clock."""
+    entries = read_metrics(run / "metrics.jsonl")
+    return [
+        {k: v for k, v in entry.items() if k not in ("tokens_per_second", "peak_memory")}
+        for entry in entries
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole_run(
+    run_config: RunConfig, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Recorder]:
+    run, recorder = tmp_path_factory.mktemp("run"), Recorder()
+    fit(run, run_config, prepared, recorder, write_story=lambda model, step: f"story {step}")
+    return run, recorder
+
+
+def test_a_run_reports_and_keeps_what_it_should(whole_run: tuple[Path, Recorder]) -> None:
+    run, recorder = whole_run
+    assert isinstance(recorder.events[0], Started)
+    assert recorder.events[-1] == Stopped(12, run, finished=True)
+    assert [event.step for event in recorder.of(Stepped)] == [5, 10]
+    assert [event.step for event in recorder.of(Evaluated)] == [6, 12]
+    assert [event.story for event in recorder.of(Sampled)] == ["story 6", "story 12"]
+    assert {4, 8, 12} <= {event.step for event in recorder.of(Saved)}
+    kept = sorted(path.name for path in (run / "checkpoints").glob("step-*"))
+    assert kept[-1] == "step-00000012"
+    assert len(kept) <= 3
+    assert (run / "checkpoints" / "best").resolve().name == "step-00000012"
+    assert "story 6" in (run / "samples.md").read_text()
+    assert [entry["kind"] for entry in logged(run)].count("step") == 2
+
+
+def test_the_loss_falls(run_config: RunConfig, prepared: Prepared, tmp_path: Path) -> None:
+    recorder = Recorder()
+    config = changed(run_config, steps=60, log_every=20, eval_every=60, save_every=60)
+    fit(tmp_path, config, prepared, recorder)
+    losses = [event.loss for event in recorder.of(Stepped)]
+    assert losses[0] > 4
+    assert losses[-1] < losses[0] - 0.8
+
+
+def test_stopping_and_going_on_changes_nothing(
+    run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
+) -> None:
+    steps = iter(range(7))
+    stopped = fit(
+        tmp_path,
+        run_config,
+        prepared,
+        Silent(),
+        write_story=lambda model, step: f"story {step}",
+        should_stop=lambda: next(steps, None) is None,
+    )
+    assert (stopped.step, stopped.finished) == (7, False)
+    fit(
+        tmp_path,
+        run_config,
+        prepared,
+        Silent(),
+        resume=True,
+        write_story=lambda model, step: f"story {step}",
+    )
+    assert same(weights_of(tmp_path), weights_of(whole_run[0]))
+    assert logged(tmp_path) == logged(whole_run[0])
+    assert (tmp_path / "samples.md").read_text() == (whole_run[0] / "samples.md").read_text()
+
+
+def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(
+    run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
+) -> None:
+    """As after kill -9: the log is ahead of the checkpoint, its last line cut."""
+    steps = iter(range(4))
+    fit(tmp_path, run_config, prepared, Silent(), should_stop=lambda: next(steps, None) is None)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"kind": "step", "step": 5, "loss": 99.0}) + "\n")
+        file.write('{"kind": "eval", "st')
+    fit(tmp_path, run_config, prepared, Silent(), resume=True)
+    expected = [entry for entry in logged(whole_run[0]) if entry["kind"] != "sample"]
+    assert logged(tmp_path) == expected
+
+
+def test_the_uncompiled_step_gives_the_same_losses(
+    run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
+) -> None:
+    fit(tmp_path, changed(run_config, compile=False), prepared, Silent())
+    losses = [
+        [e["loss"] for e in logged(run) if e["kind"] == "step"] for run in (tmp_path, whole_run[0])
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_accumulated_micro_batches_are_one_batch(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path
+) -> None:
+    plain = replace(run_config, model=replace(run_config.model, dropout=0.0))
+    for name, sizes in (("one", (8, 1)), ("four", (2, 4))):
+        config = changed(plain, batch_size=sizes[0], accumulation=sizes[1], log_every=4)
+        fit(tmp_path / name, config, prepared, Silent())
+    one, four = (
+        [e["loss"] for e in logged(tmp_path / name) if e["kind"] == "step"]
+        for name in ("one", "four")
+    )
+    assert one == pytest.approx(four, abs=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path
+) -> None:
+    config = changed(run_config, gradient_clip=0.0, save_every=1, warmup=0)
+    steps = iter(range(2))
+    fit(tmp_path, config, prepared, Silent(), should_stop=lambda: next(steps, None) is None)
+    good = weights_of(tmp_path)
+    wild = changed(config, learning_rate=1e30, min_learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"loss of step \d+ is (nan|inf).*step 2 is kept"):
+        fit(tmp_path, changed(wild, save_every=100), prepared, Silent(), resume=True)
+    assert same(weights_of(tmp_path), good)
+
+
+def test_evaluation_is_of_the_saved_model(
+    whole_run: tuple[Path, Recorder], prepared: Prepared
+) -> None:
+    run, recorder = whole_run
+    score = evaluate(load_model(run).model, prepared.valid, 10)
+    assert score.bits_per_byte == pytest.approx(recorder.of(Evaluated)[-1].bits_per_byte, abs=1e-6)
+    assert np.isfinite(score.nats)
+
+
+def test_bfloat16_is_refused_on_the_cpu(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path
+) -> None:
+    if mx.default_device() != mx.Device(mx.cpu):
+        pytest.skip("needs a machine without a GPU")
+    with pytest.raises(ConfigError, match="bfloat16 on CPU"):
+        fit(tmp_path, changed(run_config, dtype="bfloat16"), prepared, Silent())
+
+
+def test_resume_needs_a_checkpoint_of_the_same_corpus(
+    run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
+        fit(tmp_path, run_config, prepared, Silent(), resume=True)
+    other = replace(prepared, corpus_fingerprint="0" * 64)
+    with pytest.raises(CheckpointError, match="trained on a corpus with sha256"):
+        fit(whole_run[0], run_config, other, Silent(), resume=True)
