@@ -183,7 +183,7 @@ def packing_report(rows: Rows, starts: np.ndarray, context: int) -> PackingRepor
     return PackingReport(
         rows=rows.count,
         padding=1 - int(rows.lengths.sum()) / (rows.count * context),
-        sighted=int(rows.lengths[fits & begins].sum()) / max(1, fitting_targets),
+        sighted=int(rows.lengths[fits & begins].sum()) / fitting_targets if fits.any() else 1.0,
         stories_cut=int(cut.sum()),
         pieces_per_cut_story=float(pieces[cut].mean()) if cut.any() else 0.0,
     )

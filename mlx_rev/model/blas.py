@@ -22,6 +22,13 @@ from pathlib import Path
 VARIABLE = "MLX_REV_BLAS"
 
 _SYSTEM_LIBRARIES = ("libopenblas.so.0", "libblis.so.4", "libmkl_rt.so.2")
+_NEED = "cblas_sgemm"
+_SET_THREADS = (
+    "scipy_openblas_set_num_threads",
+    "openblas_set_num_threads",
+    "bli_thread_set_num_threads",
+    "MKL_Set_Num_Threads",
+)
 
 _SHIM = """
 #define GEMM(name, scalar) \\
@@ -37,22 +44,21 @@ GEMM(cblas_cgemm, const void *)
 """
 
 
-def preload() -> None:
-    """Load the best BLAS there is, on Linux; warn, once, where that is not possible.
+def preload() -> str | None:
+    """Load the best BLAS there is, on Linux; its path or name, None where there is none.
 
-    Does nothing on other systems, or when MLX_REV_BLAS is off.
+    Warns (RuntimeWarning, once) where that is not possible. Does nothing on other systems, or when
+    MLX_REV_BLAS is off.
     """
-    choice = os.environ.get(VARIABLE, "")
-    if sys.platform == "linux" and choice != "off":
-        _preload(choice)
+    return library()
 
 
 def set_threads(count: int) -> None:
     """Let the preloaded BLAS use `count` threads; without one, do nothing."""
     library = _loaded()
-    for name in ("scipy_openblas_set_num_threads", "openblas_set_num_threads"):
+    for name in _SET_THREADS:
         if library is not None and hasattr(library, name):
-            getattr(library, name)(count)
+            getattr(library, name)(ctypes.c_int(count))
             return
 
 
@@ -70,10 +76,10 @@ def _preload(choice: str) -> ctypes.CDLL | None:
     if choice:
         chosen = _open(choice)
         if chosen is None:
-            _warn(f"{VARIABLE}={choice} cannot be loaded; give the path of a BLAS library, or off")
+            _warn(f"{VARIABLE}={choice} cannot be used; give a library that has {_NEED}, or off")
         return chosen
-    for attempt in (_openblas_from_pypi, *(lambda n=n: _open(n) for n in _SYSTEM_LIBRARIES)):
-        if (found := attempt()) is not None:
+    for name in (*_wheel(), *_SYSTEM_LIBRARIES):
+        if (found := _open(name)) is not None:
             return found
     _warn(
         "no optimised BLAS was found, training will be ten times slower; install a C compiler "
@@ -87,25 +93,36 @@ def _loaded() -> ctypes.CDLL | None:
     return _preload(choice) if sys.platform == "linux" and choice != "off" else None
 
 
-def _openblas_from_pypi() -> ctypes.CDLL | None:
+def _wheel() -> list[str]:
+    """The library of the wheel scipy-openblas32, where it is installed."""
     try:
         import scipy_openblas32
     except ImportError:
-        return None
-    folder = Path(scipy_openblas32.get_lib_dir())
-    found = sorted(folder.glob("libscipy_openblas*.so"))
-    shim = _shim(scipy_openblas32.__version__)
-    if not found or shim is None:
-        return None
-    openblas = _open(str(found[0]))
-    return openblas if openblas is not None and _open(str(shim)) is not None else None
+        return []
+    return sorted(map(str, Path(scipy_openblas32.get_lib_dir()).glob("libscipy_openblas*.so")))
 
 
-def _shim(version: str) -> Path | None:
+def _open(name: str) -> ctypes.CDLL | None:
+    """Load a library for all to see; None where that fails or leaves MLX without its functions."""
+    try:
+        found = ctypes.CDLL(name, mode=ctypes.RTLD_LOCAL)
+        if hasattr(found, f"scipy_{_NEED}"):
+            shim = _shim()
+            if shim is None:
+                return None
+            found = ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(shim), mode=ctypes.RTLD_GLOBAL)
+            return found
+        return ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL) if hasattr(found, _NEED) else None
+    except OSError:
+        return None
+
+
+def _shim() -> Path | None:
     """The compiled shim in the user's cache; made where it is not there or is damaged."""
     import platformdirs
 
-    key = hashlib.sha256(f"{version} {os.uname().machine} {_SHIM}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{os.uname().machine} {_SHIM}".encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("mlx-rev")) / "blas"
     target, checksum = folder / f"shim-{key}.so", folder / f"shim-{key}.sha256"
     try:
@@ -114,7 +131,7 @@ def _shim(version: str) -> Path | None:
             return target
     except OSError:
         pass
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "g++", "clang"))), None)
     if compiler is None:
         return None
     try:
@@ -122,7 +139,17 @@ def _shim(version: str) -> Path | None:
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             source, built = Path(temporary) / "shim.c", Path(temporary) / "shim.so"
             source.write_text(_SHIM)
-            command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(built), str(source)]
+            command = [
+                compiler,
+                "-x",
+                "c",
+                "-O2",
+                "-shared",
+                "-fPIC",
+                "-o",
+                str(built),
+                str(source),
+            ]
             subprocess.run(command, check=True, capture_output=True, timeout=60)
             content = built.read_bytes()
             os.replace(built, target)
@@ -131,13 +158,6 @@ def _shim(version: str) -> Path | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return target
-
-
-def _open(name: str) -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
-    except OSError:
-        return None
 
 
 def _warn(message: str) -> None:

@@ -191,8 +191,10 @@ def dropout(x: mx.array, rate: float, key: mx.array) -> mx.array:
 def token_nats(hidden: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
     """The surprise (N,) of targets (N,) under softmax(hidden · weightᵀ), in nats, float32.
 
-    hidden is (N, D), weight (vocabulary, D). No gradients are kept.
+    hidden is (N, D), weight (vocabulary, D). No gradients are kept. A target that is no id
+    counts as the nearest one.
     """
+    targets = mx.clip(targets, 0, len(weight) - 1)
     parts = []
     for start, stop in _chunks(len(hidden), len(weight)):
         logits, top, total = _normalised(hidden[start:stop], weight)[:3]
@@ -210,7 +212,8 @@ def linear_cross_entropy(
     the logits exist a chunk of rows at a time; the gradients by hidden and weight are taken while
     they do, so that nothing is computed twice.
     """
-    return _linear_cross_entropy(hidden, weight, mx.maximum(targets, 0), weights)[0]
+    targets = mx.where(weights == 0, 0, targets)
+    return _linear_cross_entropy(hidden, weight, targets, weights)[0]
 
 
 @_with_gradient

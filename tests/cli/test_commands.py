@@ -1,0 +1,154 @@
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mlx_rev
+from mlx_rev.__main__ import COMMANDS
+from mlx_rev.text.reversal import reverse_words
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+WTAC = Path(__file__).parents[2] / "tools" / "wtac.py"
+STORY = "Tom said, \"Look!\"\nHe ran home.\n\nThe end. It's 1 o'clock – très bien.\n"
+
+
+def wtac(content: bytes, *flags: str) -> bytes:
+    done = subprocess.run(
+        [sys.executable, WTAC, *flags], input=content, capture_output=True, check=True
+    )
+    return done.stdout
+
+
+def test_wtac_turns_a_story_of_paragraphs_and_back() -> None:
+    turned = wtac(STORY.encode())
+    assert turned.decode() == reverse_words(STORY.removesuffix("\n")) + "\n"
+    assert turned.decode().startswith(".bien très")
+    assert wtac(turned).decode() == STORY
+
+
+def test_wtac_in_a_pipe() -> None:
+    pipe = f"'{sys.executable}' '{WTAC}' | '{sys.executable}' '{WTAC}'"
+    done = subprocess.run(["sh", "-c", pipe], input=STORY.encode(), capture_output=True, check=True)
+    assert done.stdout == STORY.encode()
+
+
+def test_wtac_by_lines() -> None:
+    expected = "".join(reverse_words(line) + "\n" for line in STORY.splitlines())
+    assert wtac(STORY.encode(), "--lines").decode() == expected
+    assert wtac(b"no newline", "--lines") == b"newline no"
+    assert wtac(b"") == b""
+
+
+def test_wtac_answers_a_line_before_the_next_comes() -> None:
+    with subprocess.Popen(
+        [sys.executable, WTAC, "--lines"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"one two\n")
+        process.stdin.flush()
+        assert select.select([process.stdout], [], [], 20)[0]
+        assert os.read(process.stdout.fileno(), 100) == b"two one\n"
+        process.stdin.close()
+
+
+def test_wtac_as_a_subcommand(run: Run) -> None:
+    assert run("wtac", stdin="This is a test.\n").stdout == ".test a is This\n"
+
+
+def test_wtac_names_bytes_that_are_no_utf8(run: Run) -> None:
+    done = subprocess.run([sys.executable, WTAC], input=b"a\xff", capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"byte 1 is not UTF-8" in done.stderr
+
+
+def test_tell_writes_stories_that_end_as_typed(run: Run, trained: Path) -> None:
+    ending = 'Tom was happy.  He said, "é!" '
+    done = run("tell", ending, "--model", trained, "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(ending + "\n")
+    again = run("tell", ending, "--model", trained, "--seed", 3)
+    assert again.stdout == done.stdout
+    assert run("tell", ending, "--model", trained, "--seed", 4).stdout != done.stdout
+
+
+def test_tell_several(run: Run, trained: Path) -> None:
+    done = run("tell", "One day.", "The end.", "--model", trained, "--count", 2)
+    assert done.stdout.count("One day.") >= 2
+    assert done.stdout.rstrip("\n").endswith("The end.")
+
+
+def test_tell_is_what_python_tells(run: Run, trained: Path) -> None:
+    told = mlx_rev.load(trained).tell("The end.", seed=5, temperature=0.5)
+    done = run("tell", "The end.", "--model", trained, "--seed", 5, "--temperature", 0.5)
+    assert done.stdout == told.text + "\n"
+    assert len(told.tokens) == len(told.surprises) > 0
+
+
+def test_tell_says_what_it_does_not_read(run: Run, trained: Path) -> None:
+    ending = "Tom went home. " * 60
+    done = run("tell", ending, "--model", trained)
+    assert done.returncode == 0
+    assert done.stdout.endswith(ending + "\n")
+    assert "the text is longer than the model can read" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tell", "x"], "no --model given and no run in runs/"),
+        (["tell", "x", "--model", "nowhere"], "nowhere: no such model"),
+        (["tell", "--model", "nowhere"], "no ending given"),
+        (["tell", "x", "--top-p", "7"], "top_p is 7.0, expected over 0 and at most 1"),
+        (["tell", "a▁b", "--model", "MODEL"], "U+2581"),
+        (["sing"], "no command 'sing'; expected one of train"),
+        (["score", "nowhere.txt", "--model", "MODEL"], "nowhere.txt: no such file"),
+        (["prepare", "--data", "x.csv"], "unknown kind of corpus"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    run: Run, trained: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    named = [str(trained) if argument == "MODEL" else argument for argument in arguments]
+    done = run(*named, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_repl_takes_lines_from_a_pipe(run: Run, trained: Path) -> None:
+    done = run("repl", "--model", trained, stdin="The end.\nHe was happy.\n")
+    assert done.returncode == 0, done.stderr
+    assert "The end.\n" in done.stdout
+    assert done.stdout.endswith("He was happy.\n")
+
+
+def test_score_says_bits_per_byte(run: Run, trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    path.write_text(json.dumps({"story": "Tom went home."}) + "\n")
+    done = run("score", path, "--model", trained)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 stories, 14 bytes, ")
+    assert "bits per byte" in done.stdout
+
+
+def test_prepare_reports(run: Run, tiny_flags: list[str]) -> None:
+    done = run("prepare", *tiny_flags[:6], "--context", 96, "--plain")
+    assert done.returncode == 0, done.stderr
+    for label in ("stories", "padding", "targets that see their story's boundary"):
+        assert label in done.stdout
+
+
+def test_every_command_explains_itself(run: Run) -> None:
+    assert all(name in run("--help").stdout for name in COMMANDS)
+    for name in COMMANDS:
+        done = run(name, "--help")
+        assert done.returncode == 0
+        assert len(done.stdout) > 200
+    assert run("--version").stdout == f"mlx-rev {mlx_rev.__version__}\n"

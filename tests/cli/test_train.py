@@ -1,0 +1,148 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def latest(run: Path) -> Path:
+    return run / "checkpoints" / "latest"
+
+
+def weights(run: Path) -> dict[str, mx.array]:
+    return mx.load(str(latest(run) / "model.safetensors"))
+
+
+def metrics(run: Path) -> list[dict]:
+    entries = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    clock = ("tokens_per_second", "peak_memory")
+    return [{k: v for k, v in entry.items() if k not in clock} for entry in entries]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert all(bool((first[name] == second[name]).all()) for name in first)
+    assert metrics(one) == metrics(other)
+    assert (one / "samples.md").read_text() == (other / "samples.md").read_text()
+
+
+def interrupt(
+    environment: dict[str, str], arguments: list[str], folder: Path, how: signal.Signals
+) -> subprocess.CompletedProcess[str]:
+    """Start a training, send it a signal after its first checkpoint, and wait."""
+    command = [sys.executable, "-m", "mlx_rev.train", *arguments, "--out", str(folder), "--plain"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not latest(folder).exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(how)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def test_a_run_folder_holds_what_it_should(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert {
+        "config.toml",
+        "metrics.jsonl",
+        "loss.png",
+        "tokenizer.model",
+        "checkpoints",
+        "samples.md",
+    } <= names
+    assert (trained / "loss.png").read_bytes()[:4] == b"\x89PNG"
+    assert {path.name for path in (trained / "checkpoints").iterdir()} >= {"latest", "best"}
+
+
+def test_killed_and_resumed_is_the_same_to_the_bit(
+    run: Run,
+    trained: Path,
+    command_environment: dict[str, str],
+    tiny_flags: list[str],
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "killed"
+    arguments = [*tiny_flags, "--steps", "60"]
+    done = interrupt(command_environment, arguments, folder, signal.SIGKILL)
+    assert done.returncode == -signal.SIGKILL
+    assert latest(folder).resolve().name < "step-00000060"
+    resumed = run("train", "--resume", folder, "--plain")
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_run(folder, trained)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_it_saves_and_says_how_to_go_on(
+    run: Run,
+    trained: Path,
+    command_environment: dict[str, str],
+    tiny_flags: list[str],
+    tmp_path: Path,
+    how: signal.Signals,
+) -> None:
+    folder = tmp_path / "stopped"
+    done = interrupt(command_environment, [*tiny_flags, "--steps", "60"], folder, how)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert f"mlx-rev train --resume {folder}" in lines[-2]
+    assert f"--model {folder}" in lines[-1]
+    assert run("train", "--resume", folder, "--plain").returncode == 0
+    assert_same_run(folder, trained)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "huge"], "--preset huge: unknown, expected one of quick, 260k"),
+        (["--data", "missing.txt"], "missing.txt: no such file"),
+        (["--steps", "0", "--dim", "30"], "n_heads 4 does not divide dim 30; steps is 0"),
+        (["--resume", "nowhere"], "nowhere/config.toml: cannot be read"),
+        (["--config", "bad.toml"], "unknown key train.stepps; train.seed is 'x', expected int"),
+        (["--dtype", "bfloat16"], "bfloat16 on CPU"),
+        (["--data", "small.txt", "--vocab-size", "300", "--valid", "small.txt"], "too few"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    run: Run, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "bad.toml").write_text('[train]\nstepps = 3\nseed = "x"\n')
+    (tmp_path / "small.txt").write_text("One small story about a dog.\n\nAnd a cat.\n")
+    done = run("train", *arguments, "--plain", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("latest"))
+
+
+def test_a_run_is_not_overwritten(run: Run, trained: Path, tiny_flags: list[str]) -> None:
+    done = run("train", *tiny_flags, "--out", trained, "--plain")
+    assert done.returncode == 2
+    assert f"--resume {trained}" in done.stderr
+
+
+def test_options_of_a_toml_file_are_taken(run: Run, trained: Path, tmp_path: Path) -> None:
+    text = (trained / "config.toml").read_text().replace("steps = 60", "steps = 3")
+    (tmp_path / "recipe.toml").write_text(text)
+    done = run(
+        *("train", "--config", tmp_path / "recipe.toml", "--log-every", 1, "--plain"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    [folder] = (tmp_path / "runs").iterdir()
+    assert [entry["step"] for entry in metrics(folder) if entry["kind"] == "step"] == [1, 2, 3]

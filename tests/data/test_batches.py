@@ -1,0 +1,137 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlx_rev.data.batches import IGNORED, Batches
+from mlx_rev.data.packing import pack, packing_report
+from mlx_rev.data.shards import Shard, open_shard, write_shard
+from mlx_rev.errors import ConfigError, DataError
+from mlx_rev.text.reversal import reverse_words
+from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+
+lengths = st.lists(st.integers(1, 90), min_size=8, max_size=60)
+
+
+def positions(sizes: list[int]) -> np.ndarray:
+    """Story positions for stories of these many targets."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint64)
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> Shard:
+    """Stories whose every token is a different number."""
+    path = tmp_path_factory.mktemp("shard") / "s.bin"
+    sizes, first, stories = np.random.default_rng(0).integers(3, 80, 60), 3, []
+    for size in sizes.tolist():
+        stories.append((list(range(first, first + size)), 1))
+        first += size
+    sha = "00" * 32
+    write_shard(
+        path,
+        stories,
+        vocab_size=first,
+        reversal="none",
+        tokenizer_fingerprint=sha,
+        corpus_fingerprint=sha,
+    )
+    return open_shard(path)
+
+
+@given(lengths, st.integers(4, 64))
+def test_rows_cover_the_stream_once_and_hold_what_they_can(sizes: list[int], context: int) -> None:
+    starts = positions(sizes)
+    rows = pack(starts, context)
+    covered = np.zeros(sum(sizes), int)
+    for start, length in zip(rows.starts, rows.lengths, strict=True):
+        covered[start : start + length] += 1
+    assert (covered == 1).all()
+    assert (np.add.reduceat(rows.lengths, rows.first[:-1]) <= context).all()
+    assert (np.diff(rows.first) > 0).all()
+
+
+@given(lengths, st.integers(4, 64))
+def test_at_most_a_twentieth_of_fitting_targets_is_cut_from_its_boundary(
+    sizes: list[int], context: int
+) -> None:
+    starts = positions(sizes)
+    assert packing_report(pack(starts, context), starts, context).sighted >= 0.95
+
+
+def test_only_long_stories_are_cut_where_they_suffice() -> None:
+    sizes = np.random.default_rng(1).integers(20, 60, 900).tolist() + [300] * 200
+    starts = positions(sizes)
+    report = packing_report(pack(starts, 64), starts, 64)
+    assert report.sighted == 1
+    assert report.stories_cut == 200
+    assert report.padding <= 0.02
+
+
+def epoch(shard: Shard, **options: int) -> list:
+    batches = Batches(shard, context=32, batch_size=4, **options)
+    steps = -(-batches.rows.count // 4)
+    return [batches.batch_at(step) for step in range(steps + 1)]
+
+
+def test_every_token_is_a_target_once_an_epoch_and_follows_its_input(shard: Shard) -> None:
+    batches = Batches(shard, context=32, batch_size=1, seed=5)
+    for start in (0, batches.rows.count):
+        seen: list[int] = []
+        for step in range(start, start + batches.rows.count):
+            batch = batches.batch_at(step)
+            real = batch.targets != IGNORED
+            assert batch.target_count == real.sum()
+            seen += batch.targets[real].tolist()
+            inner = real & (batch.inputs != BOUNDARY) & (batch.targets != BOUNDARY)
+            assert (batch.targets[inner] == batch.inputs[inner] + 1).all()
+        assert sorted(seen) == sorted(shard.tokens[1:].tolist())
+
+
+def test_batches_are_a_pure_function_of_the_step(shard: Shard) -> None:
+    one, other = (Batches(shard, context=32, batch_size=4, seed=3) for _ in range(2))
+    for step in (0, 40, 3, 40, 100, 0):
+        assert (one.batch_at(step).inputs == other.batch_at(step).inputs).all()
+    forward = [one.batch_at(step).targets for step in range(30)]
+    backward = [other.batch_at(step).targets for step in reversed(range(30))][::-1]
+    assert all((a == b).all() for a, b in zip(forward, backward, strict=True))
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_share_the_same_global_batch(shard: Shard, world: int) -> None:
+    whole = epoch(shard, accumulation=2)
+    parts = [epoch(shard, accumulation=2, rank=rank, world=world) for rank in range(world)]
+    for step, batch in enumerate(whole):
+        own = [part[step] for part in parts]
+        assert (np.concatenate([b.inputs for b in own], axis=1) == batch.inputs).all()
+        assert (np.concatenate([b.targets for b in own], axis=1) == batch.targets).all()
+        assert {b.target_count for b in own} == {batch.target_count}
+
+
+def test_epochs_and_seeds_give_other_orders(shard: Shard) -> None:
+    batches = Batches(shard, context=32, batch_size=4, seed=0)
+    first, other = batches.batch_at(0), Batches(shard, context=32, batch_size=4, seed=1)
+    assert not (first.inputs == other.batch_at(0).inputs).all()
+
+
+def test_impossible_batches_are_refused(shard: Shard) -> None:
+    with pytest.raises(DataError, match="too few for a batch of 1000"):
+        Batches(shard, context=32, batch_size=1000)
+    with pytest.raises(ConfigError, match="cannot be shared among 3 ranks"):
+        Batches(shard, context=32, batch_size=4, world=3)
+
+
+@pytest.mark.parametrize("vocabulary", ["own", "llama"])
+def test_real_stories_are_packed_well(shared: Path, vocabulary: str) -> None:
+    text = (shared / "tinystories" / "train.txt").read_text(encoding="utf-8")
+    stories = [reverse_words(story.strip()) for story in text.split("<|endoftext|>")]
+    if vocabulary == "own":
+        tokenizer, context = Tokenizer.train(stories[:3000], 512), 512
+    else:
+        tokenizer, context = Tokenizer.load(shared / "llama2c" / "tokenizer.model"), 256
+    starts = positions([len(ids) + 1 for ids in tokenizer.encode_batch(stories)])
+    report = packing_report(pack(starts, context), starts, context)
+    assert report.sighted >= 0.95
+    assert report.padding <= 0.02
+    assert report.pieces_per_cut_story < 6

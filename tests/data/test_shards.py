@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlx_rev.data.shards import Shard, open_shard, write_shard
+from mlx_rev.errors import DataError
+
+SHA, OTHER = "ab" * 32, "cd" * 32
+stories = st.lists(
+    st.tuples(st.lists(st.integers(3, 299), max_size=20), st.integers(0, 1000)),
+    min_size=1,
+    max_size=15,
+)
+
+
+def write(path: Path, content: list[tuple[list[int], int]], vocab_size: int = 300) -> Shard:
+    write_shard(
+        path,
+        content,
+        vocab_size=vocab_size,
+        reversal="word",
+        tokenizer_fingerprint=SHA,
+        corpus_fingerprint=OTHER,
+    )
+    return open_shard(path)
+
+
+@given(stories, st.sampled_from([300, 1 << 16, (1 << 16) + 1]))
+def test_what_is_written_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, content: list, vocab_size: int
+) -> None:
+    shard = write(tmp_path_factory.mktemp("shard") / "s.bin", content, vocab_size)
+    assert (shard.vocab_size, shard.reversal) == (vocab_size, "word")
+    assert (shard.tokenizer_fingerprint, shard.corpus_fingerprint) == (SHA, OTHER)
+    assert shard.tokens.dtype == (np.uint16 if vocab_size <= 1 << 16 else np.uint32)
+    assert shard.story_count == len(content)
+    assert shard.text_bytes.tolist() == [size for _, size in content]
+    for index, (ids, _) in enumerate(content):
+        assert shard.story(index).tolist() == [1, *ids, 1]
+    assert len(shard.tokens) == sum(len(ids) + 1 for ids, _ in content) + 1
+
+
+@given(cut=st.integers(0, 400))
+def test_a_shard_cut_short_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("shard") / "s.bin"
+    write(path, [([5, 6, 7], 9)] * 30)
+    content = path.read_bytes()
+    path.write_bytes(content[: min(cut, len(content) - 1)])
+    with pytest.raises(DataError, match=r"s\.bin"):
+        open_shard(path)
+
+
+@given(place=st.integers(0, 600), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_refused_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
+) -> None:
+    path = tmp_path_factory.mktemp("shard") / "s.bin"
+    write(path, [([5, 6, 7], 9)] * 30)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+    try:
+        shard = open_shard(path)
+    except DataError:
+        return
+    assert sum(len(shard.story(index)) - 1 for index in range(shard.story_count)) == 120
+
+
+def test_no_story_makes_no_shard(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no story"):
+        write(tmp_path / "s.bin", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_story_that_cannot_be_made_leaves_no_file(tmp_path: Path) -> None:
+    def failing() -> object:
+        yield [5], 1
+        raise DataError("the source broke")
+
+    with pytest.raises(DataError, match="broke"):
+        write(tmp_path / "s.bin", failing())
+    assert list(tmp_path.iterdir()) == []
