@@ -1,0 +1,55 @@
+"""tokenizer.json against SentencePiece itself, read by the tokenizers library."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Peer
+
+from mlx_rev.formats.tokenizer_json import tokenizer_config, tokenizer_json
+from mlx_rev.text.reversal import Reversal, reverse_words
+from mlx_rev.text.tokenizer import Tokenizer
+
+texts = st.one_of(
+    st.text(st.characters(exclude_characters="▁", exclude_categories=["Cs"]), max_size=40),
+    st.text(alphabet=" \n\tTom.,\"'é😀1<s>", max_size=40),
+)
+
+
+@pytest.fixture(scope="module")
+def peers(tokenizers: dict[Reversal, Tokenizer]) -> list[tuple[Tokenizer, Peer]]:
+    """Vocabularies of ours beside the same ones as the tokenizers library has them."""
+    ours = [tokenizers[Reversal.WORD], tokenizers[Reversal.NONE]]
+    return [(own, Peer.from_str(json.dumps(tokenizer_json(own)))) for own in ours]
+
+
+@given(texts)
+@settings(max_examples=300)
+@example(" two  spaces ")
+@example("\n")
+def test_the_ids_are_sentencepieces(peers: list[tuple[Tokenizer, Peer]], text: str) -> None:
+    for own, peer in peers:
+        if any(mark in text for mark in ("<s>", "</s>", "<unk>")):
+            return  # that library reads marks in a text as marks; run.c and we do not
+        expected = own.encode(text)
+        encoded = peer.encode(text).ids
+        if text:
+            assert encoded == [1, *expected]
+        assert peer.decode(expected) == text
+
+
+def test_real_stories_with_llamas_vocabulary(shared: Path) -> None:
+    own = Tokenizer.load(shared / "llama2c" / "tokenizer.model")
+    peer = Peer.from_str(json.dumps(tokenizer_json(own)))
+    text = (shared / "tinystories" / "valid.txt").read_text(encoding="utf-8")
+    stories = [reverse_words(story.strip()) for story in text.split("<|endoftext|>")[:150]]
+    for story, expected in zip(stories, own.encode_batch(stories), strict=True):
+        assert peer.encode(story).ids == [1, *expected]
+        assert peer.decode(expected) == story
+
+
+def test_the_boundary_begins_and_ends(tokenizers: dict[Reversal, Tokenizer]) -> None:
+    config = tokenizer_config(tokenizers[Reversal.WORD])
+    assert config["bos_token"] == config["eos_token"] == "<s>"
