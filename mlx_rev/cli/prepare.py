@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.table import Table
 
 from mlx_rev.cli.options import cache_folder, parse
+from mlx_rev.cli.preparing import prepare_shown
 from mlx_rev.config import DataConfig
 from mlx_rev.data.packing import pack, packing_report
-from mlx_rev.data.prepare import prepare
 from mlx_rev.data.shards import Shard
 from mlx_rev.errors import ConfigError
 from mlx_rev.ui.console import make_console
@@ -36,9 +36,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     if command.context < 2:
         raise ConfigError(f"--context {command.context}: expected 2 or more")
     console = make_console(plain=command.plain)
-    data = prepare(
-        command.data, command.vocab_size, command.cache, lambda message: console.print(message)
-    )
+    data = prepare_shown(command.data, command.vocab_size, command.cache, console)
     table = Table("", "train", "valid", title=f"{command.data.data}, {command.data.reversal}")
     columns = [_figures(shard, command.context) for shard in (data.train, data.valid)]
     for name in columns[0]:

@@ -10,6 +10,7 @@ from types import FrameType
 
 from mlx_rev import files
 from mlx_rev.cli.options import RUNS, cache_folder, parse
+from mlx_rev.cli.preparing import prepare_shown
 from mlx_rev.config import (
     DataConfig,
     ModelConfig,
@@ -21,7 +22,7 @@ from mlx_rev.config import (
     to_toml,
     validate_run,
 )
-from mlx_rev.data.prepare import Prepared, prepare
+from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError
 from mlx_rev.generate.decode import write_stories
 from mlx_rev.model.llama import Llama
@@ -67,9 +68,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     validate_run(config)
     console = make_console(plain=command.plain)
     run = _run_folder(command)
-    data = prepare(
-        config.data, config.model.vocab_size, command.cache, lambda message: console.print(message)
-    )
+    data = prepare_shown(config.data, config.model.vocab_size, command.cache, console)
     run.mkdir(parents=True, exist_ok=True)
     with (
         files.lock(run),

@@ -16,8 +16,8 @@ from mlx_rev.text.tokenizer import Tokenizer
 
 _STORIES_AT_ONCE = 2000
 
-Notify = Callable[[str], None]
-"""Told in a few words what is being done."""
+Notify = Callable[[str, float | None], None]
+"""Told what is being done and, where that is known, which share of it is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Prepared:
 
 
 def prepare(
-    config: DataConfig, vocab_size: int, cache: Path, notify: Notify = lambda message: None
+    config: DataConfig, vocab_size: int, cache: Path, notify: Notify = lambda stage, share: None
 ) -> Prepared:
     """Open the corpus, learn or load the tokenizer, and write or find the token shards.
 
@@ -41,7 +41,11 @@ def prepare(
     """
     validate(config)
     corpus = open_corpus(
-        config.data, valid=config.valid, valid_share=config.valid_share, cache=cache
+        config.data,
+        valid=config.valid,
+        valid_share=config.valid_share,
+        cache=cache,
+        progress=notify,
     )
     reversal = Reversal(config.reversal)
     tokenizer = _tokenizer(config, corpus, reversal, vocab_size, cache, notify)
@@ -52,7 +56,7 @@ def prepare(
     for part, stories in (("train", corpus.train), ("valid", corpus.valid)):
         path = folder / f"{part}.bin"
         if not _is_whole(path):
-            notify(f"tokenising the {part} stories of {corpus.name}")
+            notify(f"tokenising the {part} stories of {corpus.name}", None)
             write_shard(
                 path,
                 _encoded(stories(), codec),
@@ -87,7 +91,7 @@ def _tokenizer(
     path = cache / "tokenizers" / f"{key[:32]}.model"
     if path.exists():
         return Tokenizer.load(path)
-    notify(f"learning a vocabulary of {vocab_size} pieces")
+    notify(f"learning a vocabulary of {vocab_size} pieces", None)
     tokenizer = Tokenizer.train(map(reversal.reverse, corpus.train()), vocab_size)
     tokenizer.save(path)
     return tokenizer

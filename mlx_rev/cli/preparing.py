@@ -1,0 +1,30 @@
+"""Preparing a corpus while saying how far it is: a bar on a terminal, a line a stage elsewhere."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
+
+from mlx_rev.config import DataConfig
+from mlx_rev.data.prepare import Prepared, prepare
+from mlx_rev.ui.console import is_interactive
+
+
+def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Console) -> Prepared:
+    """`prepare`, with its stages shown on `console`. Raises RevError."""
+    stages: dict[str, TaskID] = {}
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    progress = Progress(*columns, console=console, transient=True)
+    live = is_interactive(console)
+
+    def notify(stage: str, share: float | None) -> None:
+        if stage not in stages:
+            stages[stage] = progress.add_task(stage, total=None if share is None else 1.0)
+            if not live:
+                console.print(stage, soft_wrap=True)
+        progress.update(stages[stage], completed=share or 0.0)
+
+    if not live:
+        return prepare(config, vocab_size, cache, notify)
+    with progress:
+        return prepare(config, vocab_size, cache, notify)
