@@ -124,6 +124,8 @@ class TrainConfig:
     """AdamW's decay of the mean square."""
     gradient_clip: float = 1.0
     """Largest global gradient norm; 0 turns clipping off."""
+    ranks: int = 0
+    """Threads that share the rows of a batch; 0 takes what is fastest here."""
     dtype: TrainingDtype = "float32"
     """Type of the forward and backward pass; bfloat16 keeps float32 master weights (GPU only)."""
     seed: int = 1337
@@ -152,9 +154,11 @@ class TrainConfig:
             *("steps", "batch_size", "accumulation", "learning_rate", "log_every"),
             *("eval_every", "save_every", "keep", "sample_every"),
         )
-        for name in ("warmup", "weight_decay", "gradient_clip", "eval_stories", "seed"):
+        for name in ("warmup", "weight_decay", "gradient_clip", "eval_stories", "seed", "ranks"):
             if getattr(self, name) < 0:
                 found.append(f"{name} is {getattr(self, name)}, expected 0 or more")
+        if self.ranks > self.batch_size > 0:
+            found.append(f"ranks is {self.ranks}, more than the {self.batch_size} rows of a batch")
         if not 0 <= self.min_learning_rate <= self.learning_rate:
             found.append(
                 f"min_learning_rate is {self.min_learning_rate}, expected 0 to "

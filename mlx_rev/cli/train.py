@@ -4,7 +4,7 @@ import argparse
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -27,6 +27,7 @@ from mlx_rev.errors import CheckpointError, ConfigError
 from mlx_rev.generate.decode import write_stories
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import CHECKPOINTS
+from mlx_rev.train import ranks
 from mlx_rev.train.events import Event, Saved, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
 from mlx_rev.train.runlog import METRICS_FILE
@@ -64,7 +65,8 @@ class TrainCommand:
 def main(arguments: Sequence[str], program: str) -> int:
     """Train as the flags say. Raises RevError."""
     command = parse_command(arguments, program)
-    config = RunConfig(model=command.model, data=command.data, train=command.train)
+    recorded = replace(command.train, ranks=ranks.decide(command.train))
+    config = RunConfig(model=command.model, data=command.data, train=recorded)
     validate_run(config)
     console = make_console(plain=command.plain)
     run = _run_folder(command)

@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from mlx_rev.model import ops
 from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
 from mlx_rev.model.load import check_weights
 from mlx_rev.model.score import Score, score_stories
-from mlx_rev.train import checkpoint, optimizer
+from mlx_rev.train import checkpoint, optimizer, ranks
 from mlx_rev.train.checkpoint import Progress, TrainingState
 from mlx_rev.train.events import (
     Evaluated,
@@ -66,6 +67,8 @@ def fit(
     and TrainingError when a loss is not finite; the last checkpoint is then still good.
     """
     validate_run(config)
+    config = replace(config, train=replace(config.train, ranks=ranks.decide(config.train)))
+    ranks.share_cores(config.train.ranks)
     _keep_buffers()
     model = Llama(config.model)
     log = RunLog(run)
@@ -78,11 +81,12 @@ def fit(
         weights = get_weights(model)
         state = TrainingState(weights, optimizer.initial_moments(weights), Progress())
     training = _Training(run, config, data, model, state, [log, reporter])
-    training.start()
-    while training.step < config.train.steps and not should_stop():
-        training.advance()
-        training.after_step(write_story)
-    return training.stop()
+    with closing(training):
+        training.start()
+        while training.step < config.train.steps and not should_stop():
+            training.advance()
+            training.after_step(write_story)
+        return training.stop()
 
 
 def _keep_buffers() -> None:
@@ -116,7 +120,7 @@ class _Training:
             accumulation=train.accumulation,
             seed=train.seed,
         )
-        self._do_step = TrainingStep(model, train)
+        self._do_step = TrainingStep(config.model, train)
         self._interval = _Interval(list(state.progress.losses))
         self._unsettled: list[tuple[int, mx.array]] = []
         self._norm = mx.array(0.0)
@@ -186,6 +190,10 @@ class _Training:
         stopped = Stopped(self.step, self._run, finished=self.step >= self._config.train.steps)
         self._report(stopped)
         return stopped
+
+    def close(self) -> None:
+        """End what runs beside this thread."""
+        self._do_step.close()
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0

@@ -1,38 +1,51 @@
-"""The training step: loss, gradients, clipping and AdamW, compiled as one."""
+"""The training step: loss and gradients on several ranks, clipping and AdamW, compiled.
+
+MLX does the elementwise work of a stream on one thread, so on the CPU a step uses all cores only
+if its rows are shared out. The ranks are threads of this process, each with the stream that MLX
+gives every thread: they share the weights, and there is nothing to start, watch or lose.
+"""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 
 import mlx.core as mx
 import numpy as np
 
-from mlx_rev.config import TrainConfig
+from mlx_rev.config import ModelConfig, TrainConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.model import ops
 from mlx_rev.model.llama import Llama, Weights, set_weights
 from mlx_rev.train import optimizer
 from mlx_rev.train.optimizer import Moments
 
+Compiled = Callable[..., tuple]
+
 
 class TrainingStep:
-    """Calls the compiled micro-steps of one optimiser step.
+    """Calls the compiled parts of one optimiser step.
 
     All that changes is an argument and a result; all that is given is an array; the shapes are
-    fixed. The model serves as the description of the computation: after tracing it holds no
-    usable weights, so callers give it some (`set_weights`) before they use it.
+    fixed. `close` ends the threads of the ranks.
     """
 
-    def __init__(self, model: Llama, config: TrainConfig) -> None:
-        if config.dtype == "bfloat16" and mx.default_device() == mx.Device(mx.cpu):
+    def __init__(self, shape: ModelConfig, config: TrainConfig) -> None:
+        if config.dtype == "bfloat16" and ops.on_cpu():
             raise ConfigError(
                 "--dtype bfloat16 on CPU: its matrix products run at a thirtieth of float32's "
                 "speed here; use float32"
             )
-        self._model, self._config = model, config
-        wrap: Callable[[Callable[..., tuple]], Callable[..., tuple]] = (
-            mx.compile if config.compile else lambda function: function
-        )
-        self._gather = wrap(self._accumulate)
-        self._finish = wrap(self._accumulate_and_update)
+        self._config = config
+        count = max(1, config.ranks)
+        building = Lock()
+        self._ranks = [_Rank(Llama(shape), config, building) for _ in range(count)]
+        self._threads = [
+            ThreadPoolExecutor(
+                1, initializer=mx.set_default_device, initargs=(mx.default_device(),)
+            )
+            for _ in range(count if count > 1 else 0)
+        ]
+        self._update = _compiled(self._add_and_update, config)
 
     def __call__(
         self,
@@ -48,22 +61,112 @@ class TrainingStep:
         Gives the new weights and moments, the mean loss in nats per target, and the gradients'
         norm before clipping; all of them lazy.
         """
-        config = self._config
-        share = mx.array(1 / target_count)
-        keys = mx.random.split(mx.random.key(config.seed + (step << 20)), len(inputs))
-        rate = mx.array(optimizer.learning_rate(step, config))
-        count = mx.array(step + 1.0)
-        loss = mx.array(0.0)
-        gradients: Weights = {}
-        for index in range(len(inputs) - 1):
-            batch = (mx.array(inputs[index]), mx.array(targets[index]), share, keys[index])
-            loss, gradients = self._gather(weights, loss, gradients, *batch)
-            mx.eval(loss, gradients)
-        batch = (mx.array(inputs[-1]), mx.array(targets[-1]), share, keys[-1])
-        after, moments_after, loss, norm = self._finish(
-            weights, moments, loss, gradients, *batch, rate, count
+        losses, gradients = zip(
+            *self._on_ranks(weights, step, inputs, targets, target_count), strict=True
+        )
+        after, moments_after, loss, norm = self._update(
+            weights,
+            moments,
+            losses,
+            gradients,
+            mx.array(optimizer.learning_rate(step, self._config)),
+            mx.array(step + 1.0),
         )
         return after, Moments(*moments_after), loss, norm
+
+    def close(self) -> None:
+        """End the threads; the step cannot be called any more."""
+        for thread in self._threads:
+            thread.submit(mx.clear_streams).result()  # MLX aborts if a thread leaves streams behind
+            thread.shutdown()
+
+    def _on_ranks(
+        self,
+        weights: Weights,
+        step: int,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        target_count: int,
+    ) -> list[tuple[mx.array, Weights]]:
+        """Each rank's share of the loss and of the gradients."""
+        count = len(self._ranks)
+        seeds = [self._config.seed + (step << 20) + (rank << 12) for rank in range(count)]
+        shares = zip(
+            np.array_split(inputs, count, axis=1),
+            np.array_split(targets, count, axis=1),
+            seeds,
+            strict=True,
+        )
+        jobs = [(weights, *share, target_count) for share in shares]
+        if not self._threads:
+            return [self._ranks[0].gradients(*jobs[0])]
+        mx.eval(weights)
+        futures: list[Future[tuple[mx.array, Weights]]] = [
+            thread.submit(rank.gradients_now, *job)
+            for thread, rank, job in zip(self._threads, self._ranks, jobs, strict=True)
+        ]
+        return [future.result() for future in futures]
+
+    def _add_and_update(
+        self,
+        weights: Weights,
+        moments: Moments,
+        losses: tuple[mx.array, ...],
+        gradients: tuple[Weights, ...],
+        rate: mx.array,
+        count: mx.array,
+    ) -> tuple[Weights, tuple[Weights, Weights], mx.array, mx.array]:
+        total = {name: _sum([share[name] for share in gradients]) for name in weights}
+        clipped, norm = optimizer.clip(total, self._config.gradient_clip)
+        after, (mean, square) = optimizer.update(
+            weights, clipped, Moments(*moments), rate, count, self._config
+        )
+        return after, (mean, square), _sum(losses), norm
+
+
+class _Rank:
+    """The gradients of one share of the rows. The model describes the computation; after tracing
+    it holds no usable weights."""
+
+    def __init__(self, model: Llama, config: TrainConfig, building: Lock) -> None:
+        self._model, self._config, self._building = model, config, building
+        self._first = _compiled(mx.value_and_grad(self._loss), config)
+        self._next = _compiled(self._accumulate, config)
+
+    def gradients_now(self, *job: object) -> tuple[mx.array, Weights]:
+        """Like `gradients`, computed when it returns: only this thread may use its stream."""
+        result = self.gradients(*job)  # type: ignore[arg-type]
+        mx.eval(result)
+        return result
+
+    def gradients(
+        self,
+        weights: Weights,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        seed: int,
+        target_count: int,
+    ) -> tuple[mx.array, Weights]:
+        """The loss and gradients of these micro-batches, as their share of the step's mean."""
+        share = mx.array(1 / target_count)
+        keys = mx.random.split(mx.random.key(seed), len(inputs))
+        batches = [
+            (mx.array(inputs[index]), mx.array(targets[index]), share, keys[index])
+            for index in range(len(inputs))
+        ]
+        with self._building:  # graphs are made by one thread at a time, computed by all
+            loss, gradients = self._first(weights, *batches[0])
+        for batch in batches[1:]:
+            mx.eval(loss, gradients)
+            with self._building:
+                loss, gradients = self._next(weights, loss, gradients, *batch)
+        return loss, gradients
+
+    def _accumulate(
+        self, weights: Weights, loss: mx.array, gradients: Weights, *batch: mx.array
+    ) -> tuple[mx.array, Weights]:
+        own_loss, own = mx.value_and_grad(self._loss)(weights, *batch)
+        return loss + own_loss, {name: gradients[name] + own[name] for name in own}
 
     def _loss(
         self,
@@ -86,26 +189,13 @@ class TrainingStep:
             counted.reshape(-1),
         )
 
-    def _accumulate(
-        self, weights: Weights, loss: mx.array, gradients: Weights, *batch: mx.array
-    ) -> tuple[mx.array, Weights]:
-        own_loss, own = mx.value_and_grad(self._loss)(weights, *batch)
-        if gradients:
-            own = {name: gradients[name] + gradient for name, gradient in own.items()}
-        return loss + own_loss, own
 
-    def _accumulate_and_update(
-        self,
-        weights: Weights,
-        moments: Moments,
-        loss: mx.array,
-        gradients: Weights,
-        *rest: mx.array,
-    ) -> tuple[Weights, tuple[Weights, Weights], mx.array, mx.array]:
-        *batch, rate, count = rest
-        loss, gradients = self._accumulate(weights, loss, gradients, *batch)
-        clipped, norm = optimizer.clip(gradients, self._config.gradient_clip)
-        after, moments = optimizer.update(
-            weights, clipped, Moments(*moments), rate, count, self._config
-        )
-        return after, (moments.mean, moments.square), loss, norm
+def _compiled(function: Callable[..., tuple], config: TrainConfig) -> Compiled:
+    return mx.compile(function) if config.compile else function
+
+
+def _sum(shares: "list[mx.array] | tuple[mx.array, ...]") -> mx.array:
+    total = shares[0]
+    for share in shares[1:]:
+        total = total + share
+    return total
