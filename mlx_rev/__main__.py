@@ -13,6 +13,7 @@ COMMANDS = {
     "prepare": "make token shards of a corpus and report on them",
     "tell": "write stories that end as you say",
     "repl": "type an ending, watch the story grow",
+    "convert": "llama2.c .bin, mlx-lm folder, GGUF: any to any",
     "score": "bits per byte of stories under a model",
     "wtac": "reverse the words of standard input",
 }

@@ -42,8 +42,7 @@ def download(
         reason = "the hub cannot be reached, and it is not in the local cache"
         raise DataError(_sentence(repository, filename, reason, advice)) from error
     except (errors.HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(_sentence(repository, filename, reason, advice)) from error
+        raise DataError(_sentence(repository, filename, _reason(error), advice)) from error
 
 
 def _sentence(repository: str, filename: str, reason: str, advice: str) -> str:
@@ -68,3 +67,86 @@ def _bar(progress: Callable[[float], None] | None) -> Any:
                 progress(self._done / self._whole)
 
     return Quiet
+
+
+_PREFIX = "hf:"
+_MODEL_FILES = ("*.json", "*.safetensors", "tokenizer.model", "README.md")
+
+
+def is_reference(text: str) -> bool:
+    """Whether `text` is hf:owner/repo[/file][@revision]."""
+    return text.startswith(_PREFIX)
+
+
+def fetch_model(reference: str) -> Path:
+    """The local path of a model on the hub: a folder, or a file with what lies beside it there.
+
+    Raises DataError for a reference that is none, or a download that fails.
+    """
+    path, _, revision = reference.removeprefix(_PREFIX).partition("@")
+    owner, _, rest = path.partition("/")
+    name, _, file = rest.partition("/")
+    if not owner or not name:
+        raise DataError(f"{reference}: expected hf:owner/repo[/file][@revision]")
+    repository = f"{owner}/{name}"
+    if not file:
+        return _snapshot(repository, revision or None)
+    found = download(repository, file, revision=revision or None)
+    folder = file.rpartition("/")[0]
+    beside = (f"{file}.json", *(f"{folder}/{other}".lstrip("/") for other in _BESIDE))
+    for other in sorted(set(beside) & set(_listed(repository, revision or None))):
+        download(repository, other, revision=revision or None)
+    return found
+
+
+def push(folder: Path, repository: str) -> str:
+    """Upload a folder to a model repository, made where there is none; its address.
+
+    Raises DataError where the hub refuses or cannot be reached. HF_TOKEN or a stored login is used.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    api = huggingface_hub.HfApi()
+    try:
+        address = api.create_repo(repository, exist_ok=True)
+        api.upload_folder(folder_path=folder, repo_id=repository)
+    except (errors.HfHubHTTPError, OSError, ValueError) as error:
+        raise DataError(
+            f"cannot upload {folder} to {repository}: {_reason(error)}. Log in with `hf auth "
+            "login` or set HF_TOKEN"
+        ) from error
+    return str(address)
+
+
+_BESIDE = ("tokenizer.model", "tokenizer.bin", "tok512.bin", "tok4096.bin")
+
+
+def _snapshot(repository: str, revision: str | None) -> Path:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                repository, revision=revision, allow_patterns=list(_MODEL_FILES)
+            )
+        )
+    except (errors.HfHubHTTPError, OSError, ValueError) as error:
+        raise DataError(_sentence(repository, "the model", _reason(error), "")) from error
+
+
+def _listed(repository: str, revision: str | None) -> list[str]:
+    """The files of a repository; none where the hub cannot be reached."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        return list(huggingface_hub.HfApi().list_repo_files(repository, revision=revision))
+    except (errors.HfHubHTTPError, OSError, ValueError):
+        return []
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -9,7 +9,7 @@ import platformdirs
 import tyro
 
 from mlx_rev.errors import ConfigError
-from mlx_rev.model.load import CHECKPOINTS
+from mlx_rev.formats.opening import CHECKPOINTS
 
 Command = TypeVar("Command")
 

@@ -24,9 +24,9 @@ from mlx_rev.config import (
 )
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError
+from mlx_rev.formats.opening import CHECKPOINTS
 from mlx_rev.generate.decode import write_stories
 from mlx_rev.model.llama import Llama
-from mlx_rev.model.load import CHECKPOINTS
 from mlx_rev.train import ranks
 from mlx_rev.train.events import Event, Saved, Stopped
 from mlx_rev.train.loop import StoryWriter, fit

@@ -5,129 +5,208 @@ has no room for: the reversal, and fingerprints of tokenizer and corpus.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
+import numpy as np
 
-from mlx_rev.config import ModelConfig, validate
 from mlx_rev.errors import FormatError
+from mlx_rev.formats import safetensors
+from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.llama_config import config_json, model_config
+from mlx_rev.formats.mlx_quantised import group_size_of, quantise, read_quantised
+from mlx_rev.formats.safetensors import Entry, Planned
 from mlx_rev.formats.tokenizer_json import tokenizer_config, tokenizer_json
-from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.reversal import Reversal
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.model"
+_INDEX_FILE = "model.safetensors.index.json"
+_SHARD_BYTES = 5_000_000_000
+_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "q8": "F16"}
 
 
-@dataclass(frozen=True)
-class ModelFolder:
-    """What such a folder holds."""
-
-    config: ModelConfig
-    weights: dict[str, mx.array]
-    codec: StoryCodec
+def recognises(folder: Path) -> bool:
+    """Whether a folder has a model's config.json."""
+    return (folder / CONFIG_FILE).is_file()
 
 
-def write_folder(folder: Path, content: ModelFolder, *, corpus_fingerprint: str = "") -> None:
-    """Write the folder's files one after another; the caller makes the whole atomic."""
-    tokenizer = content.codec.tokenizer
-    mx.save_safetensors(str(folder / WEIGHTS_FILE), content.weights, metadata={"format": "mlx"})
-    extra = {
-        "reversal": str(content.codec.reversal),
-        "tokenizer_sha256": tokenizer.fingerprint,
-        "corpus_sha256": corpus_fingerprint,
-    }
-    _write_json(folder / CONFIG_FILE, {**_config_json(content.config), "mlx_rev": extra})
+def write_folder(
+    folder: Path,
+    model: LazyModel,
+    *,
+    dtype: str = "float32",
+    corpus_fingerprint: str = "",
+    shard_bytes: int = _SHARD_BYTES,
+) -> dict[str, float]:
+    """Write the folder's files one after another; the caller makes the whole atomic.
+
+    `dtype` is float32, float16, bfloat16, or q8: 8 bits in mlx's groups where they divide the
+    rows, float16 for the rest. Gives the largest error of each weight that is not kept in full.
+    """
+    described = config_json(model.config, "float16" if dtype == "q8" else dtype)
+    extra: dict[str, str] = {"corpus_sha256": corpus_fingerprint, **model.provenance}
+    if model.reversal is not None:
+        extra["reversal"] = str(model.reversal)
+    if model.tokenizer is not None:
+        extra["tokenizer_sha256"] = model.tokenizer.fingerprint
+        _write_json(folder / "tokenizer.json", tokenizer_json(model.tokenizer))
+        _write_json(folder / "tokenizer_config.json", tokenizer_config(model.tokenizer))
+        (folder / TOKENIZER_FILE).write_bytes(model.tokenizer.model)
+    group_size = group_size_of(model) if dtype == "q8" else 0
+    if group_size:
+        described["quantization"] = {"group_size": group_size, "bits": 8}
+    _write_json(folder / CONFIG_FILE, {**described, "mlx_rev": extra})
     _write_json(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": BOUNDARY})
-    _write_json(folder / "tokenizer.json", tokenizer_json(tokenizer))
-    _write_json(folder / "tokenizer_config.json", tokenizer_config(tokenizer))
-    (folder / TOKENIZER_FILE).write_bytes(tokenizer.model)
+    return _write_weights(folder, model, _DTYPES[dtype], group_size, shard_bytes)
 
 
-def read_folder(folder: Path) -> ModelFolder:
-    """Read a folder that `write_folder` wrote.
+def read_folder(folder: Path) -> LazyModel:
+    """Open a folder of Llama architecture: ours, mlx-lm's (quantised too) or transformers'.
 
-    Raises FormatError for a file that is missing or damaged, a wrong shape, or a tokenizer that
-    is not the one the model was trained with.
+    Raises FormatError for a file that is missing or damaged, another architecture, a wrong name
+    or shape, or a tokenizer that is not the one the model was trained with.
     """
     described = _read_json(folder / CONFIG_FILE)
-    config = _model_config(described, folder / CONFIG_FILE)
-    validate(config)
-    tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
+    config = model_config(described, str(folder / CONFIG_FILE))
     extra = described.get("mlx_rev", {})
-    expected = extra.get("tokenizer_sha256", tokenizer.fingerprint)
-    if tokenizer.fingerprint != expected:
-        raise FormatError(
-            f"{folder / TOKENIZER_FILE}: its sha256 is {tokenizer.fingerprint[:12]}…, the model "
-            f"was trained with {expected[:12]}…; put the right tokenizer.model there"
-        )
-    path = folder / WEIGHTS_FILE
-    try:
-        weights = mx.load(str(path))
-    except (RuntimeError, ValueError) as error:
-        raise FormatError(f"{path}: missing or damaged, expected a safetensors file") from error
-    if not isinstance(weights, dict):
-        raise FormatError(f"{path}: holds no named arrays")
-    try:
-        reversal = Reversal(extra.get("reversal", "none"))
-    except ValueError as error:
-        raise FormatError(
-            f"{folder / CONFIG_FILE}: reversal is {extra['reversal']!r}, "
-            "expected word, token or none"
-        ) from error
-    return ModelFolder(config, weights, StoryCodec(tokenizer, reversal))
+    tensors = _entries(folder)
+    quantization = described.get("quantization") or {}
+
+    def read_weight(name: str) -> np.ndarray:
+        if name.removesuffix("weight") + "scales" in tensors:
+            return read_quantised(tensors, name, quantization, str(folder))
+        return tensors[name].read()
+
+    model = LazyModel(
+        str(folder),
+        config,
+        read_weight,
+        _tokenizer(folder, extra),
+        _reversal(extra, folder),
+        {key: extra[key] for key in ("corpus_sha256",) if extra.get(key)},
+    )
+    _check_entries(model, tensors)
+    return model
 
 
-def _config_json(config: ModelConfig) -> dict[str, Any]:
+def _write_weights(
+    folder: Path, model: LazyModel, dtype: str, group_size: int, shard_bytes: int
+) -> dict[str, float]:
+    plans: list[dict[str, Planned]] = [{}]
+    for name, shape in model.shapes.items():
+        tensors = _planned(name, shape, dtype, group_size)
+        full = sum(tensor.bytes for tensor in plans[-1].values())
+        if plans[-1] and full + sum(tensor.bytes for tensor in tensors.values()) > shard_bytes:
+            plans.append({})
+        plans[-1].update(tensors)
+    errors: dict[str, float] = {}
+    contents = _contents(model, dtype, group_size, errors)
+    files = [WEIGHTS_FILE]
+    if len(plans) > 1:
+        files = [f"model-{i:05d}-of-{len(plans):05d}.safetensors" for i in range(1, len(plans) + 1)]
+        index = {name: file for file, plan in zip(files, plans, strict=True) for name in plan}
+        total = sum(tensor.bytes for plan in plans for tensor in plan.values())
+        _write_json(folder / _INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": index})
+    for file, plan in zip(files, plans, strict=True):
+        own = (next(contents) for _ in plan)
+        safetensors.write(folder / file, plan, own, {"format": "mlx"})
+    return errors
+
+
+def _planned(name: str, shape: tuple[int, ...], dtype: str, group_size: int) -> dict[str, Planned]:
+    if not group_size or len(shape) < 2 or shape[1] % group_size:
+        return {name: Planned(dtype, shape)}
+    stem = name.removesuffix("weight")
+    scales = Planned(dtype, (shape[0], shape[1] // group_size))
     return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": config.dim,
-        "intermediate_size": config.hidden_dim,
-        "num_hidden_layers": config.n_layers,
-        "num_attention_heads": config.n_heads,
-        "num_key_value_heads": config.n_kv_heads,
-        "head_dim": config.head_dim,
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.context,
-        "rms_norm_eps": config.norm_eps,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "tie_word_embeddings": config.tied,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "bos_token_id": BOUNDARY,
-        "eos_token_id": BOUNDARY,
-        "torch_dtype": "float32",
+        name: Planned("U32", (shape[0], shape[1] // 4)),
+        stem + "scales": scales,
+        stem + "biases": scales,
     }
 
 
-def _model_config(described: dict[str, Any], path: Path) -> ModelConfig:
-    try:
-        return ModelConfig(
-            dim=int(described["hidden_size"]),
-            hidden_dim=int(described["intermediate_size"]),
-            n_layers=int(described["num_hidden_layers"]),
-            n_heads=int(described["num_attention_heads"]),
-            n_kv_heads=int(described["num_key_value_heads"]),
-            vocab_size=int(described["vocab_size"]),
-            context=int(described["max_position_embeddings"]),
-            norm_eps=float(described["rms_norm_eps"]),
-            rope_theta=float(described["rope_theta"]),
-            tied=bool(described["tie_word_embeddings"]),
+def _contents(
+    model: LazyModel, dtype: str, group_size: int, errors: dict[str, float]
+) -> Iterator[tuple[str, bytes]]:
+    for name, weight in model.weights():
+        if group_size and weight.ndim == 2 and weight.shape[1] % group_size == 0:
+            parts, error = quantise(weight, group_size)
+            errors[name] = error
+            stem = name.removesuffix("weight")
+            for part, content in zip((name, stem + "scales", stem + "biases"), parts, strict=True):
+                yield part, content
+            continue
+        content = safetensors.encoded(weight, dtype)
+        if dtype == "F16" and not np.isfinite(np.frombuffer(content, "<f2")).all():
+            raise FormatError(
+                f"{model.source}: {name} has values beyond float16's range; use bfloat16 or float32"
+            )
+        yield name, content
+
+
+def _entries(folder: Path) -> Mapping[str, Entry]:
+    if not (folder / _INDEX_FILE).is_file():
+        return safetensors.entries(folder / WEIGHTS_FILE)
+    places = _read_json(folder / _INDEX_FILE).get("weight_map")
+    if not isinstance(places, dict):
+        raise FormatError(f"{folder / _INDEX_FILE}: has no weight_map")
+    found: dict[str, Entry] = {}
+    for file in sorted(set(map(str, places.values()))):
+        if Path(file).name != file:
+            raise FormatError(f"{folder / _INDEX_FILE}: names {file!r}, not a file beside it")
+        found.update(safetensors.entries(folder / file))
+    return found
+
+
+def _check_entries(model: LazyModel, tensors: Mapping[str, Entry]) -> None:
+    stems = {name.removesuffix("weight") for name in model.shapes}
+    for name, shape in model.shapes.items():
+        if name not in tensors:
+            raise FormatError(f"{model.source}: {name} is missing")
+        quantised = name.removesuffix("weight") + "scales" in tensors
+        if not quantised and tensors[name].shape != shape:
+            raise FormatError(
+                f"{model.source}: {name} has shape {tensors[name].shape}, expected {shape}"
+            )
+    for name in tensors:
+        tied_copy = model.config.tied and name.startswith("lm_head.")
+        known = name.rpartition(".")[0] + "." in stems or name.endswith("rotary_emb.inv_freq")
+        if not (known or tied_copy) or name.endswith(".bias"):
+            raise FormatError(f"{model.source}: holds {name}, which a Llama here has not")
+
+
+def _tokenizer(folder: Path, extra: Mapping[str, Any]) -> Tokenizer | None:
+    path = folder / TOKENIZER_FILE
+    expected = extra.get("tokenizer_sha256")
+    if not path.is_file():
+        if expected:
+            raise FormatError(f"{path}: missing; expected the tokenizer with sha256 {expected}")
+        return None
+    tokenizer = Tokenizer.load(path)
+    if expected and tokenizer.fingerprint != expected:
+        raise FormatError(
+            f"{path}: its sha256 is {tokenizer.fingerprint[:12]}…, the model was trained with "
+            f"{expected[:12]}…; put the right tokenizer.model there"
         )
-    except KeyError as error:
-        raise FormatError(f"{path}: has no {error.args[0]!r}; expected a Llama's config") from error
-    except (TypeError, ValueError) as error:
-        raise FormatError(f"{path}: a size in it is not a number ({error})") from error
+    return tokenizer
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def _reversal(extra: Mapping[str, Any], folder: Path) -> Reversal | None:
+    value = extra.get("reversal")
+    if value is None:
+        return None
+    if value not in set(Reversal):
+        raise FormatError(
+            f"{folder / CONFIG_FILE}: reversal is {value!r}, expected word, token or none"
+        )
+    return Reversal(value)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -17,11 +17,16 @@ from pathlib import Path
 from typing import cast
 
 import mlx.core as mx
+import numpy as np
 
 from mlx_rev import files
+from mlx_rev.config import ModelConfig
 from mlx_rev.errors import CheckpointError
-from mlx_rev.formats.huggingface import WEIGHTS_FILE, ModelFolder, read_folder, write_folder
-from mlx_rev.model.load import CHECKPOINTS
+from mlx_rev.formats.huggingface import WEIGHTS_FILE, read_folder, write_folder
+from mlx_rev.formats.lazy import LazyModel, from_arrays
+from mlx_rev.formats.opening import CHECKPOINTS
+from mlx_rev.model.load import read_weights
+from mlx_rev.text.codec import StoryCodec
 from mlx_rev.train.optimizer import Arrays, Moments
 
 _OPTIMIZER_FILE = "optimizer.safetensors"
@@ -50,12 +55,20 @@ class TrainingState:
 
 
 def save(
-    run: Path, content: ModelFolder, state: TrainingState, *, corpus_fingerprint: str, best: bool
+    run: Path,
+    config: ModelConfig,
+    codec: StoryCodec,
+    state: TrainingState,
+    *,
+    corpus_fingerprint: str,
+    best: bool,
 ) -> Path:
     """Write the checkpoint of `state`, whole or not at all, and point `latest` at it.
 
     With `best`, `best` points at it too.
     """
+    arrays = {name: np.array(weight, copy=False) for name, weight in state.weights.items()}
+    model = from_arrays(str(run), config, arrays, codec.tokenizer, codec.reversal)
     folder = run / CHECKPOINTS / f"step-{state.progress.step:08d}"
     moments = {
         f"{kind}.{name}": array
@@ -63,7 +76,7 @@ def save(
         for name, array in arrays.items()
     }
     with files.atomic_folder(folder) as temporary:
-        write_folder(temporary, content, corpus_fingerprint=corpus_fingerprint)
+        write_folder(temporary, model, corpus_fingerprint=corpus_fingerprint)
         mx.save_safetensors(str(temporary / _OPTIMIZER_FILE), moments)
         checksums = {
             name: files.sha256_file(temporary / name) for name in (WEIGHTS_FILE, _OPTIMIZER_FILE)
@@ -79,7 +92,7 @@ def save(
     return folder
 
 
-def load(run: Path, *, corpus_fingerprint: str) -> tuple[ModelFolder, TrainingState]:
+def load(run: Path, *, corpus_fingerprint: str) -> tuple[LazyModel, TrainingState]:
     """Read the run's latest checkpoint, its checksums verified.
 
     Raises CheckpointError where there is none, it is damaged, or its corpus is another.
@@ -100,20 +113,21 @@ def load(run: Path, *, corpus_fingerprint: str) -> tuple[ModelFolder, TrainingSt
                 raise CheckpointError(_damaged(folder, f"{name} is not as it was written"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(_damaged(folder, f"{_TRAINING_FILE} or a file it names")) from error
-    if described["corpus_sha256"] != corpus_fingerprint:
+    if described["corpus_sha256"] not in ("", corpus_fingerprint):
         raise CheckpointError(
             f"{folder}: trained on a corpus with sha256 {described['corpus_sha256'][:12]}…, "
             f"the data now has {corpus_fingerprint[:12]}…; use the same --data, --valid and "
             "--reversal, or start a new run"
         )
-    content = read_folder(folder)
+    model = read_folder(folder)
+    weights = read_weights(model)
     arrays = cast(Arrays, mx.load(str(folder / _OPTIMIZER_FILE)))
     mean, square = (
-        {name: arrays[f"{kind}.{name}"] for name in content.weights} for kind in Moments._fields
+        {name: arrays[f"{kind}.{name}"] for name in weights} for kind in Moments._fields
     )
     moments = Moments(mean, square)
-    mx.eval(content.weights, moments)
-    return content, TrainingState(content.weights, moments, progress)
+    mx.eval(moments)
+    return model, TrainingState(weights, moments, progress)
 
 
 def remove_old(run: Path, keep: int) -> None:

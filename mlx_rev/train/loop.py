@@ -16,10 +16,8 @@ from mlx_rev.data.batches import Batches
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.shards import Shard
 from mlx_rev.errors import TrainingError
-from mlx_rev.formats.huggingface import ModelFolder
 from mlx_rev.model import ops
 from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
-from mlx_rev.model.load import check_weights
 from mlx_rev.model.score import Score, score_stories
 from mlx_rev.train import checkpoint, optimizer, ranks
 from mlx_rev.train.checkpoint import Progress, TrainingState
@@ -73,8 +71,7 @@ def fit(
     model = Llama(config.model)
     log = RunLog(run)
     if resume:
-        content, state = checkpoint.load(run, corpus_fingerprint=data.corpus_fingerprint)
-        check_weights(model, content.weights, run)
+        _, state = checkpoint.load(run, corpus_fingerprint=data.corpus_fingerprint)
         log.rewind(state.progress.step)
     else:
         initialise(model, config.train.seed)
@@ -242,7 +239,8 @@ class _Training:
         state = TrainingState(self._weights, self._moments, self._progress)
         folder = checkpoint.save(
             self._run,
-            ModelFolder(self._config.model, self._weights, self._data.codec),
+            self._config.model,
+            self._data.codec,
             state,
             corpus_fingerprint=self._data.corpus_fingerprint,
             best=best,

@@ -5,7 +5,6 @@ import pytest
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import CheckpointError, FormatError
-from mlx_rev.formats.huggingface import ModelFolder
 from mlx_rev.model.llama import Llama, get_weights, initialise
 from mlx_rev.model.load import load_model
 from mlx_rev.text.codec import StoryCodec
@@ -24,8 +23,7 @@ def save(
     moments = initial_moments(weights)
     moments.mean["model.norm.weight"] += step
     state = TrainingState(weights, moments, Progress(step, (1.5, 2.25), 0.75))
-    content = ModelFolder(tiny, weights, codec)
-    checkpoint.save(run, content, state, corpus_fingerprint="abc", best=best)
+    checkpoint.save(run, tiny, codec, state, corpus_fingerprint="abc", best=best)
     return state
 
 
@@ -39,8 +37,8 @@ def test_what_is_saved_comes_back(
     state = save(tmp_path, tiny, codecs[Reversal.TOKEN], 7)
     content, loaded = checkpoint.load(tmp_path, corpus_fingerprint="abc")
     assert content.config == tiny
-    assert content.codec.reversal is Reversal.TOKEN
-    assert content.codec.tokenizer.fingerprint == codecs[Reversal.TOKEN].tokenizer.fingerprint
+    assert content.reversal is Reversal.TOKEN
+    assert content.tokenizer.fingerprint == codecs[Reversal.TOKEN].tokenizer.fingerprint
     assert loaded.progress == state.progress
     assert same(loaded.weights, state.weights)
     assert same(loaded.moments.mean, state.moments.mean)

@@ -1,0 +1,143 @@
+"""`mlx-rev convert` and tools/convert.py: a model of any format to any other."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from mlx_rev import files, hub
+from mlx_rev.cli.options import parse
+from mlx_rev.config import DataConfig, RunConfig, TrainConfig, to_toml
+from mlx_rev.errors import ConfigError, FormatError
+from mlx_rev.formats import tokenizer_bin
+from mlx_rev.formats.convert import Conversion, Dtype, Format, convert, folder_to_push, format_for
+from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.opening import is_tokenizer, open_model, read_tokenizer
+from mlx_rev.model.load import read_weights
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.reversal import Reversal
+from mlx_rev.train import checkpoint
+from mlx_rev.train.checkpoint import Progress as Standing
+from mlx_rev.train.checkpoint import TrainingState
+from mlx_rev.train.optimizer import initial_moments
+from mlx_rev.ui.console import is_interactive, make_console
+
+CONFIG_FILE = "config.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertCommand:
+    """Convert a model: llama2.c .bin (v0, v1, v2), mlx-lm or transformers folder, GGUF, training
+    run. What the source is, its content tells; what to write, the target's name or --to."""
+
+    source: Annotated[str, tyro.conf.Positional]
+    """A run, checkpoint, model folder, .bin, .gguf, hf:owner/repo[/file][@revision], tokenizer."""
+    target: Annotated[Path, tyro.conf.Positional]
+    """What to write: NAME.bin, NAME.gguf, or a folder; tokenizer.bin or .model of a tokenizer."""
+    to: Literal["llama2c", "llama2c-v1", "llama2c-v2", "mlx", "gguf", "run"] | None = None
+    """llama2c is version 0; llama2c-v2 has 8 bits; mlx is a folder; run is for more training."""
+    dtype: Literal["float32", "float16", "bfloat16", "q8"] | None = None
+    """How matrices are kept; by default float32, where the format has it."""
+    tokenizer: Path | None = None
+    """A SentencePiece .model or a tokenizer.bin, where the source has none beside it."""
+    reversal: Literal["word", "token", "none"] | None = None
+    """How the model's text is reversed, where the source does not say."""
+    force: bool = False
+    """Replace what stands at the target."""
+    push: str | None = None
+    """Upload the result to this repository of the hub, owner/repo."""
+    plain: bool = False
+    """No colours, no progress bar."""
+
+
+def main(arguments: Sequence[str], program: str) -> int:
+    """Convert as the flags say and print what was written. Raises RevError."""
+    command = parse(ConvertCommand, arguments, program)
+    console = make_console(plain=command.plain)
+    if not hub.is_reference(command.source) and is_tokenizer(Path(command.source)):
+        _convert_tokenizer(Path(command.source), command.target, force=command.force)
+        console.print(f"{command.target}: {command.target.stat().st_size:,} bytes", soft_wrap=True)
+        return 0
+    model = open_model(
+        command.source,
+        tokenizer=command.tokenizer,
+        reversal=Reversal(command.reversal) if command.reversal else None,
+    )
+    if command.to == "run":
+        _write_run(model, command.target)
+        told = f"mlx-rev train --resume {command.target} --data … --steps …"
+        console.print(f"{command.target}: a run at step 0. Go on: {told}", soft_wrap=True)
+        return 0
+    dtype = Dtype(command.dtype) if command.dtype else None
+    to, kept = format_for(command.target, Format(command.to) if command.to else None, dtype)
+    with _bar(console) as progress:
+        done = convert(model, command.target, to, kept, force=command.force, progress=progress)
+    show(done, console)
+    if command.push:
+        with folder_to_push(command.target) as folder:
+            address = hub.push(folder, command.push)
+        console.print(f"uploaded to {address}", soft_wrap=True)
+    return 0
+
+
+def show(done: Conversion, console: Console) -> None:
+    """Print the table of a conversion, its notes, and how to run the result."""
+    table = Table("file", "bytes", "sha256", title=f"{done.format}, {done.dtype}")
+    for path, size, checksum in done.files:
+        table.add_row(path.name, f"{size:,}", checksum[:16])
+    console.print(table)
+    lines = [f"{done.tensors} tensors, {done.parameters:,} parameters"]
+    if done.errors:
+        worst = max(done.errors, key=lambda name: done.errors[name])
+        lines.append(f"largest rounding error {done.errors[worst]:.3g}, in {worst}")
+    if done.kept_whole:
+        lines.append(
+            f"{len(done.kept_whole)} matrices stay float16, their rows being no whole groups: "
+            f"{done.kept_whole[0]}" + (", …" if len(done.kept_whole) > 1 else "")
+        )
+    lines += [f"note: {note}" for note in done.notes]
+    for line in [*lines, f"run it: {done.run}"]:
+        console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[str, float], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    disable = not is_interactive(console)
+    with Progress(console=console, transient=True, disable=disable) as progress:
+        task = progress.add_task("converting", total=1.0)
+        yield lambda name, share: progress.update(task, description=name, completed=share)
+
+
+def _convert_tokenizer(source: Path, target: Path, *, force: bool) -> None:
+    tokenizer = read_tokenizer(source)
+    if target.exists() and not force:
+        raise FormatError(f"{target}: exists; choose another name, or replace it with --force")
+    if target.suffix not in (".bin", ".model"):
+        raise ConfigError(f"{target}: a tokenizer is written as .bin (llama2.c) or .model")
+    content = tokenizer_bin.to_bytes(tokenizer) if target.suffix == ".bin" else tokenizer.model
+    files.write_bytes(target, content)
+
+
+def _write_run(model: LazyModel, run: Path) -> None:
+    """A run that stands at step 0 with the model's weights."""
+    if model.tokenizer is None:
+        raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
+    if run.exists():
+        raise FormatError(f"{run}: exists; choose another name")
+    reversal = model.reversal or Reversal.NONE
+    weights = read_weights(model)
+    state = TrainingState(weights, initial_moments(weights), Standing())
+    codec = StoryCodec(model.tokenizer, reversal)
+    checkpoint.save(run, model.config, codec, state, corpus_fingerprint="", best=False)
+    tokenizer_path = run / "tokenizer.model"
+    model.tokenizer.save(tokenizer_path)
+    data = DataConfig(reversal=reversal.value, tokenizer=str(tokenizer_path))
+    config = RunConfig(model=model.config, data=data, train=TrainConfig())
+    files.write_text(run / CONFIG_FILE, to_toml(config))

@@ -1,0 +1,71 @@
+"""A model on disk, read a tensor at a time, so that converting needs no room for the whole."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from mlx_rev.config import ModelConfig
+from mlx_rev.errors import FormatError
+from mlx_rev.formats import names
+from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class LazyModel:
+    """What every reader gives and every writer takes."""
+
+    source: str
+    """Where it came from, for messages."""
+    config: ModelConfig
+    read: Callable[[str], np.ndarray] = field(repr=False)
+    """A weight by its mlx-lm name, half-split, as float32 of the shape that the config implies."""
+    tokenizer: Tokenizer | None = None
+    reversal: Reversal | None = None
+    """None where the file has no room for it."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def shapes(self) -> dict[str, names.Shape]:
+        """Names and shapes of the weights, in the order of the forward pass."""
+        return names.shapes(self.config)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights are."""
+        return sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+    def weight(self, name: str) -> np.ndarray:
+        """Read a weight. Raises FormatError where it is not of its shape or not all numbers."""
+        array = self.read(name)
+        if array.shape != self.shapes[name]:
+            raise FormatError(
+                f"{self.source}: {name} has shape {array.shape}, expected {self.shapes[name]}"
+            )
+        if not np.isfinite(array).all():
+            raise FormatError(f"{self.source}: {name} has NaN or infinite values; it is damaged")
+        return array
+
+    def weights(self) -> Iterator[tuple[str, np.ndarray]]:
+        """All weights, one at a time."""
+        return ((name, self.weight(name)) for name in self.shapes)
+
+
+def from_arrays(
+    source: str,
+    config: ModelConfig,
+    arrays: Mapping[str, np.ndarray],
+    tokenizer: Tokenizer | None = None,
+    reversal: Reversal | None = None,
+) -> LazyModel:
+    """A lazy model of weights that are in memory already."""
+    return LazyModel(source, config, lambda name: arrays[name], tokenizer, reversal)
+
+
+def checked_config(source: str, config: ModelConfig) -> ModelConfig:
+    """`config`, where a model of it is possible. Raises FormatError."""
+    if problems := config.problems():
+        raise FormatError(f"{source}: {'; '.join(problems)}")
+    return config

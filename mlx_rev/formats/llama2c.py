@@ -1,0 +1,250 @@
+"""llama2.c's model.bin, versions 0, 1 and 2 (export.py, run.c and runq.c of karpathy/llama2.c).
+
+Little-endian throughout; docs/formats.md has the table of bytes. The file says nothing of theta
+and epsilon, which run.c takes to be 10000 and 1e-5, nor of the tokenizer and the reversal.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from mlx_rev.config import ModelConfig
+from mlx_rev.errors import FormatError
+from mlx_rev.formats import names
+from mlx_rev.formats.lazy import LazyModel, checked_config
+from mlx_rev.formats.q8 import dequantised, quantised, scale_count
+
+MAGIC = 0x616B3432  # "ak42"
+THETA, EPSILON = 10000.0, 1e-5
+LONGEST_HEADER = 256
+
+_FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "max_seq_len")
+_LARGEST_FIELD = 1 << 20
+_NORMS = ("input_layernorm", "post_attention_layernorm")
+_ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
+_FEED_FORWARD = ("mlp.gate_proj", "mlp.down_proj", "mlp.up_proj")  # w1, w2, w3
+
+
+class Header(NamedTuple):
+    """What the first bytes of a .bin say."""
+
+    version: int
+    config: ModelConfig
+    group_size: int
+    """Of Q8_0, version 2; otherwise 0."""
+
+    @property
+    def size(self) -> int:
+        """Bytes before the first weight."""
+        return LONGEST_HEADER if self.version else 4 * len(_FIELDS)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A weight's place in the file; no name for the RoPE tables of version 0."""
+
+    name: str | None
+    shape: names.Shape
+    quantised: bool = False
+
+
+def recognises(start: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes that begins with `start` is one of these."""
+    if len(start) < 4 * len(_FIELDS):
+        return False
+    if struct.unpack_from("<I", start)[0] == MAGIC:
+        return True
+    try:
+        header = read_header(start, "")
+    except FormatError:
+        return False
+    return header.size + sum(_bytes(block, 0) for block in _blocks(header)) == size
+
+
+def read_header(start: bytes, source: str) -> Header:
+    """Read a header from the first bytes of a file. Raises FormatError naming the field."""
+    if len(start) < 4 * len(_FIELDS):
+        raise FormatError(f"{source}: {len(start)} bytes; the header of a llama2.c .bin has 28")
+    version, offset = 0, 0
+    if struct.unpack_from("<I", start)[0] == MAGIC:
+        if len(start) < LONGEST_HEADER:
+            raise FormatError(f"{source}: ends inside its header of {LONGEST_HEADER} bytes")
+        version, offset = struct.unpack_from("<i", start, 4)[0], 8
+        if version not in (1, 2):
+            raise FormatError(f"{source}: version is {version}; 0, 1 and 2 are known")
+    values = dict(zip(_FIELDS, struct.unpack_from("<7i", start, offset), strict=True))
+    shared = values["vocab_size"] > 0 if version == 0 else bool(start[offset + 28])
+    if version == 0:
+        values["vocab_size"] = abs(values["vocab_size"])
+    for name, value in values.items():
+        if not 0 < value <= _LARGEST_FIELD:
+            raise FormatError(
+                f"{source}: {name} is {value}, expected 1 to {_LARGEST_FIELD}; "
+                "not a llama2.c .bin, or damaged"
+            )
+    group_size = struct.unpack_from("<i", start, offset + 29)[0] if version == 2 else 0
+    config = checked_config(
+        source,
+        ModelConfig(
+            dim=values["dim"],
+            hidden_dim=values["hidden_dim"],
+            n_layers=values["n_layers"],
+            n_heads=values["n_heads"],
+            n_kv_heads=values["n_kv_heads"],
+            vocab_size=values["vocab_size"],
+            context=values["max_seq_len"],
+            tied=shared,
+            rope_theta=THETA,
+            norm_eps=EPSILON,
+        ),
+    )
+    if version == 2 and (
+        group_size < 1 or config.dim % group_size or config.hidden_dim % group_size
+    ):
+        raise FormatError(
+            f"{source}: group_size is {group_size}, which does not divide dim {config.dim} "
+            f"and hidden_dim {config.hidden_dim}"
+        )
+    return Header(version, config, group_size)
+
+
+def read(path: Path) -> LazyModel:
+    """Open a .bin. Raises FormatError where header and size disagree, before it reads weights."""
+    with open(path, "rb") as file:
+        header = read_header(file.read(LONGEST_HEADER), str(path))
+    places: dict[str, tuple[_Block, int]] = {}
+    offset = header.size
+    for block in _blocks(header):
+        if block.name is not None:
+            places[block.name] = block, offset
+        offset += _bytes(block, header.group_size)
+    if path.stat().st_size != offset:
+        raise FormatError(
+            f"{path}: has {path.stat().st_size:,} bytes where its header (version "
+            f"{header.version}) means {offset:,}; truncated, damaged, or another format"
+        )
+
+    def read_weight(name: str) -> np.ndarray:
+        block, start = places[name]
+        raw = np.fromfile(path, np.uint8, _bytes(block, header.group_size), offset=start)
+        array = _decoded(raw, block, header.group_size)
+        return names.half_split(array, names.turned_heads(header.config, name))
+
+    return LazyModel(str(path), header.config, read_weight)
+
+
+def write(path: Path, model: LazyModel, version: int) -> dict[str, float]:
+    """Write a .bin of this version; the largest error of each quantised weight, in its own units.
+
+    Raises FormatError for what run.c could not run.
+    """
+    config = model.config
+    if (config.rope_theta, config.norm_eps) != (THETA, EPSILON):
+        raise FormatError(
+            f"{model.source}: rope_theta is {config.rope_theta:g} and norm_eps {config.norm_eps:g}"
+            f"; run.c has {THETA:g} and {EPSILON:g} built in. Convert to mlx or gguf instead"
+        )
+    group_size = _group_size(config) if version == 2 else 0
+    header = Header(version, config, group_size)
+    errors: dict[str, float] = {}
+    with open(path, "wb") as file:
+        file.write(_header_bytes(header))
+        for block in _blocks(header):
+            if block.name is None:
+                continue
+            _write_weight(file, model, block, group_size, errors)
+            if block.name == names.FINAL_NORM and version == 0:
+                for table in rope_tables(config):
+                    file.write(table.astype("<f4").tobytes())
+    return errors
+
+
+def rope_tables(config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+    """cos and sin (context, head size / 2), in float32 in the order in which llama2.c computes
+    them (model.py, precompute_freqs_cis). run.c skips them."""
+    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
+    frequencies = np.float32(1) / np.power(np.float32(THETA), exponents)
+    angles = np.outer(np.arange(config.context, dtype=np.float32), frequencies)
+    return np.cos(angles), np.sin(angles)
+
+
+def _write_weight(
+    file: BinaryIO, model: LazyModel, block: _Block, group_size: int, errors: dict[str, float]
+) -> None:
+    name = block.name or ""
+    weight = names.interleaved(model.weight(name), names.turned_heads(model.config, name))
+    if not block.quantised:
+        file.write(weight.astype("<f4").tobytes())
+        return
+    values, scales = quantised(weight, group_size)
+    errors[name] = float(np.abs(dequantised(values, scales, group_size) - weight.ravel()).max())
+    file.write(values.tobytes())
+    file.write(scales.astype("<f4").tobytes())
+
+
+def _header_bytes(header: Header) -> bytes:
+    config = header.config
+    sizes = [config.dim, config.hidden_dim, config.n_layers, config.n_heads, config.n_kv_heads]
+    if header.version == 0:
+        vocab = config.vocab_size if config.tied else -config.vocab_size
+        return struct.pack("<7i", *sizes, vocab, config.context)
+    start = struct.pack("<Ii7i", MAGIC, header.version, *sizes, config.vocab_size, config.context)
+    start += struct.pack("<B", config.tied)
+    if header.version == 2:
+        start += struct.pack("<i", header.group_size)
+    return start.ljust(LONGEST_HEADER, b"\0")
+
+
+def _blocks(header: Header) -> Iterator[_Block]:
+    """What stands in the file after the header, in order."""
+    config = header.config
+    embedding = names.EMBEDDING, (config.vocab_size, config.dim)
+    final_norm = _Block(names.FINAL_NORM, (config.dim,))
+
+    def layers(weights: tuple[str, ...], quantised: bool = False) -> Iterator[_Block]:
+        for weight in weights:
+            shape = names.layer_shape(config, weight)
+            for layer in range(config.n_layers):
+                yield _Block(names.layer_name(layer, weight), shape, quantised)
+
+    quantise = header.version == 2
+    if header.version == 0:
+        yield _Block(*embedding)
+        yield from layers((_NORMS[0], *_ATTENTION, _NORMS[1], *_FEED_FORWARD))
+        yield final_norm
+        table = (config.context, config.head_dim // 2)
+        yield from (_Block(None, table), _Block(None, table))
+    else:
+        yield from layers(_NORMS)
+        yield final_norm
+        yield _Block(*embedding, quantise)
+        yield from layers((*_ATTENTION, *_FEED_FORWARD), quantise)
+    if not config.tied:
+        yield _Block(names.OUTPUT, embedding[1], quantise)
+
+
+def _bytes(block: _Block, group_size: int) -> int:
+    size = 1
+    for length in block.shape:
+        size *= length
+    return size + 4 * scale_count(size, group_size) if block.quantised else 4 * size
+
+
+def _decoded(raw: np.ndarray, block: _Block, group_size: int) -> np.ndarray:
+    if not block.quantised:
+        return raw.view("<f4").astype(np.float32, copy=False).reshape(block.shape)
+    size = int(np.prod(block.shape))
+    values, scales = raw[:size].view(np.int8), raw[size:].view("<f4")
+    return dequantised(values, scales, group_size).reshape(block.shape)
+
+
+def _group_size(config: ModelConfig) -> int:
+    """64, halved until groups are whole in every row (runq.c needs that for dim and hidden_dim)."""
+    size = 64
+    while config.dim % size or config.hidden_dim % size:
+        size //= 2
+    return size

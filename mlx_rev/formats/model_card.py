@@ -1,0 +1,61 @@
+"""The README.md of a model folder: what the model is and how it is used."""
+
+from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.text.reversal import Reversal
+
+_ORDERS = {
+    Reversal.WORD: (
+        "It reads and writes **backwards**: a text is split into words and punctuation, their "
+        "order is reversed (not the words), and so is the order of what it writes. Give it an "
+        "ending, get the story that leads to it."
+    ),
+    Reversal.TOKEN: (
+        "It reads and writes **backwards**: a text is encoded, and the order of its token ids is "
+        "reversed. Give it an ending, get the story that leads to it."
+    ),
+    Reversal.NONE: "It reads and writes forwards, like any other Llama.",
+}
+
+
+def model_card(model: LazyModel, name: str) -> str:
+    """The card, in Markdown with the hub's front matter."""
+    config, order = model.config, model.reversal or Reversal.NONE
+    return f"""---
+library_name: mlx
+pipeline_tag: text-generation
+tags: [mlx, mlx-rev, tinyllama{", reversed" if order.grows_leftwards else ""}]
+---
+
+# {name}
+
+A Llama of {model.parameters:,} parameters: {config.n_layers} layers of width {config.dim},
+{config.n_heads} heads ({config.n_kv_heads} for keys and values), a vocabulary of
+{config.vocab_size}, a context of {config.context} tokens.
+
+{_ORDERS[order]}
+
+With [mlx-rev](https://github.com/mlx-rev/mlx-rev), which does the reversing:
+
+```sh
+mlx-rev tell "They all lived happily ever after." --model {name}
+```
+
+With mlx-lm or transformers the folder loads as it is. {_by_hand(order)}The boundary token (id 1)
+stands before a text and ends it.
+
+```sh
+mlx_lm.generate --model {name} --prompt "{_prompt(order)}"
+```
+"""
+
+
+def _prompt(order: Reversal) -> str:
+    return order.reverse("They were happy.") if order is Reversal.WORD else "Once upon a time"
+
+
+def _by_hand(order: Reversal) -> str:
+    if order is Reversal.WORD:
+        return "Reverse the prompt and the answer with `mlx-rev wtac`. "
+    if order is Reversal.TOKEN:
+        return "Reverse the ids of the prompt and of the answer. "
+    return ""

@@ -1,0 +1,118 @@
+"""Open a model of any format, recognised by its content."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from mlx_rev import hub
+from mlx_rev.errors import FormatError
+from mlx_rev.formats import gguf, huggingface, llama2c, safetensors, sidecar, tokenizer_bin
+from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.tokenizer import Tokenizer
+
+CHECKPOINTS = "checkpoints"
+"""The folder of a run's checkpoints; `best` and `latest` in it are links."""
+
+
+def open_model(
+    reference: str | Path,
+    *,
+    tokenizer: Path | None = None,
+    reversal: Reversal | None = None,
+) -> LazyModel:
+    """Open a training run (its best checkpoint), a model folder, a .bin, a .gguf, or hf:….
+
+    `tokenizer` (a SentencePiece .model or a tokenizer.bin) and `reversal` stand in for what the
+    file does not say, and take the place of what it says. Raises FormatError.
+    """
+    path = hub.fetch_model(str(reference)) if hub.is_reference(str(reference)) else Path(reference)
+    model = _open_folder(path) if path.is_dir() else _open_file(path)
+    if tokenizer is not None:
+        model = replace(model, tokenizer=read_tokenizer(tokenizer))
+    if reversal is not None:
+        model = replace(model, reversal=reversal)
+    if model.tokenizer is not None and model.tokenizer.vocab_size != model.config.vocab_size:
+        raise FormatError(
+            f"{reference}: has a vocabulary of {model.config.vocab_size}, its tokenizer of "
+            f"{model.tokenizer.vocab_size}; give the right one with --tokenizer"
+        )
+    return model
+
+
+def model_folder(path: Path) -> Path:
+    """The folder with config.json that `path` stands for."""
+    for candidate in (path, *(path / CHECKPOINTS / name for name in ("best", "latest"))):
+        if huggingface.recognises(candidate):
+            return candidate
+    raise FormatError(f"{path}: no model in it; expected config.json or {CHECKPOINTS}/best")
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer from a SentencePiece .model or a llama2.c tokenizer.bin, told by content."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+    return tokenizer_bin.read(path) if tokenizer_bin.recognises(start) else Tokenizer.load(path)
+
+
+def is_tokenizer(path: Path) -> bool:
+    """Whether a file is a tokenizer.bin or a SentencePiece .model rather than a model."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        start = file.read(64)
+    return tokenizer_bin.recognises(start) or (path.suffix == ".model" and start[:1] == b"\n")
+
+
+def _open_folder(path: Path) -> LazyModel:
+    return huggingface.read_folder(model_folder(path))
+
+
+def _open_file(path: Path) -> LazyModel:
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            start = file.read(llama2c.LONGEST_HEADER)
+    except FileNotFoundError as error:
+        raise FormatError(
+            f"{path}: no such model; expected a training run, a model folder, a .bin, a .gguf, "
+            "or hf:owner/repo"
+        ) from error
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+    if start.startswith(gguf.MAGIC):
+        return gguf.read(path)
+    if safetensors.recognises(start, size):
+        return _open_folder(path.resolve().parent)
+    if tokenizer_bin.recognises(start):
+        raise FormatError(f"{path}: a tokenizer.bin, not a model; give the model.bin beside it")
+    if path.suffix != ".bin" and not llama2c.recognises(start, size):
+        raise FormatError(
+            f"{path}: not a model that is known; expected llama2.c's .bin, GGUF or safetensors"
+        )
+    return _with_neighbours(llama2c.read(path), path)
+
+
+def _with_neighbours(model: LazyModel, path: Path) -> LazyModel:
+    """The model of a .bin with the tokenizer and the sidecar that lie beside it."""
+    described = sidecar.read(path)
+    beside = [
+        path.with_name(name)
+        for name in ("tokenizer.model", "tokenizer.bin", f"tok{model.config.vocab_size}.bin")
+    ]
+    found = (read_tokenizer(path) for path in beside if path.is_file())
+    tokenizer = next(
+        (other for other in found if other.vocab_size == model.config.vocab_size), None
+    )
+    if described is None:
+        return replace(model, tokenizer=tokenizer)
+    expected = described.tokenizer_sha256
+    if tokenizer is not None and expected and tokenizer.fingerprint != expected:
+        raise FormatError(
+            f"{path}: was trained with the tokenizer {expected[:12]}…, beside it lies "
+            f"{tokenizer.fingerprint[:12]}…; put the right tokenizer.model there"
+        )
+    provenance = {"corpus_sha256": described.corpus_sha256} if described.corpus_sha256 else {}
+    return replace(model, tokenizer=tokenizer, reversal=described.reversal, provenance=provenance)

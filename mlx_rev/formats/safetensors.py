@@ -1,0 +1,147 @@
+"""Safetensors files, checked before they are read and written a tensor at a time.
+
+The format (huggingface/safetensors): the header's length in eight bytes, little-endian; a JSON
+object that gives each tensor's dtype, shape and place; the data.
+"""
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlx_rev.errors import FormatError
+
+_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "U8": 1, "F64": 8, "I64": 8}
+_LARGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor's place in a file."""
+
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    """From the beginning of the file."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size in the file."""
+        return int(np.prod(self.shape, dtype=np.int64)) * _BYTES[self.dtype]
+
+    def read(self) -> np.ndarray:
+        """The tensor; floating types as float32, others as they are."""
+        raw = np.fromfile(self.path, np.uint8, self.bytes, offset=self.offset)
+        if len(raw) != self.bytes:
+            raise FormatError(f"{self.path}: ends inside a tensor; truncated")
+        if self.dtype == "BF16":
+            wide = raw.view("<u2").astype(np.uint32) << 16
+            return wide.view(np.float32).reshape(self.shape)
+        kinds = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "U32": "<u4", "I32": "<i4"}
+        array = raw.view(kinds.get(self.dtype, "u1")).reshape(self.shape)
+        return array.astype(np.float32) if self.dtype.startswith("F") else array
+
+
+def recognises(start: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes that begins with `start` is one."""
+    if len(start) < 9 or start[8:9] != b"{":
+        return False
+    length: int = struct.unpack_from("<Q", start)[0]
+    return length < min(size, _LARGEST_HEADER)
+
+
+def entries(path: Path) -> dict[str, Entry]:
+    """The tensors of a file, by name. Raises FormatError where its header is damaged or lies."""
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            if length > min(size - 8, _LARGEST_HEADER):
+                raise FormatError(
+                    f"{path}: its header is {length} bytes long, the file {size}; not "
+                    "safetensors, or truncated"
+                )
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise FormatError(f"{path}: its header is not JSON; damaged") from error
+    if not isinstance(header, dict):
+        raise FormatError(f"{path}: its header is no JSON object; damaged")
+    return {
+        name: _entry(path, name, described, 8 + length, size)
+        for name, described in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _entry(path: Path, name: str, described: Any, data: int, size: int) -> Entry:
+    try:
+        dtype, shape = described["dtype"], tuple(map(int, described["shape"]))
+        begin, end = map(int, described["data_offsets"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: the header's entry {name} is damaged") from error
+    if dtype not in _BYTES:
+        raise FormatError(f"{path}: {name} is {dtype}; known are {', '.join(_BYTES)}")
+    if min(shape, default=1) < 0:
+        raise FormatError(f"{path}: {name} has shape {shape}")
+    entry = Entry(path, dtype, shape, data + begin)
+    if end - begin != entry.bytes or begin < 0 or data + end > size:
+        raise FormatError(
+            f"{path}: {name} lies at {begin} to {end}, which is not {entry.bytes} bytes inside "
+            f"the file's {size}; truncated or damaged"
+        )
+    return entry
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A tensor to be written."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Its size in the file."""
+        return int(np.prod(self.shape, dtype=np.int64)) * _BYTES[self.dtype]
+
+
+def write(
+    path: Path,
+    plan: Mapping[str, Planned],
+    tensors: Iterable[tuple[str, bytes]],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write the tensors in the order of the plan, each when it comes."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for name, planned in plan.items():
+        places = [offset, offset + planned.bytes]
+        header[name] = {"dtype": planned.dtype, "shape": planned.shape, "data_offsets": places}
+        offset = places[1]
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text = text.ljust(len(text) + -len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for (name, content), expected in zip(tensors, plan, strict=True):
+            if name != expected or len(content) != plan[name].bytes:
+                raise ValueError(f"{name} came where {expected} was planned")
+            file.write(content)
+
+
+def encoded(array: np.ndarray, dtype: str) -> bytes:
+    """A float32 array as the bytes of F32, F16 or BF16 (rounded to nearest, ties to even)."""
+    if dtype == "F32":
+        return array.astype("<f4", copy=False).tobytes()
+    if dtype == "F16":
+        return array.astype("<f2").tobytes()
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    rounded = bits + 0x7FFF + ((bits >> 16) & 1)
+    return (rounded >> 16).astype("<u2").tobytes()

@@ -1,0 +1,93 @@
+"""A SentencePiece model file made from a list of pieces, for formats that keep only those."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from mlx_rev.text.tokenizer import BOUNDARY, SPACE_MARK, Tokenizer
+
+UNKNOWN, END = 0, 2
+FIRST_BYTE = 3
+
+
+class Kind(IntEnum):
+    """What a piece is, numbered as in sentencepiece_model.proto and in GGUF."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece with its score; spaces in it are U+2581."""
+
+    text: str
+    score: float
+    kind: Kind
+
+
+def pieces_of(tokenizer: Tokenizer) -> list[Piece]:
+    """The pieces of a tokenizer, in the order of their ids."""
+    return [
+        Piece(piece.piece, piece.score, Kind(piece.type)) for piece in _parsed(tokenizer).pieces
+    ]
+
+
+def tokenizer_of(pieces: list[Piece], *, adds_space: bool, source: str) -> Tokenizer:
+    """A BPE tokenizer with these pieces, white space kept as it stands.
+
+    Raises DataError where SentencePiece cannot use them.
+    """
+    protobuf = _protobuf()
+    model = protobuf.ModelProto()
+    for piece in pieces:
+        model.pieces.add(piece=piece.text, score=piece.score, type=int(piece.kind))
+    model.trainer_spec.model_type = protobuf.TrainerSpec.BPE
+    model.trainer_spec.vocab_size = len(pieces)
+    model.trainer_spec.byte_fallback = any(piece.kind is Kind.BYTE for piece in pieces)
+    model.trainer_spec.unk_id = UNKNOWN
+    model.trainer_spec.bos_id = BOUNDARY
+    model.trainer_spec.eos_id = END
+    model.trainer_spec.pad_id = -1
+    model.trainer_spec.unk_surface = " \u2047 "
+    model.normalizer_spec.name = "identity"
+    model.normalizer_spec.add_dummy_prefix = adds_space
+    model.normalizer_spec.remove_extra_whitespaces = False
+    model.normalizer_spec.escape_whitespaces = True
+    return Tokenizer(model.SerializeToString(deterministic=True), source=source)
+
+
+def kind_at(token: int, text: str) -> Kind:
+    """The kind of a piece in a vocabulary laid out as llama2.c's: unknown, marks, bytes, rest."""
+    if token == UNKNOWN:
+        return Kind.UNKNOWN
+    if token in (BOUNDARY, END):
+        return Kind.CONTROL
+    if FIRST_BYTE <= token < FIRST_BYTE + 256 and text == f"<0x{token - FIRST_BYTE:02X}>":
+        return Kind.BYTE
+    return Kind.NORMAL
+
+
+def with_marks(text: str) -> str:
+    """`text` with SentencePiece's mark for each space."""
+    return text.replace(" ", SPACE_MARK)
+
+
+def without_marks(text: str) -> str:
+    """`text` with a space for each of SentencePiece's marks."""
+    return text.replace(SPACE_MARK, " ")
+
+
+def _parsed(tokenizer: Tokenizer) -> Any:
+    return _protobuf().ModelProto.FromString(tokenizer.model)
+
+
+def _protobuf() -> Any:
+    """The messages of sentencepiece_model.proto; made at run time, so no types are known."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    return sentencepiece_model_pb2

@@ -1,0 +1,62 @@
+"""What a .bin has no room for, in a JSON file beside it: model.bin.json for model.bin."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_rev import files
+from mlx_rev.errors import FormatError
+from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.text.reversal import Reversal
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """Its content."""
+
+    reversal: Reversal | None
+    tokenizer_sha256: str | None
+    corpus_sha256: str | None
+
+
+def path_of(model: Path) -> Path:
+    """Where the sidecar of a file is."""
+    return model.with_name(model.name + ".json")
+
+
+def write(target: Path, content_sha256: str, model: LazyModel) -> None:
+    """Describe the file `target`, which holds `model`."""
+    described: dict[str, Any] = {"sha256": content_sha256, **model.provenance}
+    if model.reversal is not None:
+        described["reversal"] = str(model.reversal)
+    if model.tokenizer is not None:
+        described["tokenizer_sha256"] = model.tokenizer.fingerprint
+    files.write_text(path_of(target), json.dumps(described, indent=1) + "\n")
+
+
+def read(model: Path) -> Sidecar | None:
+    """The sidecar of a file, None where there is none.
+
+    Raises FormatError where it is damaged, or describes other bytes than the file has.
+    """
+    path = path_of(model)
+    if not path.is_file():
+        return None
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        expected = described["sha256"]
+        reversal = described.get("reversal")
+        found = Sidecar(
+            Reversal(reversal) if reversal is not None else None,
+            described.get("tokenizer_sha256"),
+            described.get("corpus_sha256"),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f"{path}: damaged ({error}); remove it or convert again") from error
+    if (actual := files.sha256_file(model)) != expected:
+        raise FormatError(
+            f"{model}: its sha256 is {actual[:12]}…, {path.name} says {str(expected)[:12]}…; the "
+            "file is damaged or another: convert again, or remove the .json"
+        )
+    return found

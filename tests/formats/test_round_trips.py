@@ -1,0 +1,155 @@
+"""Every format gives back what it was given, and every pair of formats agrees."""
+
+import tempfile
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlx_rev.config import ModelConfig
+from mlx_rev.errors import FormatError
+from mlx_rev.formats import names
+from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.opening import open_model
+from mlx_rev.text.tokenizer import Tokenizer
+from tests.formats.conftest import drawn
+
+EXACT = [Format.LLAMA2C, Format.LLAMA2C_V1, Format.MLX, Format.GGUF]
+SUFFIX = {Format.GGUF: ".gguf", Format.MLX: ""}
+
+
+def written(model: LazyModel, folder: Path, to: Format, dtype: Dtype) -> LazyModel:
+    """The model after a way through a file."""
+    target = folder / f"model-{to}{SUFFIX.get(to, '.bin')}"
+    convert(model, target, to, dtype)
+    return open_model(target)
+
+
+def same_weights(one: LazyModel, other: LazyModel) -> bool:
+    return one.shapes == other.shapes and all(
+        np.array_equal(one.weight(name), other.weight(name)) for name in one.shapes
+    )
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> ModelConfig:
+    kv_heads = draw(st.sampled_from([1, 2, 3]))
+    heads = kv_heads * draw(st.sampled_from([1, 2]))
+    return ModelConfig(
+        dim=heads * 2 * draw(st.integers(1, 6)),
+        n_layers=draw(st.integers(1, 3)),
+        n_heads=heads,
+        n_kv_heads=kv_heads,
+        hidden_dim=draw(st.integers(1, 40)),
+        vocab_size=400,
+        context=draw(st.integers(1, 20)),
+        tied=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=15)
+@given(config=configs(), seed=st.integers(0, 1000))
+def test_exact_formats_keep_every_bit(tokenizer: Tokenizer, config: ModelConfig, seed: int) -> None:
+    model = replace(drawn(config, seed), tokenizer=tokenizer)
+    for first, second in product(EXACT, repeat=2):
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+            once = written(model, Path(one), first, Dtype.FLOAT32)
+            assert once.config == model.config
+            assert same_weights(once, model)
+            twice = written(once, Path(two), second, Dtype.FLOAT32)
+            assert twice.config == model.config
+            assert same_weights(twice, model)
+
+
+@settings(max_examples=15)
+@given(config=configs(), seed=st.integers(0, 1000))
+def test_eight_bits_are_within_half_a_step(
+    tokenizer: Tokenizer, config: ModelConfig, seed: int
+) -> None:
+    model = replace(drawn(config, seed), tokenizer=tokenizer)
+    for to in (Format.LLAMA2C_V2, Format.GGUF):
+        with tempfile.TemporaryDirectory() as folder:
+            kept = written(model, Path(folder), to, Dtype.Q8)
+            for name in model.shapes:
+                weight = model.weight(name)
+                step = np.abs(weight).max() / 127
+                slack = 1.002 if to is Format.GGUF else 1.00001  # GGUF's scale is a float16
+                assert np.abs(kept.weight(name) - weight).max() <= step / 2 * slack, name
+
+
+def test_mlx_eight_bits_come_back_as_mlx_lm_reads_them(tmp_path: Path, talking: LazyModel) -> None:
+    import mlx.core as mx
+    from mlx_lm.utils import load_model
+
+    convert(talking, tmp_path / "q8", Format.MLX, Dtype.Q8)
+    theirs, _ = load_model(tmp_path / "q8")
+    kept = open_model(tmp_path / "q8")
+    layer = theirs.model.layers[1].mlp.gate_proj
+    scales, biases = (part.astype(mx.float32) for part in (layer.scales, layer.biases))
+    whole = mx.dequantize(layer.weight, scales, biases, group_size=layer.group_size, bits=8)
+    name = names.layer_name(1, "mlp.gate_proj")
+    assert np.array_equal(np.array(whole), kept.weight(name))
+    assert np.abs(kept.weight(name) - talking.weight(name)).max() < 0.03
+
+
+@pytest.mark.parametrize("dtype", [Dtype.FLOAT16, Dtype.BFLOAT16])
+def test_half_precision_rounds_to_nearest(tmp_path: Path, talking: LazyModel, dtype: Dtype) -> None:
+    import mlx.core as mx
+
+    kept = written(talking, tmp_path, Format.MLX, dtype)
+    kind = mx.float16 if dtype is Dtype.FLOAT16 else mx.bfloat16
+    for name, weight in talking.weights():
+        expected = mx.array(weight).astype(kind).astype(mx.float32)
+        assert np.array_equal(kept.weight(name), np.array(expected)), name
+
+
+@pytest.mark.parametrize("to", [Format.LLAMA2C, Format.MLX, Format.GGUF])
+def test_reversal_and_tokenizer_come_along(tmp_path: Path, talking: LazyModel, to: Format) -> None:
+    kept = written(talking, tmp_path, to, Dtype.FLOAT32)
+    assert talking.tokenizer is not None
+    assert kept.tokenizer is not None
+    assert kept.reversal is talking.reversal
+    for text in ("They were happy.", "a  b\n c", " 7 é 🙂"):
+        assert kept.tokenizer.encode(text) == talking.tokenizer.encode(text)
+        assert kept.tokenizer.decode(kept.tokenizer.encode(text)) == text
+
+
+def test_exporting_changes_nothing(tmp_path: Path, talking: LazyModel) -> None:
+    before = {name: weight.copy() for name, weight in talking.weights()}
+    for to, dtype in [(to, Dtype.FLOAT32) for to in EXACT] + [(Format.LLAMA2C_V2, Dtype.Q8)]:
+        written(talking, tmp_path / to, to, dtype)
+    assert all(np.array_equal(before[name], weight) for name, weight in talking.weights())
+
+
+def test_a_folder_can_be_in_several_files(tmp_path: Path, talking: LazyModel) -> None:
+    from mlx_lm.utils import load_model
+
+    from mlx_rev.formats.huggingface import write_folder
+
+    write_folder(tmp_path, talking, shard_bytes=20_000)
+    assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 2
+    assert same_weights(open_model(tmp_path), talking)
+    theirs, _ = load_model(tmp_path)
+    name = names.layer_name(0, "self_attn.q_proj")
+    assert np.array_equal(
+        np.array(theirs.model.layers[0].self_attn.q_proj.weight), talking.weight(name)
+    )
+
+
+def test_what_run_c_has_built_in_is_not_exported_otherwise(
+    tmp_path: Path, talking: LazyModel
+) -> None:
+    other = replace(talking, config=replace(talking.config, rope_theta=500_000.0))
+    with pytest.raises(FormatError, match="rope_theta is 500000"):
+        convert(other, tmp_path / "m.bin", Format.LLAMA2C, Dtype.FLOAT32)
+    assert list(tmp_path.iterdir()) == []
+    assert open_model_of(other, tmp_path).config.rope_theta == 500_000.0
+
+
+def open_model_of(model: LazyModel, folder: Path) -> LazyModel:
+    return written(model, folder, Format.GGUF, Dtype.FLOAT32)
