@@ -17,8 +17,14 @@ blas.preload()
 __version__ = "0.1.0"
 
 
-def load(path: str | Path) -> "Teller":
-    """Load a training run, checkpoint or model folder to tell stories with. Raises RevError."""
+def load(
+    reference: str | Path, *, tokenizer: str | Path | None = None, reversal: str | None = None
+) -> "Teller":
+    """Load a run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file] to tell stories.
+
+    `tokenizer` and `reversal` (word, token, none) stand in for what the file does not say.
+    Raises RevError.
+    """
     from mlx_rev.generate import teller
 
-    return teller.load(path)
+    return teller.load(reference, tokenizer=tokenizer, reversal=reversal)

@@ -1,15 +1,19 @@
 """Flags from dataclasses, through tyro, and where files go by default."""
 
 import os
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import platformdirs
 import tyro
 
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.opening import CHECKPOINTS
+from mlx_rev.model.load import Loaded, load_model
+from mlx_rev.text.reversal import Reversal
 
 Command = TypeVar("Command")
 
@@ -39,10 +43,33 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MLX_REV_CACHE") or platformdirs.user_cache_dir("mlx-rev"))
 
 
-def chosen_model(named: Path | None) -> Path:
-    """The model that was named, or the newest run in `runs`."""
-    if named is not None:
-        return named
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """Which model, and what its file does not say."""
+
+    model: str | None = None
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; default: newest run."""
+    tokenizer: Path | None = None
+    """A SentencePiece .model or a tokenizer.bin, where the model has none beside it."""
+    reversal: Literal["word", "token", "none"] | None = None
+    """How the model's text is reversed, where its file does not say."""
+
+    def load(self) -> Loaded:
+        """Load it. Says on standard error where the reversal had to be guessed. Raises RevError."""
+        loaded = load_model(
+            self.model or _newest_run(),
+            tokenizer=self.tokenizer,
+            reversal=Reversal(self.reversal) if self.reversal else None,
+        )
+        if not loaded.says_reversal:
+            sys.stderr.write(
+                f"mlx-rev: {self.model} does not say how its text is reversed; it is taken not to "
+                "be (--reversal word or token says otherwise)\n"
+            )
+        return loaded
+
+
+def _newest_run() -> Path:
     newest = sorted(RUNS.glob(f"*/{CHECKPOINTS}/latest"), key=lambda link: link.stat().st_mtime)
     if not newest:
         raise ConfigError("no --model given and no run in runs/; train one with: mlx-rev train")

@@ -3,15 +3,14 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
-from mlx_rev.cli.options import chosen_model, parse
+from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import RevError
-from mlx_rev.generate.teller import load
+from mlx_rev.generate.teller import Teller
 from mlx_rev.repl.session import Session
 from mlx_rev.ui.console import is_interactive, make_console, story_text
 
@@ -24,8 +23,7 @@ class ReplCommand:
     ending, and a story is printed for each.
     """
 
-    model: Path | None = None
-    """A training run, checkpoint or model folder; by default the newest run in runs/."""
+    choice: ModelChoice = field(default_factory=ModelChoice)
     plain: bool = False
     """Print each story when it is done, without colours."""
     sample: SampleConfig = field(default_factory=SampleConfig)
@@ -35,7 +33,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     """Read endings until there are no more. Raises RevError."""
     command = parse(ReplCommand, arguments, program)
     validate(command.sample)
-    session = Session(load(chosen_model(command.model)), command.sample)
+    session = Session(Teller(command.choice.load()), command.sample)
     console = make_console(plain=command.plain)
     live = is_interactive(console) and not command.plain
     for ending in _typed(session.prompt) if sys.stdin.isatty() else _piped(sys.stdin):

@@ -10,14 +10,13 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from mlx_rev.cli.options import chosen_model, parse
+from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.data import bundled
 from mlx_rev.data.corpus import read_stories
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.generate.evaluate import consistency
 from mlx_rev.generate.teller import Teller
-from mlx_rev.model.load import load_model
 from mlx_rev.model.score import score_stories
 from mlx_rev.text.tokenizer import BOUNDARY
 
@@ -34,8 +33,7 @@ class ScoreCommand:
 
     stories: Annotated[str, tyro.conf.Positional] = BUNDLED
     """bundled, or a .txt, .json or .jsonl file of stories."""
-    model: Path | None = None
-    """A training run, checkpoint or model folder; by default the newest run in runs/."""
+    choice: ModelChoice = field(default_factory=ModelChoice)
     count: int = 0
     """Score only the first so many stories; 0 takes all."""
     endings: int = 100
@@ -49,7 +47,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     validate(command.sample)
     if command.count < 0 or command.endings < 1:
         raise ConfigError("--count must be 0 or more, and --endings 1 or more")
-    loaded = load_model(chosen_model(command.model))
+    loaded = command.choice.load()
     stories = list(islice(_source(command.stories), command.count or None))
     if not stories:
         raise DataError(f"{command.stories}: holds no story")

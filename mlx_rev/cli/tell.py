@@ -3,15 +3,14 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from mlx_rev.cli.options import chosen_model, parse
+from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate.teller import Teller, load
+from mlx_rev.generate.teller import Teller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +19,7 @@ class TellCommand:
 
     endings: Annotated[tuple[str, ...], tyro.conf.Positional]
     """How the stories end; quote each."""
-    model: Path | None = None
-    """A training run, checkpoint or model folder; by default the newest run in runs/."""
+    choice: ModelChoice = field(default_factory=ModelChoice)
     count: int = 1
     """Stories for each ending, with one seed after another."""
     sample: SampleConfig = field(default_factory=SampleConfig)
@@ -35,7 +33,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         raise ConfigError('no ending given; try: mlx-rev tell "They all lived happily ever after."')
     if command.count < 1:
         raise ConfigError(f"--count {command.count}: expected 1 or more")
-    teller = load(chosen_model(command.model))
+    teller = Teller(command.choice.load())
     endings = [ending for ending in command.endings for _ in range(command.count)]
     for ending in command.endings:
         warn_if_long(teller, ending)

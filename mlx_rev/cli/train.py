@@ -14,6 +14,7 @@ from mlx_rev.cli.preparing import prepare_shown
 from mlx_rev.config import (
     DataConfig,
     ModelConfig,
+    ReversalMode,
     RunConfig,
     SampleConfig,
     TrainConfig,
@@ -23,10 +24,14 @@ from mlx_rev.config import (
     validate_run,
 )
 from mlx_rev.data.prepare import Prepared
-from mlx_rev.errors import CheckpointError, ConfigError
-from mlx_rev.formats.opening import CHECKPOINTS
+from mlx_rev.errors import CheckpointError, ConfigError, FormatError
+from mlx_rev.formats.huggingface import TOKENIZER_FILE
+from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.opening import CHECKPOINTS, open_model
 from mlx_rev.generate.decode import write_stories
 from mlx_rev.model.llama import Llama
+from mlx_rev.model.load import read_weights
+from mlx_rev.text.reversal import Reversal
 from mlx_rev.train import ranks
 from mlx_rev.train.events import Event, Saved, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
@@ -53,6 +58,8 @@ class TrainCommand:
     """Run folder; by default a new one in runs/."""
     resume: Path | None = None
     """Run folder to go on with."""
+    init_from: str | None = None
+    """Begin with the weights of a model of any format; its shape, tokenizer and reversal count."""
     cache: Path = field(default_factory=cache_folder)
     """Where corpora and token shards are kept."""
     plain: bool = False
@@ -70,14 +77,19 @@ def main(arguments: Sequence[str], program: str) -> int:
     validate_run(config)
     console = make_console(plain=command.plain)
     run = _run_folder(command)
-    data = prepare_shown(config.data, config.model.vocab_size, command.cache, console)
     run.mkdir(parents=True, exist_ok=True)
+    initial = None
+    if command.init_from is not None:
+        given = _given_model(command.init_from, config.data)
+        initial = read_weights(given)
+        config = replace(config, data=_with_tokenizer_of(given, config.data, run))
+    data = prepare_shown(config.data, config.model.vocab_size, command.cache, console)
     with (
         files.lock(run),
         reporter_for(console, ending=config.train.ending, plain=command.plain) as reporter,
     ):
         files.write_text(run / CONFIG_FILE, to_toml(config))
-        data.codec.tokenizer.save(run / "tokenizer.model")
+        data.codec.tokenizer.save(run / TOKENIZER_FILE)
         with _stop_on_signal() as should_stop:
             fit(
                 run,
@@ -85,6 +97,7 @@ def main(arguments: Sequence[str], program: str) -> int:
                 data,
                 _WithPlot(reporter.report),
                 resume=command.resume is not None,
+                initial=initial,
                 write_story=_story_writer(data, config.train.ending),
                 should_stop=should_stop,
             )
@@ -97,6 +110,8 @@ def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
     first.add_argument("--preset", default=None)
     first.add_argument("--config", type=Path)
     first.add_argument("--resume", type=Path)
+    first.add_argument("--init-from")
+    first.add_argument("--tokenizer")
     try:
         early, _ = first.parse_known_args(list(arguments))
     except argparse.ArgumentError as error:
@@ -108,15 +123,35 @@ def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
         base = read_toml(early.resume / CONFIG_FILE)
     elif early.config is not None:
         base = read_toml(early.config, base)
+    if early.init_from is not None:
+        if early.resume is not None:
+            raise ConfigError("--resume goes on with its own weights; leave out --init-from")
+        given = _given_model(early.init_from, replace(base.data, tokenizer=early.tokenizer))
+        reversal: ReversalMode = (given.reversal or Reversal.NONE).value
+        base = replace(base, model=given.config, data=replace(base.data, reversal=reversal))
     default = TrainCommand(
         preset=early.preset or "quick",
         config=early.config,
         resume=early.resume,
+        init_from=early.init_from,
         model=base.model,
         data=base.data,
         train=base.train,
     )
     return parse(TrainCommand, arguments, program, default)
+
+
+def _given_model(reference: str, data: DataConfig) -> LazyModel:
+    """The model to begin with; --tokenizer helps one that has none."""
+    return open_model(reference, tokenizer=Path(data.tokenizer) if data.tokenizer else None)
+
+
+def _with_tokenizer_of(given: LazyModel, data: DataConfig, run: Path) -> DataConfig:
+    """The data, cut into the model's own pieces; its tokenizer is kept in the run."""
+    if given.tokenizer is None:
+        raise FormatError(f"{given.source}: has no tokenizer; give it with --tokenizer")
+    given.tokenizer.save(run / TOKENIZER_FILE)
+    return replace(data, tokenizer=str(run / TOKENIZER_FILE))
 
 
 def _run_folder(command: TrainCommand) -> Path:

@@ -27,10 +27,11 @@ def quantise(weight: np.ndarray, group_size: int) -> tuple[tuple[bytes, bytes, b
     values, scales, biases = mx.quantize(
         mx.array(weight).astype(mx.float16), group_size=group_size, bits=8
     )
-    wide = [array.astype(mx.float32) for array in (scales, biases)]
-    kept = mx.dequantize(values, *wide, group_size=group_size, bits=8)
+    wide_scales, wide_biases = scales.astype(mx.float32), biases.astype(mx.float32)
+    kept = mx.dequantize(values, wide_scales, wide_biases, group_size=group_size, bits=8)
     error = float(np.abs(np.array(kept) - weight).max())
-    scale_bytes, bias_bytes = (encoded(np.array(part), "F16") for part in wide)
+    scale_bytes = encoded(np.array(wide_scales), "F16")
+    bias_bytes = encoded(np.array(wide_biases), "F16")
     return (np.array(values).astype("<u4").tobytes(), scale_bytes, bias_bytes), error
 
 

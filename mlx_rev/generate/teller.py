@@ -8,6 +8,7 @@ from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate.decode import Ending, StoryEvent, kept_prompt, write_stories
 from mlx_rev.model.load import Loaded, load_model
+from mlx_rev.text.reversal import Reversal
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,19 @@ class Teller:
         return len(spelling) - len(kept_prompt(spelling, self.model.config.context))
 
 
-def load(path: str | Path) -> Teller:
-    """Load a training run, checkpoint or model folder. Raises FormatError."""
-    return Teller(load_model(Path(path)))
+def load(
+    reference: str | Path, *, tokenizer: str | Path | None = None, reversal: str | None = None
+) -> Teller:
+    """Load a training run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file].
+
+    `tokenizer` and `reversal` (word, token, none) stand in for what the file does not say.
+    Raises FormatError.
+    """
+    if reversal is not None and reversal not in set(Reversal):
+        raise ConfigError(f"reversal is {reversal!r}, expected {', '.join(Reversal)}")
+    loaded = load_model(
+        reference,
+        tokenizer=Path(tokenizer) if tokenizer is not None else None,
+        reversal=Reversal(reversal) if reversal is not None else None,
+    )
+    return Teller(loaded)

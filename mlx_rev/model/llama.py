@@ -12,6 +12,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_rev.config import ModelConfig
+from mlx_rev.errors import ConfigError
 from mlx_rev.model import ops
 
 Weights = dict[str, mx.array]
@@ -193,6 +194,18 @@ def get_weights(model: Llama) -> Weights:
 def set_weights(model: Llama, weights: Weights) -> None:
     """Give the model these weights; they may be traced ones."""
     model.update(tree_unflatten(list(weights.items())))
+
+
+def check_weights(model: Llama, weights: Weights) -> None:
+    """Raise ConfigError where names or shapes are not those that the model has."""
+    expected = {name: array.shape for name, array in get_weights(model).items()}
+    found = {name: array.shape for name, array in weights.items()}
+    for name in sorted(expected | found):
+        if expected.get(name) != found.get(name):
+            raise ConfigError(
+                f"{name} has shape {found.get(name)}, the options mean {expected.get(name)}; leave "
+                "the model's shape as it is"
+            )
 
 
 def initialise(model: Llama, seed: int) -> None:

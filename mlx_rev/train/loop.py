@@ -17,7 +17,7 @@ from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.shards import Shard
 from mlx_rev.errors import TrainingError
 from mlx_rev.model import ops
-from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
+from mlx_rev.model.llama import Llama, Weights, check_weights, get_weights, initialise, set_weights
 from mlx_rev.model.score import Score, score_stories
 from mlx_rev.train import checkpoint, optimizer, ranks
 from mlx_rev.train.checkpoint import Progress, TrainingState
@@ -55,13 +55,15 @@ def fit(
     reporter: Reporter,
     *,
     resume: bool = False,
+    initial: Weights | None = None,
     write_story: StoryWriter | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Stopped:
     """Train until `config.train.steps`, or until `should_stop` after some step.
 
     `run` gets metrics.jsonl, samples.md and checkpoints. With `resume` the run goes on from its
-    latest checkpoint, to the bit as if it had never stopped. Raises ConfigError, CheckpointError,
+    latest checkpoint, to the bit as if it had never stopped; with `initial` a new run begins with
+    these weights. Raises ConfigError, CheckpointError,
     and TrainingError when a loss is not finite; the last checkpoint is then still good.
     """
     validate_run(config)
@@ -75,7 +77,9 @@ def fit(
         log.rewind(state.progress.step)
     else:
         initialise(model, config.train.seed)
-        weights = get_weights(model)
+        if initial is not None:
+            check_weights(model, initial)
+        weights = initial if initial is not None else get_weights(model)
         state = TrainingState(weights, optimizer.initial_moments(weights), Progress())
     training = _Training(run, config, data, model, state, [log, reporter])
     with closing(training):
