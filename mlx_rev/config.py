@@ -30,7 +30,7 @@ class ModelConfig:
 
     dim: int = 128
     """Width of the residual stream."""
-    n_layers: int = 4
+    n_layers: int = 2
     """Transformer blocks."""
     n_heads: int = 4
     """Query heads."""
@@ -38,7 +38,7 @@ class ModelConfig:
     """Key and value heads; each serves n_heads / n_kv_heads query heads."""
     hidden_dim: int = 352
     """Width inside the SwiGLU feed-forward."""
-    vocab_size: int = 1024
+    vocab_size: int = 2048
     """Tokenizer pieces, and rows of the embedding."""
     context: int = 256
     """Longest sequence in tokens."""
@@ -114,6 +114,10 @@ class TrainConfig:
     """Peak learning rate."""
     min_learning_rate: float = 3e-4
     """Learning rate at the last step."""
+    initial_deviation: float = 0.02
+    """Standard deviation of the weights at the start; llama2.c's by default."""
+    embedding_deviation: float = 0.02
+    """Standard deviation of the embedding at the start."""
     warmup: int = 100
     """Steps of linear warm-up."""
     weight_decay: float = 0.1
@@ -151,7 +155,8 @@ class TrainConfig:
         """What makes these options impossible, in words."""
         found = _not_positive(
             self,
-            *("steps", "batch_size", "accumulation", "learning_rate", "log_every"),
+            *("steps", "batch_size", "accumulation", "learning_rate"),
+            *("initial_deviation", "embedding_deviation", "log_every"),
             *("eval_every", "save_every", "keep", "sample_every"),
         )
         for name in ("warmup", "weight_decay", "gradient_clip", "eval_stories", "seed", "ranks"):
@@ -221,7 +226,20 @@ def _preset(model: ModelConfig, **train: Any) -> RunConfig:
 def presets() -> dict[str, RunConfig]:
     """The named sizes: llama2.c's four, and `quick` for the bundled stories."""
     return {
-        "quick": _preset(ModelConfig()),
+        "quick": _preset(
+            ModelConfig(n_heads=8, n_kv_heads=8, tied=False),
+            steps=6400,
+            batch_size=4,
+            learning_rate=2e-3,
+            min_learning_rate=1e-4,
+            initial_deviation=0.06,
+            embedding_deviation=0.2,
+            beta2=0.98,
+            log_every=50,
+            eval_every=800,
+            save_every=800,
+            sample_every=800,
+        ),
         "260k": _preset(
             ModelConfig(
                 dim=64,

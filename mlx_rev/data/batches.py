@@ -22,6 +22,8 @@ class Batch:
     """(micro-batches, rows of this rank, context) int32."""
     targets: np.ndarray
     """The same shape; IGNORED at padding."""
+    first: np.ndarray
+    """The same shape: where the story of each position begins in its row."""
     target_count: int
     """Real targets of the whole step, over all micro-batches and ranks."""
 
@@ -78,9 +80,10 @@ class Batches:
         shares = rows.reshape(self._accumulation, self._batch_size)[:, self._own]
         inputs = np.full((*shares.shape, self._context), BOUNDARY, np.int32)
         targets = np.full((*shares.shape, self._context), IGNORED, np.int32)
+        first = np.tile(np.arange(self._context, dtype=np.int32), (*shares.shape, 1))
         for index, row in np.ndenumerate(shares):
-            self._read(int(row), inputs[index], targets[index])
-        return Batch(inputs, targets, int(self._targets_of_row[rows].sum()))
+            self._read(int(row), inputs[index], targets[index], first[index])
+        return Batch(inputs, targets, first, int(self._targets_of_row[rows].sum()))
 
     def _row_at(self, number: int) -> int:
         epoch, place = divmod(number, self._rows.count)
@@ -89,11 +92,12 @@ class Batches:
     def _order_of_epoch(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self._seed, epoch]).permutation(self._rows.count)
 
-    def _read(self, row: int, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def _read(self, row: int, inputs: np.ndarray, targets: np.ndarray, first: np.ndarray) -> None:
         place = 0
         for segment in range(self._rows.first[row], self._rows.first[row + 1]):
             start, length = int(self._rows.starts[segment]), int(self._rows.lengths[segment])
             tokens = self._shard.tokens[start : start + length + 1]
             inputs[place : place + length] = tokens[:-1]
             targets[place : place + length] = tokens[1:]
+            first[place : place + length] = place
             place += length

@@ -53,9 +53,9 @@ class Attention(nn.Module):
         batch, _, length, _ = heads.shape
         return self.o_proj(heads.transpose(0, 2, 1, 3).reshape(batch, length, -1))
 
-    def __call__(self, x: mx.array, cos: mx.array, sin: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, cos: mx.array, sin: mx.array, mask: ops.Mask) -> mx.array:
         q, k, v = self.heads(x, cos, sin)
-        return self.output(ops.causal_attention(q, k, v, self.scale))
+        return self.output(ops.attention(q, k, v, self.scale, mask))
 
 
 class FeedForward(nn.Module):
@@ -123,23 +123,31 @@ class Llama(nn.Module):
         )
         return weight
 
-    def hidden(self, tokens: mx.array, dropout_key: mx.array | None = None) -> mx.array:
+    def hidden(
+        self,
+        tokens: mx.array,
+        dropout_key: mx.array | None = None,
+        first: mx.array | None = None,
+    ) -> mx.array:
         """What the output projection sees: (B, T, D) for tokens (B, T).
 
         With a key and a dropout rate over 0, dropout falls on the embedding and both branches.
+        With `first` (B, T), no position sees those before its `first`.
         """
-        rate = self.config.dropout
+        config, rate = self.config, self.config.dropout
         keys: Iterator[mx.array] | None = None
         if dropout_key is not None and rate:
-            keys = (key for key in mx.random.split(dropout_key, 1 + 2 * self.config.n_layers))
+            keys = (key for key in mx.random.split(dropout_key, 1 + 2 * config.n_layers))
 
         def drop(x: mx.array) -> mx.array:
             return x if keys is None else ops.dropout(x, rate, next(keys))
 
-        cos, sin = ops.rope_tables(tokens.shape[1], self.config.head_dim, self.config.rope_theta)
+        length = tokens.shape[1]
+        cos, sin = ops.rope_tables(length, config.head_dim, config.rope_theta)
+        mask = ops.attention_mask(length, config.n_heads // config.n_kv_heads, first)
         x = drop(self.model.embed_tokens(tokens))
         for block in self.model.layers:
-            x = x + drop(block.self_attn(block.input_layernorm(x), cos, sin))
+            x = x + drop(block.self_attn(block.input_layernorm(x), cos, sin, mask))
             x = x + drop(block.mlp(block.post_attention_layernorm(x)))
         return self.model.norm(x)
 
@@ -208,17 +216,23 @@ def check_weights(model: Llama, weights: Weights) -> None:
             )
 
 
-def initialise(model: Llama, seed: int) -> None:
-    """Draw the weights as llama2.c does: normal, 0.02; the two matrices that write to the
-    residual stream of each block by 1 / sqrt(2 n_layers) smaller; norms are ones."""
+def initialise(
+    model: Llama, seed: int, deviation: float = 0.02, embedding_deviation: float = 0.02
+) -> None:
+    """Draw the weights as llama2.c does: normal, of this standard deviation; w3 and wo of each
+    block by 1 / sqrt(2 n_layers) smaller; norms are ones. The embedding has a deviation of its
+    own."""
     key = mx.random.key(seed)
-    residual = 0.02 / math.sqrt(2 * model.config.n_layers)
+    residual = deviation / math.sqrt(2 * model.config.n_layers)
     weights = []
     for name, weight in get_weights(model).items():
         if weight.ndim < 2:
             continue
         key, own = mx.random.split(key)
-        scale = residual if name.endswith(("o_proj.weight", "up_proj.weight")) else 0.02
+        if name.endswith("embed_tokens.weight"):
+            scale = embedding_deviation
+        else:
+            scale = residual if name.endswith(("o_proj.weight", "up_proj.weight")) else deviation
         weights.append((name, mx.random.normal(weight.shape, scale=scale, key=own)))
     set_weights(model, get_weights(model) | dict(weights))
 

@@ -22,6 +22,9 @@ _MASKED = -1e6
 """Added to scores that may not be seen; exp() of it is exactly 0, also after logits of 1e4."""
 
 
+Mask = list[mx.array] | mx.array | str
+"""What hides keys from queries: a block's bias each on CPU, what mx.fast takes elsewhere."""
+
 _with_gradient: Any = mx.custom_function  # its stub forgets what it returns
 
 
@@ -97,17 +100,35 @@ def rope(x: mx.array, cos: mx.array, sin: mx.array) -> mx.array:
     return mx.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def causal_attention(q: mx.array, k: mx.array, v: mx.array, scale: float) -> mx.array:
-    """softmax(scale · q kᵀ) v, each position seeing itself and those before it: (B, H, T, E).
+def attention_mask(length: int, groups: int, first: mx.array | None = None) -> Mask:
+    """What `attention` adds so that each position sees itself and those before it.
 
-    q is (B, H, T, E), k and v are (B, K, T, E); K divides H.
+    With `first` (B, T) a position sees nothing before that one: its own story. `groups` is the
+    number of query heads to a key head. To be made once and used by every layer.
     """
+    keys = mx.arange(length)
     if not on_cpu():
-        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask="causal")
+        if first is None:
+            return "causal"
+        return ((keys[None] <= keys[:, None]) & (keys >= first[..., None]))[:, None]
+    bias = []
+    for start, stop in _blocks(length):
+        hidden = (keys[:stop] > keys[start:stop, None])[None]
+        if first is not None:
+            hidden = hidden | (keys[:stop] < first[:, start:stop, None])
+        bias.append(mx.tile(mx.where(hidden, _MASKED, 0.0)[:, None], (1, 1, groups, 1)))
+    return bias
+
+
+def attention(q: mx.array, k: mx.array, v: mx.array, scale: float, mask: Mask) -> mx.array:
+    """softmax(scale · q kᵀ + mask) v: (B, H, T, E). q is (B, H, T, E), k and v are (B, K, T, E);
+    K divides H; `mask` comes from `attention_mask`."""
+    if not isinstance(mask, list):
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
     batch, heads, length, width = q.shape
     kv_heads = k.shape[1]
     grouped = (q * scale).reshape(batch, kv_heads, heads // kv_heads, length, width)
-    return _attention(grouped, k, v)[0].reshape(batch, heads, length, width)
+    return _attention(grouped, k, v, *mask)[0].reshape(batch, heads, length, width)
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:
@@ -118,17 +139,14 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 
 
 @_with_gradient
-def _attention(q: mx.array, k: mx.array, v: mx.array) -> tuple[mx.array, ...]:
+def _attention(q: mx.array, k: mx.array, v: mx.array, *bias: mx.array) -> tuple[mx.array, ...]:
     """The output for q (B, K, G, T, E), scaled already, and each block's probabilities,
     (B, K, G · rows, keys): kept, because the gradient needs them."""
     batch, kv_heads, groups, length, width = q.shape
     outputs, kept = [], []
-    for start, stop in _blocks(length):
+    for (start, stop), own_bias in zip(_blocks(length), bias, strict=True):
         rows = q[:, :, :, start:stop].reshape(batch, kv_heads, -1, width)
-        scores = rows @ k[:, :, :stop].swapaxes(-1, -2)
-        hidden = mx.arange(stop)[None] > mx.arange(start, stop)[:, None]
-        bias = mx.tile(mx.where(hidden, _MASKED, 0.0), (groups, 1))
-        scores = scores + bias
+        scores = rows @ k[:, :, :stop].swapaxes(-1, -2) + own_bias
         odds = exp(scores - mx.max(scores, axis=-1, keepdims=True))
         share = odds * (1 / mx.sum(odds, axis=-1, keepdims=True))
         output = share @ v[:, :, :stop]
@@ -139,7 +157,7 @@ def _attention(q: mx.array, k: mx.array, v: mx.array) -> tuple[mx.array, ...]:
 
 @_attention.vjp
 def _attention_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx.array, ...]:
-    q, k, v = primals
+    q, k, v, *bias = primals
     slope, result, kept = cotangents[0], outputs[0], outputs[1:]
     batch, kv_heads, _, length, width = q.shape
     by_q, by_k, by_v = [], mx.zeros_like(k), mx.zeros_like(v)
@@ -153,7 +171,7 @@ def _attention_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx
         by_q.append((by_scores @ k[:, :, :stop]).reshape(q[:, :, :, start:stop].shape))
         by_k = _add_prefix(by_k, by_scores.swapaxes(-1, -2) @ rows)
         by_v = _add_prefix(by_v, share.swapaxes(-1, -2) @ own)
-    return mx.concatenate(by_q[::-1], axis=3), by_k, by_v
+    return mx.concatenate(by_q[::-1], axis=3), by_k, by_v, *map(mx.zeros_like, bias)
 
 
 def _add_prefix(whole: mx.array, prefix: mx.array) -> mx.array:

@@ -76,7 +76,8 @@ def fit(
         _, state = checkpoint.load(run, corpus_fingerprint=data.corpus_fingerprint)
         log.rewind(state.progress.step)
     else:
-        initialise(model, config.train.seed)
+        train = config.train
+        initialise(model, train.seed, train.initial_deviation, train.embedding_deviation)
         if initial is not None:
             check_weights(model, initial)
         weights = initial if initial is not None else get_weights(model)
@@ -154,9 +155,7 @@ class _Training:
             self._weights,
             self._moments,
             self.step,
-            batch.inputs,
-            batch.targets,
-            batch.target_count,
+            batch,
         )
         mx.async_eval(self._weights, self._moments, loss, self._norm)
         self._settle()

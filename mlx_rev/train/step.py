@@ -13,6 +13,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_rev.config import ModelConfig, TrainConfig
+from mlx_rev.data.batches import Batch
 from mlx_rev.errors import ConfigError
 from mlx_rev.model import ops
 from mlx_rev.model.llama import Llama, Weights, set_weights
@@ -52,18 +53,14 @@ class TrainingStep:
         weights: Weights,
         moments: Moments,
         step: int,
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        target_count: int,
+        batch: Batch,
     ) -> tuple[Weights, Moments, mx.array, mx.array]:
-        """Do step `step` (from 0) on inputs and targets (micro-batches, rows, context).
+        """Do step `step` (from 0) on a batch.
 
         Gives the new weights and moments, the mean loss in nats per target, and the gradients'
         norm before clipping; all of them lazy.
         """
-        losses, gradients = zip(
-            *self._on_ranks(weights, step, inputs, targets, target_count), strict=True
-        )
+        losses, gradients = zip(*self._on_ranks(weights, step, batch), strict=True)
         after, moments_after, loss, norm = self._update(
             weights,
             moments,
@@ -81,23 +78,16 @@ class TrainingStep:
             thread.shutdown()
 
     def _on_ranks(
-        self,
-        weights: Weights,
-        step: int,
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        target_count: int,
+        self, weights: Weights, step: int, batch: Batch
     ) -> list[tuple[mx.array, Weights]]:
         """Each rank's share of the loss and of the gradients."""
         count = len(self._ranks)
-        seeds = [self._config.seed + (step << 20) + (rank << 12) for rank in range(count)]
-        shares = zip(
-            np.array_split(inputs, count, axis=1),
-            np.array_split(targets, count, axis=1),
-            seeds,
-            strict=True,
-        )
-        jobs = [(weights, *share, target_count) for share in shares]
+        arrays = (batch.inputs, batch.targets, batch.first)
+        shares = zip(*(np.array_split(array, count, axis=1) for array in arrays), strict=True)
+        jobs = [
+            (weights, share, self._config.seed + (step << 20) + (rank << 12), batch.target_count)
+            for rank, share in enumerate(shares)
+        ]
         if not self._threads:
             return [self._ranks[0].gradients(*jobs[0])]
         mx.eval(weights)
@@ -142,17 +132,18 @@ class _Rank:
     def gradients(
         self,
         weights: Weights,
-        inputs: np.ndarray,
-        targets: np.ndarray,
+        rows: tuple[np.ndarray, ...],
         seed: int,
         target_count: int,
     ) -> tuple[mx.array, Weights]:
-        """The loss and gradients of these micro-batches, as their share of the step's mean."""
+        """The loss and gradients of these micro-batches (inputs, targets, first), as their share
+        of the step's mean."""
         share = mx.array(1 / target_count)
-        keys = mx.random.split(mx.random.key(seed), len(inputs))
+        count = len(rows[0])
+        keys = mx.random.split(mx.random.key(seed), count)
         batches = [
-            (mx.array(inputs[index]), mx.array(targets[index]), share, keys[index])
-            for index in range(len(inputs))
+            (*(mx.array(array[index]) for array in rows), share, keys[index])
+            for index in range(count)
         ]
         with self._building:  # graphs are made by one thread at a time, computed by all
             loss, gradients = self._first(weights, *batches[0])
@@ -173,6 +164,7 @@ class _Rank:
         weights: Weights,
         inputs: mx.array,
         targets: mx.array,
+        first: mx.array,
         share: mx.array,
         key: mx.array,
     ) -> mx.array:
@@ -180,7 +172,7 @@ class _Rank:
         if self._config.dtype == "bfloat16":
             weights = {name: weight.astype(mx.bfloat16) for name, weight in weights.items()}
         set_weights(self._model, weights)
-        hidden = self._model.hidden(inputs, key)
+        hidden = self._model.hidden(inputs, key, first)
         counted = mx.where(targets >= 0, share, 0.0)
         return ops.linear_cross_entropy(
             hidden.reshape(-1, hidden.shape[-1]),

@@ -111,7 +111,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     [
         (["--preset", "huge"], "--preset huge: unknown, expected one of quick, 260k"),
         (["--data", "missing.txt"], "missing.txt: no such file"),
-        (["--steps", "0", "--dim", "30"], "n_heads 4 does not divide dim 30; steps is 0"),
+        (["--steps", "0", "--dim", "30"], "n_heads 8 does not divide dim 30; steps is 0"),
         (["--resume", "nowhere"], "nowhere/config.toml: cannot be read"),
         (["--config", "bad.toml"], "unknown key train.stepps; train.seed is 'x', expected int"),
         (["--dtype", "bfloat16"], "bfloat16 on CPU"),

@@ -111,7 +111,7 @@ def test_no_combination_is_in_both_splits_and_no_text_twice() -> None:
 
     assert not combinations(train) & combinations(valid)
     held = len(combinations(valid)) / len(combinations(train) | combinations(valid))
-    assert 0.03 < held < 0.07
+    assert 0.05 < held < 0.12
     assert {story.plot for story in valid} == {plot.name for plot in PLOTS}
     for split in (train, valid):
         assert len({story.text for story in split}) == len(split)
@@ -141,7 +141,7 @@ def test_a_text_is_drawn_again_rather_than_twice(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(generator, "PLOTS", (small,))
     generator.combinations.cache_clear()
     try:
-        drawn = [story.text for story in stories(count=60)]
+        drawn = [story.text for story in stories(count=12)]
         # When nothing new is left it goes on, with what there is.
         assert sum(1 for _ in stories(count=200)) == 200
     finally:
@@ -349,8 +349,9 @@ def test_problems_are_named() -> None:
     )
     assert any("no plot ends so" in problem for problem in check(beginning))
     assert check(story.ending)
-    boy = story.text.replace(story.name, "Noah")
-    assert any("Noah is a boy, but not in:" in problem for problem in check(boy))
+    name = next(name for name in words.BOYS if name not in story.facts.values())
+    boy = story.text.replace(story.name, name)
+    assert any(f"{name} is a boy, but not in:" in problem for problem in check(boy))
     twin = story.text.replace(story.facts["friend"], story.name)
     assert f"the hero and the friend are both {story.name}" in check(twin)
 

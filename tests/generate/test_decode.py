@@ -52,8 +52,10 @@ def test_a_story_is_what_its_tokens_say(model: Llama, codecs: dict[Reversal, Sto
     written = [event.token for event in events if event.token != BOUNDARY]
     prompt = codec.prompt("Sam went home.").spellings[0]
     assert events[-1].finished == "length"
+    # A character whose bytes are not all written yet is not shown, or not yet.
     half_character = "\ufffd"
-    assert events[-1].story == codec.decode([*prompt, *written]).removeprefix(half_character)
+    story = events[-1].story.removeprefix(half_character)
+    assert story == codec.decode([*prompt, *written]).removeprefix(half_character)
 
 
 def test_surprise_is_the_models_own(model: Llama, codecs: dict[Reversal, StoryCodec]) -> None:

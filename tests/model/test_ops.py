@@ -44,10 +44,22 @@ def test_exp_far_outside_is_zero_or_large_and_never_a_surprise() -> None:
     assert np.isnan(np.array(ops.exp(mx.array(float("nan")))))
 
 
-def plain_attention(q: mx.array, k: mx.array, v: mx.array, scale: float) -> mx.array:
+def attend(
+    q: mx.array, k: mx.array, v: mx.array, scale: float, first: mx.array | None = None
+) -> mx.array:
+    mask = ops.attention_mask(q.shape[2], q.shape[1] // k.shape[1], first)
+    return ops.attention(q, k, v, scale, mask)
+
+
+def plain_attention(
+    q: mx.array, k: mx.array, v: mx.array, scale: float, first: mx.array | None = None
+) -> mx.array:
     groups, length = q.shape[1] // k.shape[1], q.shape[2]
     k, v = mx.repeat(k, groups, axis=1), mx.repeat(v, groups, axis=1)
-    scores = mx.where(mx.tri(length) > 0, q @ k.swapaxes(-1, -2) * scale, -mx.inf)
+    seen = mx.tri(length) > 0
+    if first is not None:
+        seen = (seen & (mx.arange(length) >= first[..., None]))[:, None]
+    scores = mx.where(seen, q @ k.swapaxes(-1, -2) * scale, -mx.inf)
     return mx.softmax(scores, axis=-1) @ v
 
 
@@ -63,8 +75,23 @@ def test_attention(length: int, kv_heads: int, groups: int, seed: int) -> None:
     k, v = normal(seed + 1, 2, kv_heads, length, 8), normal(seed + 2, 2, kv_heads, length, 8)
     slope = normal(seed + 3, *q.shape)
     agree(
-        lambda *x: (ops.causal_attention(*x, 0.3) * slope).sum(),
+        lambda *x: (attend(*x, 0.3) * slope).sum(),
         lambda *x: (plain_attention(*x, 0.3) * slope).sum(),
+        *(q, k, v),
+    )
+
+
+@given(length=st.integers(1, 200), groups=st.integers(1, 3), seed=st.integers(0, 99))
+@settings(max_examples=10)
+def test_attention_within_stories(length: int, groups: int, seed: int) -> None:
+    q, k, v = (normal(seed, 2, heads, length, 8) for heads in (2 * groups, 2, 2))
+    slope = normal(seed + 3, *q.shape)
+    begins = np.random.default_rng(seed).random((2, length)) < 0.05
+    begins[:, 0] = True
+    first = mx.array(np.maximum.accumulate(np.where(begins, np.arange(length), 0), axis=1))
+    agree(
+        lambda *x: (attend(*x, 0.3, first) * slope).sum(),
+        lambda *x: (plain_attention(*x, 0.3, first) * slope).sum(),
         *(q, k, v),
     )
 
@@ -72,15 +99,15 @@ def test_attention(length: int, kv_heads: int, groups: int, seed: int) -> None:
 def test_attention_with_extreme_scores() -> None:
     q, k = normal(0, 1, 2, 140, 8, scale=100), normal(1, 1, 2, 140, 8, scale=100)
     v = normal(2, 1, 2, 140, 8)
-    found, expected = ops.causal_attention(q, k, v, 0.3), plain_attention(q, k, v, 0.3)
+    found, expected = attend(q, k, v, 0.3), plain_attention(q, k, v, 0.3)
     assert mx.abs(found - expected).max().item() <= 1e-4
 
 
 def test_the_future_is_not_seen() -> None:
     q, k, v = (normal(seed, 1, 2, 200, 8) for seed in range(3))
     later = mx.arange(200)[None, None, :, None] >= 150
-    changed = ops.causal_attention(q, mx.where(later, 9.0, k), mx.where(later, 9.0, v), 0.3)
-    same = ops.causal_attention(q, k, v, 0.3)
+    changed = attend(q, mx.where(later, 9.0, k), mx.where(later, 9.0, v), 0.3)
+    same = attend(q, k, v, 0.3)
     assert mx.abs(changed[:, :, :150] - same[:, :, :150]).max().item() < 1e-6
 
 
@@ -178,7 +205,7 @@ def test_dropout_keeps_the_mean_and_is_its_keys() -> None:
 def test_the_gpu_form_of_attention_agrees() -> None:
     """On a Mac: mx.fast on the GPU against the plain form on the CPU."""
     x = normal(0, 1, 4, 64, 16)
-    on_gpu = ops.causal_attention(x, x, x, 0.25)
+    on_gpu = attend(x, x, x, 0.25)
     with mx.stream(mx.cpu):
         expected = plain_attention(x, x, x, 0.25)
     assert mx.abs(on_gpu - expected).max().item() < 1e-3

@@ -11,14 +11,8 @@ from typing import Literal
 
 Gender = Literal["girl", "boy"]
 
-GIRLS = (
-    "Lily", "Mia", "Anna", "Lucy", "Emma", "Sara", "Zoe", "Ella", "Molly", "Nora",
-    "Amy", "Jane", "Kate", "Bella", "Sophie", "Tina", "Nina", "Clara", "Polly", "Wendy",
-)  # fmt: skip
-BOYS = (
-    "Tom", "Ben", "Sam", "Max", "Tim", "Jack", "Leo", "Finn", "Oscar", "Noah",
-    "Adam", "Luke", "Peter", "David", "Harry", "Toby", "Hugo", "Billy", "Felix", "Owen",
-)  # fmt: skip
+GIRLS = ("Lily", "Mia", "Anna", "Lucy", "Sara")
+BOYS = ("Tom", "Ben", "Sam", "Max", "Tim")
 NAMES = GIRLS + BOYS
 PARENTS = ("Mom", "Dad", "Grandma", "Grandpa")
 GENDERS: dict[str, Gender] = {
