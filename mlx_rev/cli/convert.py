@@ -1,22 +1,18 @@
 """`mlx-rev convert` and tools/convert.py: a model of any format to any other."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
 from mlx_rev import files, hub
 from mlx_rev.cli.options import parse
 from mlx_rev.config import DataConfig, RunConfig, TrainConfig, to_toml
 from mlx_rev.errors import ConfigError, FormatError
 from mlx_rev.formats import tokenizer_bin
-from mlx_rev.formats.convert import Conversion, Dtype, Format, convert, folder_to_push, format_for
+from mlx_rev.formats.convert import Dtype, Format, convert, folder_to_push, format_for
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.formats.opening import is_tokenizer, open_model, read_tokenizer
 from mlx_rev.model.load import read_weights
@@ -26,7 +22,8 @@ from mlx_rev.train import checkpoint
 from mlx_rev.train.checkpoint import Progress as Standing
 from mlx_rev.train.checkpoint import TrainingState
 from mlx_rev.train.optimizer import initial_moments
-from mlx_rev.ui.console import is_interactive, make_console
+from mlx_rev.ui import conversion
+from mlx_rev.ui.console import make_console
 
 CONFIG_FILE = "config.toml"
 
@@ -76,43 +73,14 @@ def main(arguments: Sequence[str], program: str) -> int:
         return 0
     dtype = Dtype(command.dtype) if command.dtype else None
     to, kept = format_for(command.target, Format(command.to) if command.to else None, dtype)
-    with _bar(console) as progress:
+    with conversion.bar(console) as progress:
         done = convert(model, command.target, to, kept, force=command.force, progress=progress)
-    show(done, console)
+    conversion.show(done, console)
     if command.push:
         with folder_to_push(command.target) as folder:
             address = hub.push(folder, command.push)
         console.print(f"uploaded to {address}", soft_wrap=True)
     return 0
-
-
-def show(done: Conversion, console: Console) -> None:
-    """Print the table of a conversion, its notes, and how to run the result."""
-    table = Table("file", "bytes", "sha256", title=f"{done.format}, {done.dtype}")
-    for path, size, checksum in done.files:
-        table.add_row(path.name, f"{size:,}", checksum[:16])
-    console.print(table)
-    lines = [f"{done.tensors} tensors, {done.parameters:,} parameters"]
-    if done.errors:
-        worst = max(done.errors, key=lambda name: done.errors[name])
-        lines.append(f"largest rounding error {done.errors[worst]:.3g}, in {worst}")
-    if done.kept_whole:
-        lines.append(
-            f"{len(done.kept_whole)} matrices stay float16, their rows being no whole groups: "
-            f"{done.kept_whole[0]}" + (", …" if len(done.kept_whole) > 1 else "")
-        )
-    lines += [f"note: {note}" for note in done.notes]
-    for line in [*lines, f"run it: {done.run}"]:
-        console.print(line, soft_wrap=True)
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Callable[[str, float], None]]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    disable = not is_interactive(console)
-    with Progress(console=console, transient=True, disable=disable) as progress:
-        task = progress.add_task("converting", total=1.0)
-        yield lambda name, share: progress.update(task, description=name, completed=share)
 
 
 def _convert_tokenizer(source: Path, target: Path, *, force: bool) -> None:

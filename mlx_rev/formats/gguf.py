@@ -17,7 +17,7 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
-from mlx_rev.formats.lazy import LazyModel, checked_config
+from mlx_rev.formats.lazy import LazyModel, as_float16, checked_config
 from mlx_rev.formats.q8 import dequantised, quantised
 from mlx_rev.formats.sentencepiece_model import Kind, Piece, pieces_of, tokenizer_of
 from mlx_rev.text.reversal import Reversal
@@ -89,7 +89,7 @@ def write(path: Path, model: LazyModel, type: Type) -> dict[str, float]:
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
         for (name, weight), tensor in zip(model.weights(), tensors, strict=True):
             turned = names.interleaved(weight, names.turned_heads(model.config, name))
-            content = _encoded(turned, tensor.type)
+            content = _encoded(turned, tensor.type, f"{model.source}: {name}")
             if tensor.type is not Type.F32:
                 kept = _decoded(content, tensor)
                 errors[name] = float(np.abs(kept - turned).max())
@@ -242,11 +242,11 @@ def _type_of(shape: names.Shape, asked: Type) -> Type:
     return Type.F16 if asked is Type.Q8_0 and shape[-1] % _Q8_GROUP else asked
 
 
-def _encoded(weight: np.ndarray, type: Type) -> bytes:
+def _encoded(weight: np.ndarray, type: Type, what: str) -> bytes:
     if type is Type.F32:
         return weight.astype("<f4").tobytes()
     if type is Type.F16:
-        return weight.astype("<f2").tobytes()
+        return as_float16(weight, what).tobytes()
     values, scales = quantised(weight, _Q8_GROUP, np.float16)
     blocks = np.empty(len(scales), [("scale", "<f2"), ("values", "i1", _Q8_GROUP)])
     blocks["scale"], blocks["values"] = scales, values.reshape(-1, _Q8_GROUP)

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import safetensors
-from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.lazy import LazyModel, as_float16
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import group_size_of, quantise, read_quantised
 from mlx_rev.formats.safetensors import Entry, Planned
@@ -137,15 +137,12 @@ def _contents(
             parts, error = quantise(weight, group_size)
             errors[name] = error
             stem = name.removesuffix("weight")
-            for part, content in zip((name, stem + "scales", stem + "biases"), parts, strict=True):
-                yield part, content
+            yield from zip((name, stem + "scales", stem + "biases"), parts, strict=True)
             continue
-        content = safetensors.encoded(weight, dtype)
-        if dtype == "F16" and not np.isfinite(np.frombuffer(content, "<f2")).all():
-            raise FormatError(
-                f"{model.source}: {name} has values beyond float16's range; use bfloat16 or float32"
-            )
-        yield name, content
+        if dtype == "F16":
+            yield name, as_float16(weight, f"{model.source}: {name}").tobytes()
+        else:
+            yield name, safetensors.encoded(weight, dtype)
 
 
 def _entries(folder: Path) -> Mapping[str, Entry]:

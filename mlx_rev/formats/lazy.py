@@ -69,3 +69,12 @@ def checked_config(source: str, config: ModelConfig) -> ModelConfig:
     if problems := config.problems():
         raise FormatError(f"{source}: {'; '.join(problems)}")
     return config
+
+
+def as_float16(weight: np.ndarray, what: str) -> np.ndarray:
+    """`weight` rounded to float16. Raises FormatError where it has values beyond its range."""
+    if np.abs(weight).max(initial=0) > np.finfo(np.float16).max:
+        raise FormatError(
+            f"{what} has values beyond float16's range; use --dtype float32 or bfloat16"
+        )
+    return weight.astype("<f2")

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.safetensors import Entry, encoded
+from mlx_rev.formats.safetensors import Entry
 
 _GROUP_SIZES = (64, 32)
 
@@ -22,7 +22,7 @@ def group_size_of(model: LazyModel) -> int:
     return _GROUP_SIZES[-1]
 
 
-def quantise(weight: np.ndarray, group_size: int) -> tuple[tuple[bytes, bytes, bytes], float]:
+def quantise(weight: np.ndarray, group_size: int) -> tuple[tuple[bytes, ...], float]:
     """8-bit values, scales and biases (float16) of a matrix, and the largest error."""
     values, scales, biases = mx.quantize(
         mx.array(weight).astype(mx.float16), group_size=group_size, bits=8
@@ -30,9 +30,8 @@ def quantise(weight: np.ndarray, group_size: int) -> tuple[tuple[bytes, bytes, b
     wide_scales, wide_biases = scales.astype(mx.float32), biases.astype(mx.float32)
     kept = mx.dequantize(values, wide_scales, wide_biases, group_size=group_size, bits=8)
     error = float(np.abs(np.array(kept) - weight).max())
-    scale_bytes = encoded(np.array(wide_scales), "F16")
-    bias_bytes = encoded(np.array(wide_biases), "F16")
-    return (np.array(values).astype("<u4").tobytes(), scale_bytes, bias_bytes), error
+    parts = tuple(np.array(part).tobytes() for part in (values, scales, biases))
+    return parts, error
 
 
 def read_quantised(

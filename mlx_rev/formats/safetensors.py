@@ -137,11 +137,9 @@ def write(
 
 
 def encoded(array: np.ndarray, dtype: str) -> bytes:
-    """A float32 array as the bytes of F32, F16 or BF16 (rounded to nearest, ties to even)."""
+    """A float32 array as the bytes of F32 or BF16 (rounded to nearest, ties to even)."""
     if dtype == "F32":
         return array.astype("<f4", copy=False).tobytes()
-    if dtype == "F16":
-        return array.astype("<f2").tobytes()
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
     rounded = bits + 0x7FFF + ((bits >> 16) & 1)
     return (rounded >> 16).astype("<u2").tobytes()

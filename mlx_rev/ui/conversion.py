@@ -1,0 +1,40 @@
+"""How a conversion looks: a bar while it runs, a table when it is done."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from mlx_rev.formats.convert import Conversion
+from mlx_rev.ui.console import is_interactive
+
+
+def show(done: Conversion, console: Console) -> None:
+    """Print the table of a conversion, its notes, and how to run the result."""
+    table = Table("file", "bytes", "sha256", title=f"{done.format}, {done.dtype}")
+    for path, size, checksum in done.files:
+        table.add_row(path.name, f"{size:,}", checksum[:16])
+    console.print(table)
+    lines = [f"{done.tensors} tensors, {done.parameters:,} parameters"]
+    if done.errors:
+        worst = max(done.errors, key=lambda name: done.errors[name])
+        lines.append(f"largest rounding error {done.errors[worst]:.3g}, in {worst}")
+    if done.kept_whole:
+        lines.append(
+            f"{len(done.kept_whole)} matrices stay float16, their rows being no whole groups: "
+            f"{done.kept_whole[0]}" + (", …" if len(done.kept_whole) > 1 else "")
+        )
+    lines += [f"note: {note}" for note in done.notes]
+    for line in [*lines, f"run it: {done.run}"]:
+        console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def bar(console: Console) -> Iterator[Callable[[str, float], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    disable = not is_interactive(console)
+    with Progress(console=console, transient=True, disable=disable) as progress:
+        task = progress.add_task("converting", total=1.0)
+        yield lambda name, share: progress.update(task, description=name, completed=share)

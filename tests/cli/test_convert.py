@@ -1,0 +1,269 @@
+"""The converter as a person uses it, and a hub on loopback."""
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+ENDING = "They were happy."
+
+
+def tell(run: Run, model: object, *more: object) -> str:
+    done = run("tell", ENDING, "--model", model, "--temperature", 0, *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_run_goes_through_every_format_and_tells_the_same_story(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    story = tell(run, trained)
+    steps = [("a.bin", ()), ("folder", ()), ("b.gguf", ()), ("c.bin", ("--to", "llama2c-v1"))]
+    source: Path = trained
+    for name, flags in steps:
+        target = tmp_path / Path(name).stem / name
+        done = run("convert", source, target, *flags)
+        assert done.returncode == 0, done.stderr
+        written = target / "model.safetensors" if target.is_dir() else target
+        assert hashlib.sha256(written.read_bytes()).hexdigest()[:16] in done.stdout
+        assert tell(run, target) == story
+        source = target
+    again = tmp_path / "run"
+    assert run("convert", source, again, "--to", "run").returncode == 0
+    assert tell(run, again) == story
+
+
+def test_the_table_names_files_errors_and_the_command(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    done = run("convert", trained, tmp_path / "q.bin", "--dtype", "q8")
+    assert done.returncode == 0, done.stderr
+    assert "llama2c-v2, q8" in done.stdout
+    assert "tokenizer.bin" in done.stdout
+    assert re.search(r"largest rounding error 0\.\d+, in model\.", done.stdout)
+    assert "wtac.py" in done.stdout
+
+
+def test_the_script_is_the_command(trained: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "tools" / "convert.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(trained), str(tmp_path / "m.gguf")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.gguf").read_bytes().startswith(b"GGUF")
+
+
+def test_nothing_is_replaced_without_force(run: Run, trained: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m.bin"
+    target.write_text("mine")
+    done = run("convert", trained, target)
+    assert done.returncode == 2
+    assert "exists" in done.stderr
+    assert target.read_text() == "mine"
+    assert run("convert", trained, target, "--force").returncode == 0
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.tex").write_text("mine")
+    done = run("convert", trained, tmp_path / "folder", "--force")
+    assert done.returncode == 2
+    assert (tmp_path / "folder" / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--to", "gguf", "--dtype", "bfloat16"), "gguf has no bfloat16"),
+        (("--to", "onnx"), "onnx"),
+        (("--tokenizer", "missing.model"), "missing.model: cannot be read"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(
+    run: Run, trained: Path, tmp_path: Path, flags: tuple[str, ...], said: str
+) -> None:
+    done = run("convert", trained, tmp_path / "out", *flags)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_model_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a model " * 50)
+    for source in ("notes.txt", "missing.bin"):
+        done = run("convert", tmp_path / source, tmp_path / "out.bin")
+        assert done.returncode == 2
+        assert source in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_bin_alone_says_what_it_lacks(run: Run, trained: Path, tmp_path: Path) -> None:
+    assert run("convert", trained, tmp_path / "m.bin").returncode == 0
+    story = tell(run, tmp_path / "m.bin")
+    (tmp_path / "m.bin.json").unlink()
+    done = run("tell", ENDING, "--model", tmp_path / "m.bin")
+    assert "does not say how its text is reversed" in done.stderr
+    assert done.stdout.startswith(ENDING)
+    assert tell(run, tmp_path / "m.bin", "--reversal", "word") == story
+    kept = tmp_path / "elsewhere.bin"
+    (tmp_path / "tokenizer.bin").rename(kept)
+    (tmp_path / "tokenizer.model").unlink()
+    assert "give --tokenizer" in run("tell", ENDING, "--model", tmp_path / "m.bin").stderr
+    flags = ("--reversal", "word", "--tokenizer", kept)
+    assert tell(run, tmp_path / "m.bin", *flags) == story
+
+
+def test_a_tokenizer_converts_alone(run: Run, trained: Path, tmp_path: Path) -> None:
+    assert run("convert", trained / "tokenizer.model", tmp_path / "t.bin").returncode == 0
+    assert run("convert", tmp_path / "t.bin", tmp_path / "t.model").returncode == 0
+    assert run("convert", tmp_path / "t.model", tmp_path / "u.bin").returncode == 0
+    assert (tmp_path / "t.bin").read_bytes() == (tmp_path / "u.bin").read_bytes()
+
+
+def test_training_begins_with_a_given_model(
+    run: Run, trained: Path, tiny_flags: list[str], tmp_path: Path
+) -> None:
+    assert run("convert", trained, tmp_path / "m.bin").returncode == 0
+    data = tiny_flags[tiny_flags.index("--data") + 1]
+    flags = ("--data", data, "--batch-size", 4, "--warmup", 0, "--plain")
+    done = run(
+        *("train", "--init-from", tmp_path / "m.bin", "--out", tmp_path / "more"),
+        *(*flags, "--steps", 1, "--learning-rate", 1e-9, "--min-learning-rate", 0),
+    )
+    assert done.returncode == 0, done.stderr
+    assert tell(run, tmp_path / "more") == tell(run, trained)
+
+
+class FakeHub(BaseHTTPRequestHandler):
+    """As much of the hub as downloads and uploads of a model need."""
+
+    files: dict[str, bytes]
+    uploaded: dict[str, bytes]
+
+    def do_HEAD(self) -> None:
+        self._resolve(body=False)
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path.startswith("/api/models/me/tale/tree/"):
+            entries = [{"type": "file", "path": name, "size": 1, "oid": "0"} for name in self.files]
+            self._json(entries)
+        elif path.startswith("/api/models/me/tale"):
+            siblings = [{"rfilename": name} for name in self.files]
+            self._json({"id": "me/tale", "sha": "0" * 40, "siblings": siblings})
+        else:
+            self._resolve(body=True)
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/api/repos/create":
+            self._json({"url": f"http://{self.headers['Host']}/me/tale", "name": "me/tale"})
+        elif self.path.endswith("/preupload/main"):
+            names = [file["path"] for file in json.loads(content)["files"]]
+            modes = [
+                {"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names
+            ]
+            self._json({"files": modes})
+        elif "/commit/main" in self.path:
+            for line in content.splitlines():
+                entry = json.loads(line)
+                if entry["key"] == "file":
+                    data = base64.b64decode(entry["value"]["content"])
+                    self.uploaded[entry["value"]["path"]] = data
+            commit = "1" * 40
+            url = f"http://{self.headers['Host']}/me/tale/commit/{commit}"
+            self._json({"commitUrl": url, "commitOid": commit, "pullRequestUrl": None})
+        else:
+            self._json({})
+
+    def _resolve(self, *, body: bool) -> None:
+        prefix = "/me/tale/resolve/"
+        name = self.path.removeprefix(prefix).partition("/")[2]
+        if not self.path.startswith(prefix) or name not in self.files:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        content = self.files[name]
+        self.send_response(200)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def _json(self, content: object) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command_environment: dict[str, str]
+) -> Iterator[type[FakeHub]]:
+    """A hub with nothing in it, which commands under test use."""
+    handler = type("Hub", (FakeHub,), {"files": {}, "uploaded": {}})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = {
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_TOKEN": "hf_test",
+            "HF_HUB_DISABLE_XET": "1",
+            "NO_PROXY": "127.0.0.1",
+        }
+        for name, value in settings.items():
+            monkeypatch.setitem(command_environment, name, value)
+        yield handler
+        server.shutdown()
+
+
+def test_models_come_from_the_hub(
+    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
+) -> None:
+    assert run("convert", trained, tmp_path / "m.bin").returncode == 0
+    assert run("convert", trained, tmp_path / "folder").returncode == 0
+    for path in tmp_path.glob("folder/*"):
+        hub.files[path.name] = path.read_bytes()
+    for name in ("m.bin", "m.bin.json", "tokenizer.bin", "tokenizer.model"):
+        hub.files[f"small/{name}"] = (tmp_path / name).read_bytes()
+    story = tell(run, trained)
+    assert tell(run, "hf:me/tale") == story
+    assert tell(run, "hf:me/tale/small/m.bin") == story
+    assert tell(run, "hf:me/tale/small/m.bin@main") == story
+    missing = run("tell", ENDING, "--model", "hf:me/tale/small/other.bin")
+    assert missing.returncode == 2
+    assert "other.bin" in missing.stderr
+    assert missing.stderr.count("\n") == 1
+    assert run("convert", "hf:nowhere", tmp_path / "x").returncode == 2
+
+
+def test_a_conversion_is_pushed(
+    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
+) -> None:
+    done = run("convert", trained, tmp_path / "folder", "--push", "me/tale")
+    assert done.returncode == 0, done.stderr
+    assert "uploaded to" in done.stdout
+    for path in (tmp_path / "folder").iterdir():
+        assert hub.uploaded[path.name] == path.read_bytes()
+    assert "backwards" in hub.uploaded["README.md"].decode()
