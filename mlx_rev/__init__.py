@@ -18,10 +18,14 @@ __version__ = "0.1.0"
 
 
 def load(
-    reference: str | Path, *, tokenizer: str | Path | None = None, reversal: str | None = None
+    reference: str | Path | None = None,
+    *,
+    tokenizer: str | Path | None = None,
+    reversal: str | None = None,
 ) -> "Teller":
     """Load a run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file] to tell stories.
 
+    Without a reference it is the model that ships with mlx-rev.
     `tokenizer` and `reversal` (word, token, none) stand in for what the file does not say.
     Raises RevError.
     """

@@ -10,8 +10,7 @@ from typing import Literal, TypeVar
 import platformdirs
 import tyro
 
-from mlx_rev.errors import ConfigError
-from mlx_rev.formats.opening import CHECKPOINTS
+from mlx_rev.formats.opening import shipped_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.reversal import Reversal
 
@@ -48,29 +47,27 @@ class ModelChoice:
     """Which model, and what its file does not say."""
 
     model: str | None = None
-    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; default: newest run."""
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; else the one shipped."""
     tokenizer: Path | None = None
     """A SentencePiece .model or a tokenizer.bin, where the model has none beside it."""
     reversal: Literal["word", "token", "none"] | None = None
     """How the model's text is reversed, where its file does not say."""
 
+    @property
+    def reference(self) -> str:
+        """What to load: the model named, or the one that ships."""
+        return self.model or str(shipped_model())
+
     def load(self) -> Loaded:
         """Load it. Says on standard error where the reversal had to be guessed. Raises RevError."""
         loaded = load_model(
-            self.model or _newest_run(),
+            self.reference,
             tokenizer=self.tokenizer,
             reversal=Reversal(self.reversal) if self.reversal else None,
         )
         if not loaded.says_reversal:
             sys.stderr.write(
-                f"mlx-rev: {self.model} does not say how its text is reversed; it is taken not to "
-                "be (--reversal word or token says otherwise)\n"
+                f"mlx-rev: {self.reference} does not say how its text is reversed; it is taken "
+                "not to be (--reversal word or token says otherwise)\n"
             )
         return loaded
-
-
-def _newest_run() -> Path:
-    newest = sorted(RUNS.glob(f"*/{CHECKPOINTS}/latest"), key=lambda link: link.stat().st_mtime)
-    if not newest:
-        raise ConfigError("no --model given and no run in runs/; train one with: mlx-rev train")
-    return newest[-1].parents[1]

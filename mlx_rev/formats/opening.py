@@ -13,6 +13,18 @@ from mlx_rev.text.tokenizer import Tokenizer
 CHECKPOINTS = "checkpoints"
 """The folder of a run's checkpoints; `best` and `latest` in it are links."""
 
+SHIPPED = Path("weights", "stories1m")
+"""The model that comes with the project: in its folder, or, installed, in the package."""
+
+
+def shipped_model() -> Path:
+    """The folder of the model that is taken when none is named. Raises FormatError."""
+    package = Path(__file__).parents[1]
+    for base in (package, package.parent):
+        if (base / SHIPPED).is_dir():
+            return base / SHIPPED
+    raise FormatError(f"no model named, and {SHIPPED} is not where mlx-rev is; give --model")
+
 
 def open_model(
     reference: str | Path,

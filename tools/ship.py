@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Make the folder of a model that ships from a training run: files, figures, samples, README."""
+
+import argparse
+import json
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from mlx_rev.config import read_toml  # noqa: E402
+from mlx_rev.data.corpus import read_stories  # noqa: E402
+from mlx_rev.formats.convert import Dtype, Format, convert  # noqa: E402
+from mlx_rev.formats.opening import open_model  # noqa: E402
+from mlx_rev.generate.teller import Teller, load  # noqa: E402
+from mlx_rev.model.score import Score, score_stories  # noqa: E402
+from mlx_rev.text.tokenizer import BOUNDARY  # noqa: E402
+
+SAMPLES = 10
+COPIED = ("metrics.jsonl", "loss.png")
+
+
+def main() -> None:
+    """Read the options and make the folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="the training run; its best checkpoint is taken")
+    parser.add_argument("target", type=Path, help="the folder, such as weights/stories1m")
+    parser.add_argument("--stories", type=Path, required=True, help="held-out stories to score on")
+    options = parser.parse_args()
+
+    convert(open_model(options.run), options.target, Format.MLX, Dtype.FLOAT32, force=True)
+    for name in COPIED:
+        shutil.copyfile(options.run / name, options.target / name)
+    teller = Teller(load(options.target))
+    stories = list(read_stories(options.stories))
+    readme = _readme(teller, options.target.name, options.run, stories)
+    (options.target / "README.md").write_text(readme, encoding="utf-8")
+
+
+def _readme(teller: Teller, name: str, run: Path, stories: list[str]) -> str:
+    config = teller.model.config
+    score = _score(teller, stories)
+    steps, hours, tokens = _cost(run)
+    samples = _samples(teller, stories[:SAMPLES])
+    return f"""# {name}
+
+A Llama of 1.5 million parameters that writes children's stories **backwards from their ending**:
+{config.n_layers} layers of width {config.dim}, {config.n_heads} heads, a vocabulary of
+{config.vocab_size}, a context of {config.context} tokens, word-reversed, weights in float32. It is
+what `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` take when no model is named.
+
+| | |
+| --- | --- |
+| Data | a sample of [TinyStories](https://huggingface.co/datasets/roneneldan/TinyStories) (R. Eldan, Y. Li, 2023), stories written by GPT-3.5 and GPT-4 |
+| Licence | CDLA-Sharing-1.0, that of the data |
+| Recipe | [mlx_rev/configs/{name}.toml](../../mlx_rev/configs/{name}.toml) |
+| Cost | {steps:,} steps, {tokens / 1e6:.0f} million tokens, {hours:.1f} hours on one x86 core |
+| Validation | **{score.bits_per_byte:.4f} bits per byte**, {score.nats_per_token:.4f} nats per token, on {len(stories):,} held-out stories ({score.text_bytes:,} bytes) |
+
+`metrics.jsonl` has what was measured during training, `loss.png` the curve. For llama2.c, this
+makes `model.bin` and `tokenizer.bin`:
+
+```sh
+mlx-rev convert weights/{name} model.bin
+```
+
+## Ten samples
+
+Not selected: the endings are the last sentences of the first ten held-out stories, the seeds 0 to
+{SAMPLES - 1}, the settings the defaults (temperature 0.8, top-p 0.95). Each can be had again with
+`mlx-rev tell ENDING --seed SEED`.
+
+{samples}"""
+
+
+def _score(teller: Teller, stories: list[str]) -> Score:
+    ids = [np.array([BOUNDARY, *own, BOUNDARY]) for own in teller.codec.encode_batch(stories)]
+    return score_stories(teller.model, ids, sum(len(story.encode()) for story in stories))
+
+
+def _cost(run: Path) -> tuple[int, float, int]:
+    """Steps, hours and tokens of a run, from its config and its log."""
+    config = read_toml(run / "config.toml")
+    step_tokens = config.train.batch_size * config.train.accumulation * config.model.context
+    with open(run / "metrics.jsonl", encoding="utf-8") as file:
+        steps = [entry for entry in map(json.loads, file) if entry["kind"] == "step"]
+    seconds = tokens = 0.0
+    before = 0
+    for entry in steps:
+        own = (entry["step"] - before) * step_tokens
+        seconds += own / entry["tokens_per_second"]
+        tokens += own
+        before = entry["step"]
+    return before, seconds / 3600, int(tokens)
+
+
+def _samples(teller: Teller, stories: list[str]) -> str:
+    shown = []
+    for seed, story in enumerate(stories):
+        ending = _last_sentence(story)
+        told = teller.tell(ending, seed=seed)
+        body = "\n>\n".join(
+            textwrap.fill(line, 96, initial_indent="> ", subsequent_indent="> ")
+            for line in told.text.split("\n")
+            if line.strip()
+        )
+        shown.append(f"**Seed {seed}**, `{ending}`\n\n{body}\n")
+    return "\n".join(shown)
+
+
+def _last_sentence(story: str) -> str:
+    last = story.strip().split("\n")[-1]
+    ends = [place + 2 for mark in ".!?" for place in _places(last, mark + " ")]
+    return last[max(ends, default=0) :]
+
+
+def _places(text: str, mark: str) -> list[int]:
+    return [place for place in range(len(text)) if text.startswith(mark, place)]
+
+
+if __name__ == "__main__":
+    main()
