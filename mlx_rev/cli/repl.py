@@ -1,87 +1,130 @@
 """`mlx-rev repl` and `python -m mlx_rev.repl`: type an ending, watch the story grow."""
 
+import json
+import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from rich.console import Console
-from rich.live import Live
+import platformdirs
 
 from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
-from mlx_rev.errors import RevError
+from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.generate.teller import Teller
+from mlx_rev.repl.replies import Grows, Leaves, Reply, Tells, Told
 from mlx_rev.repl.session import Session
-from mlx_rev.ui.console import is_interactive, make_console, story_text
+from mlx_rev.repl.view import View
+from mlx_rev.ui.console import is_interactive, make_console
+
+HISTORY = "repl-history"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplCommand:
     """Type an ending, watch the story grow leftwards from it.
 
-    Ctrl-C stops a story, Ctrl-D leaves. Where standard input is no terminal, each line is an
-    ending, and a story is printed for each.
+    Ctrl-C stops a story, Ctrl-D leaves, /help lists the commands. Where standard input is no
+    terminal, each line is an ending, and a story is printed for each, an empty line between two.
     """
 
     choice: ModelChoice = field(default_factory=ModelChoice)
     plain: bool = False
-    """Print each story when it is done, without colours."""
+    """Each story is printed when it is done, without colours: for screen readers."""
+    json: bool = False
+    """Where standard input is no terminal: an object a line, with ending, story and figures."""
     sample: SampleConfig = field(default_factory=SampleConfig)
 
 
 def main(arguments: Sequence[str], program: str) -> int:
-    """Read endings until there are no more. Raises RevError."""
+    """Hold the conversation until there is no more input. Raises RevError."""
     command = parse(ReplCommand, arguments, program)
     validate(command.sample)
-    session = Session(Teller(command.choice.load()), command.sample)
     console = make_console(plain=command.plain)
-    live = is_interactive(console) and not command.plain
-    for ending in _typed(session.prompt) if sys.stdin.isatty() else _piped(sys.stdin):
-        try:
-            if live:
-                _show_growing(console, session, ending)
-            else:
-                sys.stdout.write(_whole(session, ending) + "\n")
-                sys.stdout.flush()
-        except RevError as error:
-            sys.stderr.write(f"{error}\n")
+    view = View(console)
+    session = Session(
+        Teller(command.choice.load()), command.choice.reference, command.sample, view.progress
+    )
+    if not sys.stdin.isatty():
+        return _answer_lines(session, as_json=command.json)
+    if command.json:
+        raise ConfigError("--json is for pipes; here is a terminal")
+    _converse(session, view, live=is_interactive(console) and not command.plain)
     return 0
 
 
-def _typed(prompt: str) -> Iterator[str]:
-    """Lines typed at a terminal; Ctrl-C clears the line."""
-    import readline  # noqa: F401  line editing for input()
+def _converse(session: Session, view: View, *, live: bool) -> None:
+    from mlx_rev.repl.line import typed_lines
 
-    while True:
+    view.console.print(session.greeting() + " /help lists the commands.", style="label")
+    history = Path(platformdirs.user_state_dir("mlx-rev")) / HISTORY
+    for line in typed_lines(history, lambda: session.prompt):
         try:
-            line = input(prompt)
+            replies = session.respond(line)
+            with nullcontext() if live else _interrupts_stop(session):
+                for reply in replies:
+                    last = _watched(session, reply, replies) if live else reply
+                    if isinstance(last, Leaves):
+                        return
+                    if last is not None:
+                        view.show(last)
+        except RevError as error:
+            view.error(str(error))
         except KeyboardInterrupt:
-            sys.stdout.write("\n")
+            view.error("stopped")
+
+
+@contextmanager
+def _interrupts_stop(session: Session) -> Iterator[None]:
+    """Ctrl-C ends the story that grows, not the program."""
+    before = signal.signal(signal.SIGINT, lambda *_: session.stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _watched(session: Session, reply: Reply, replies: Iterator[Reply]) -> Reply | None:
+    """Show stories that grow, and give the reply that ends them; any other as it is."""
+    if not isinstance(reply, Grows):
+        return reply
+    from mlx_rev.repl.growing import grow
+
+    return grow(reply, replies, session.stop, session.teller.model.config.context)
+
+
+def _answer_lines(session: Session, *, as_json: bool) -> int:
+    """A story for each line of standard input; exit code 2 if there was none for some."""
+    code = 0
+    for number, line in enumerate(sys.stdin):
+        try:
+            story = _story(session, line.removesuffix("\n"))
+        except RevError as error:
+            sys.stderr.write(f"mlx-rev repl: line {number + 1}: {error}\n")
+            code = 2
             continue
-        except EOFError:
-            sys.stdout.write("\n")
-            return
-        if line.strip():
-            yield line
+        if as_json:
+            sys.stdout.write(json.dumps(_as_object(story), ensure_ascii=False) + "\n")
+        else:
+            sys.stdout.write(("\n" if number else "") + story.text + "\n")
+        sys.stdout.flush()
+    return code
 
 
-def _piped(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        yield line.removesuffix("\n")
+def _story(session: Session, ending: str) -> Told:
+    replies = list(session.tell(ending))
+    return next(reply.story for reply in replies if isinstance(reply, Tells))
 
 
-def _whole(session: Session, ending: str) -> str:
-    story = ending
-    for event in session.story(ending):
-        story = event.story
-    return story
-
-
-def _show_growing(console: Console, session: Session, ending: str) -> None:
-    """Show the story while it grows; Ctrl-C keeps what there is."""
-    with Live(story_text(ending, ending), console=console, refresh_per_second=15) as live:
-        try:
-            for event in session.story(ending):
-                live.update(story_text(event.story, ending))
-        except KeyboardInterrupt:
-            live.console.print("stopped", style="dim")
+def _as_object(story: Told) -> dict[str, object]:
+    return {
+        "ending": story.ending,
+        "story": story.text,
+        "tokens": len(story.tokens),
+        "seconds": round(story.seconds, 4),
+        "seed": story.seed,
+        "model": story.model,
+        "finished": story.finished,
+    }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
+from mlx_rev.formats.opening import shipped_model
 from mlx_rev.generate.decode import Ending, StoryEvent, kept_prompt, write_stories
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.reversal import Reversal
@@ -80,17 +81,21 @@ class Teller:
 
 
 def load(
-    reference: str | Path, *, tokenizer: str | Path | None = None, reversal: str | None = None
+    reference: str | Path | None = None,
+    *,
+    tokenizer: str | Path | None = None,
+    reversal: str | None = None,
 ) -> Teller:
     """Load a training run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file].
 
+    Without a reference it is the model that ships with mlx-rev.
     `tokenizer` and `reversal` (word, token, none) stand in for what the file does not say.
     Raises FormatError.
     """
     if reversal is not None and reversal not in set(Reversal):
         raise ConfigError(f"reversal is {reversal!r}, expected {', '.join(Reversal)}")
     loaded = load_model(
-        reference,
+        shipped_model() if reference is None else reference,
         tokenizer=Path(tokenizer) if tokenizer is not None else None,
         reversal=Reversal(reversal) if reversal is not None else None,
     )

@@ -1,27 +1,320 @@
-"""What the REPL does with a line: no terminal here."""
+"""What the REPL does with a line: no terminal here, so a test can hold the conversation."""
 
-from collections.abc import Iterator
+import shlex
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import get_type_hints
 
-from mlx_rev.config import SampleConfig
+import numpy as np
+
+from mlx_rev.config import SampleConfig, validate
+from mlx_rev.errors import ConfigError
+from mlx_rev.formats.convert import Dtype, Format, Progress, convert, format_for
+from mlx_rev.formats.opening import open_model
 from mlx_rev.generate.decode import StoryEvent
-from mlx_rev.generate.teller import Teller
+from mlx_rev.generate.surprise import word_surprises
+from mlx_rev.generate.teller import Teller, load
+from mlx_rev.model.llama import get_weights
+from mlx_rev.model.score import score_stories
+from mlx_rev.repl import commands
+from mlx_rev.repl.commands import Command
+from mlx_rev.repl.replies import (
+    Converted,
+    Grows,
+    Leaves,
+    Offers,
+    Pieces,
+    Reply,
+    Says,
+    Shades,
+    Tells,
+    Told,
+)
+from mlx_rev.repl.saving import save_story
+from mlx_rev.text.tokenizer import BOUNDARY
+
+MOST_CANDIDATES = 16
 
 
 class Session:
-    """A conversation with one model: each ending gets a story, with one seed after another."""
+    """A conversation with a model: a line in, replies out.
 
-    def __init__(self, teller: Teller, settings: SampleConfig) -> None:
-        self.teller = teller
-        self._settings = settings
+    `source` is the model's reference, as a person would give it; `progress` is told how a
+    conversion goes.
+    """
+
+    def __init__(
+        self,
+        teller: Teller,
+        source: str,
+        settings: SampleConfig | None = None,
+        progress: Progress = lambda weight, share: None,
+    ) -> None:
+        self.teller, self.source = teller, source
+        self.settings = settings or SampleConfig()
+        validate(self.settings)
+        self.told: list[Told] = []
+        self._progress = progress
+        self._offered: tuple[Told, ...] = ()
+        self._stopped = False
 
     @property
     def prompt(self) -> str:
         """What to ask for: an ending, or from a forward model's user an opening."""
+        if self._offered:
+            return f"1-{len(self._offered)}> "
         return "ending> " if self.teller.grows_leftwards else "opening> "
 
-    def story(self, ending: str) -> Iterator[StoryEvent]:
-        """Events of a new story for `ending`."""
-        settings = self._settings
-        self._settings = replace(settings, seed=settings.seed + 1)
-        return self.teller.stream([ending], settings)
+    def stop(self) -> None:
+        """End the story that is growing; what there is of it is kept."""
+        self._stopped = True
+
+    def respond(self, line: str) -> Iterator[Reply]:
+        """The replies to a line. Raises RevError where it makes no sense."""
+        offered, self._offered = self._offered, ()
+        if offered and line.strip().isdecimal():
+            yield from self._pick(offered, int(line))
+        elif command := commands.read(line):
+            yield from self._obey(command)
+        elif not line.strip():
+            yield Says(f"Type how the story {self._side}s, or /help.")
+        else:
+            yield from self.tell(line)
+
+    def tell(self, ending: str) -> Iterator[Reply]:
+        """A new story for an ending."""
+        if left_out := self.teller.tokens_left_out(ending):
+            part = "first" if self.teller.grows_leftwards else "last"
+            yield Says(
+                f"That is longer than the model can read: it sees the {part} "
+                f"{self.teller.model.config.context // 2 - 1} tokens, not the other {left_out}."
+            )
+        story = None
+        for reply in self._grow(self.teller, self.source, [ending]):
+            yield reply
+            story = reply.stories[0]
+        if story is not None:
+            self.told.append(story)
+            yield Tells(story)
+
+    def candidates(self, ending: str, count: int) -> Iterator[Reply]:
+        """Several stories for an ending at once, each with a seed of its own."""
+        if not 1 <= count <= MOST_CANDIDATES:
+            raise ConfigError(f"/candidates {count}: expected 1 to {MOST_CANDIDATES}")
+        stories: tuple[Told, ...] = ()
+        for reply in self._grow(self.teller, self.source, [ending] * count):
+            yield reply
+            stories = reply.stories
+        self._offered = stories
+        yield Offers(stories, tuple(str(number) for number in range(1, count + 1)), pick=True)
+
+    @property
+    def _side(self) -> str:
+        return "end" if self.teller.grows_leftwards else "begin"
+
+    def _last(self) -> Told:
+        if not self.told:
+            raise ConfigError(f"no story yet; type how one {self._side}s")
+        return self.told[-1]
+
+    def _grow(self, teller: Teller, source: str, endings: Sequence[str]) -> Iterator[Grows]:
+        """Stories with one seed after another, until they are whole or stopped."""
+        settings = self.settings
+        self.settings = replace(settings, seed=settings.seed + len(endings))
+        self._stopped = False
+        started = time.perf_counter()
+        stories = [
+            Told(ending, ending, "", (), (), 0.0, settings.seed + number, source,
+                 teller.grows_leftwards)
+            for number, ending in enumerate(endings)
+        ]  # fmt: skip
+        yield Grows(tuple(stories))
+        for event in teller.stream(endings, settings):
+            seconds = time.perf_counter() - started
+            stories[event.index] = _grown(stories[event.index], event, seconds)
+            if self._stopped:
+                stories = [
+                    story if story.finished else replace(story, finished="stopped")
+                    for story in stories
+                ]
+            yield Grows(tuple(stories))
+            if self._stopped:
+                return
+
+    def _pick(self, offered: tuple[Told, ...], number: int) -> Iterator[Reply]:
+        if not 1 <= number <= len(offered):
+            self._offered = offered
+            raise ConfigError(f"{number}: expected 1 to {len(offered)}")
+        self.told.append(offered[number - 1])
+        yield Tells(offered[number - 1])
+
+    def _obey(self, command: Command) -> Iterator[Reply]:
+        replies: Iterator[Reply] = getattr(self, f"_do_{command.name}")(command.rest)
+        return replies
+
+    def _do_again(self, _: str) -> Iterator[Reply]:
+        return self.tell(self._last().ending)
+
+    def _do_candidates(self, rest: str) -> Iterator[Reply]:
+        if not rest.isdecimal():
+            raise ConfigError(f"/candidates {rest}: expected a number, such as 4")
+        return self.candidates(self._last().ending, int(rest))
+
+    def _do_surprise(self, _: str) -> Iterator[Reply]:
+        story = self._last()
+        self._check_same_model(story)
+        words: list[tuple[str, float | None]] = [
+            *word_surprises(self.teller.codec, story.generated, story.tokens, story.surprises)
+        ]
+        words.insert(len(words) if story.leftwards else 0, (story.ending, None))
+        yield Shades(tuple(words))
+
+    def _do_raw(self, _: str) -> Iterator[Reply]:
+        story = self._last()
+        self._check_same_model(story)
+        yield Says(self.teller.codec.reversal.reverse(story.text))
+
+    def _do_save(self, rest: str) -> Iterator[Reply]:
+        path = Path(_words("save", rest)[0]).expanduser()
+        save_story(self._last(), path)
+        yield Says(f"saved as {path}")
+
+    def _do_history(self, _: str) -> Iterator[Reply]:
+        self._last()
+        lines = [
+            f"{number:>3}  seed {story.seed}  {_shortened(story.text)}"
+            for number, story in enumerate(self.told, 1)
+        ]
+        yield Says("\n".join(lines))
+
+    def _do_score(self, rest: str) -> Iterator[Reply]:
+        codec = self.teller.codec
+        ids = np.array([BOUNDARY, *codec.encode(rest), BOUNDARY])
+        score = score_stories(self.teller.model, [ids], len(rest.encode()))
+        yield Says(
+            f"{score.bits_per_byte:.3f} bits per byte, {score.nats_per_token:.3f} nats per token, "
+            f"{score.tokens} tokens"
+        )
+
+    def _do_tokens(self, rest: str) -> Iterator[Reply]:
+        codec = self.teller.codec
+        pieces = codec.tokenizer.piece_bytes
+        yield Pieces(tuple((pieces[i].decode(errors="replace"), i) for i in codec.encode(rest)))
+
+    def _do_compare(self, rest: str) -> Iterator[Reply]:
+        ending = self._last().ending
+        other_source = _words("compare", rest)[0]
+        other = load(other_source)
+        seed = self.settings.seed
+        stories: list[Told] = []
+        for teller, source in ((self.teller, self.source), (other, other_source)):
+            self.settings = replace(self.settings, seed=seed)
+            grown: tuple[Told, ...] = ()
+            for reply in self._grow(teller, source, [ending]):
+                grown = reply.stories
+                yield Grows((*stories, *grown))
+            stories += grown
+        yield Offers(tuple(stories), (self.source, other_source), pick=False)
+
+    def _do_model(self, rest: str) -> Iterator[Reply]:
+        source = _words("model", rest)[0]
+        self.teller, self.source = load(source), source
+        yield Says(self.greeting())
+
+    def greeting(self) -> str:
+        """Which model it is and what it wants."""
+        model = self.teller.model
+        parameters = sum(weight.size for weight in get_weights(model).values())
+        grows = "leftwards from an ending" if self.teller.grows_leftwards else "from an opening"
+        return (
+            f"{self.source}: {parameters:,} parameters, a vocabulary of "
+            f"{model.config.vocab_size:,}, a context of {model.config.context}; "
+            f"its stories grow {grows}."
+        )
+
+    def _do_export(self, rest: str) -> Iterator[Reply]:
+        target, options, force = _export_options(_words("export", rest))
+        to = Format(options["--to"]) if "--to" in options else None
+        dtype = Dtype(options["--dtype"]) if "--dtype" in options else None
+        chosen, kept = format_for(target, to, dtype)
+        model = open_model(self.source)
+        codec = self.teller.codec
+        model = replace(model, tokenizer=codec.tokenizer, reversal=codec.reversal)
+        yield Converted(convert(model, target, chosen, kept, force=force, progress=self._progress))
+
+    def _do_settings(self, _: str) -> Iterator[Reply]:
+        values = vars(self.settings)
+        width = max(map(len, values))
+        yield Says("\n".join(f"{name:<{width}}  {value}" for name, value in values.items()))
+
+    def _do_set(self, rest: str) -> Iterator[Reply]:
+        name, _, value = rest.partition(" ")
+        kinds = get_type_hints(SampleConfig)
+        if name not in kinds:
+            raise ConfigError(f"/set {name}: {commands.nearest(name, list(kinds))}")
+        try:
+            settings = replace(self.settings, **{name: kinds[name](value)})
+        except ValueError as error:
+            kind = "a whole number" if kinds[name] is int else "a number"
+            raise ConfigError(f"/set {name}: expected {kind}, found {value!r}") from error
+        validate(settings)
+        self.settings = settings
+        yield Says(f"{name} is {getattr(settings, name)}")
+
+    def _do_help(self, _: str) -> Iterator[Reply]:
+        yield Says(commands.help_text())
+
+    def _do_quit(self, _: str) -> Iterator[Reply]:
+        yield Leaves()
+
+    def _check_same_model(self, story: Told) -> None:
+        if story.model != self.source:
+            raise ConfigError(f"the last story is by {story.model}; tell one with this model first")
+
+
+def _grown(story: Told, event: StoryEvent, seconds: float) -> Told:
+    return replace(
+        story,
+        text=event.story,
+        generated=event.generated,
+        tokens=(*story.tokens, event.token),
+        surprises=(*story.surprises, event.surprise),
+        seconds=seconds,
+        finished=event.finished,
+    )
+
+
+def _words(command: str, rest: str) -> list[str]:
+    """The arguments of a command, quoted as in a shell."""
+    try:
+        return shlex.split(rest)
+    except ValueError as error:
+        raise ConfigError(f"/{command}: a quotation mark is not closed in {rest!r}") from error
+
+
+def _export_options(words: Sequence[str]) -> tuple[Path, dict[str, str], bool]:
+    """The target, the options with a value, and whether to replace what is there."""
+    choices: dict[str, list[str]] = {"--to": [*Format], "--dtype": [*Dtype]}
+    target, options, force = None, {}, False
+    rest = iter(words)
+    for word in rest:
+        if word in choices:
+            options[word] = next(rest, "")
+            if options[word] not in choices[word]:
+                raise ConfigError(f"/export {word}: expected {', '.join(choices[word])}")
+        elif word == "--force":
+            force = True
+        elif target is None and not word.startswith("--"):
+            target = Path(word).expanduser()
+        else:
+            raise ConfigError(f"/export: {word} is one too many; it takes a target and options")
+    if target is None:
+        raise ConfigError("/export: where to? NAME.bin, NAME.gguf or a folder")
+    return target, options, force
+
+
+def _shortened(text: str, most: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"

@@ -50,7 +50,12 @@ def reverse_words(text: str) -> str:
     >>> reverse_words("This is a test.")
     '.test a is This'
     """
-    return "".join(reversed(_PARTS.split(text)))
+    return "".join(reversed(parts(text)))
+
+
+def parts(text: str) -> list[str]:
+    """The words, the marks and, between any two of them, what separates them (often nothing)."""
+    return _PARTS.split(text)
 
 
 def is_word_character(character: str) -> bool:

@@ -14,6 +14,7 @@ THEME = Theme(
         "train": "cyan",
         "valid": "magenta",
         "best": "green",
+        "error": "red",
     }
 )
 """Colours of the terminal's own palette, so that they fit light and dark backgrounds."""

@@ -102,7 +102,6 @@ def test_tell_says_what_it_does_not_read(run: Run, trained: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tell", "x"], "no --model given and no run in runs/"),
         (["tell", "x", "--model", "nowhere"], "nowhere: no such model"),
         (["tell", "--model", "nowhere"], "no ending given"),
         (["tell", "x", "--top-p", "7"], "top_p is 7.0, expected over 0 and at most 1"),

@@ -1,0 +1,41 @@
+"""Which words of a story surprised the model that wrote it."""
+
+from collections.abc import Sequence
+
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.reversal import Reversal, parts
+
+
+def word_surprises(
+    codec: StoryCodec, generated: str, tokens: Sequence[int], surprises: Sequence[float]
+) -> list[tuple[str, float]]:
+    """The words, marks and gaps of a generated text in reading order, each with its bits.
+
+    A token's bits count for the first word or mark that it spells; a gap has those of tokens that
+    spell nothing else. The texts join to `generated`, the bits sum to those of the tokens that
+    spell something.
+    """
+    leftwards = codec.reversal.grows_leftwards
+    pieces = [part.encode() for part in parts(generated) if part]
+    if leftwards:
+        pieces.reverse()
+    bits = [0.0] * len(pieces)
+    # Where each part ends, in bytes, walking in the direction in which the model wrote.
+    ends: list[int] = []
+    for piece in pieces:
+        ends.append((ends[-1] if ends else 0) + len(piece))
+    place, part = 0, 0
+    for token, surprise in zip(tokens, surprises, strict=True):
+        spelled = codec.tokenizer.piece_bytes[token]
+        if not spelled or not pieces:
+            continue
+        if codec.reversal is Reversal.TOKEN:
+            spelled = spelled[::-1]
+        gap = len(spelled) - len(spelled.lstrip())
+        word_start = place + (gap if gap < len(spelled) else 0)
+        while part < len(ends) - 1 and ends[part] <= word_start:
+            part += 1
+        bits[part] += surprise
+        place += len(spelled)
+    shown = [(piece.decode(), own) for piece, own in zip(pieces, bits, strict=True)]
+    return shown[::-1] if leftwards else shown

@@ -1,0 +1,91 @@
+"""A typed line is an ending or a command: told apart here."""
+
+import difflib
+from dataclasses import dataclass
+
+from mlx_rev.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a command takes and does, in words."""
+
+    arguments: str
+    summary: str
+    takes_path: bool = False
+    """Whether its first argument is a path, for completion."""
+
+
+COMMANDS = {
+    "again": Spec("", "another story with the same ending"),
+    "candidates": Spec("N", "N stories with the same ending at once; pick one by its number"),
+    "surprise": Spec("", "colour the words of the last story by how surprising they were"),
+    "raw": Spec("", "the last story in the order in which the model wrote it"),
+    "save": Spec("FILE", "the last story as .md, .txt, .html or .svg", takes_path=True),
+    "history": Spec("", "the stories told so far"),
+    "score": Spec("TEXT", "how well the model foresees a text"),
+    "tokens": Spec("TEXT", "the pieces of a text with their ids, in model order"),
+    "compare": Spec("MODEL", "the last ending told by this model and by another", takes_path=True),
+    "model": Spec(
+        "MODEL", "talk to another model: a run, folder, .bin, .gguf, hf:…", takes_path=True
+    ),
+    "export": Spec(
+        "TARGET [--to FORMAT] [--dtype DTYPE] [--force]",
+        "convert this model: NAME.bin, NAME.gguf or a folder",
+        takes_path=True,
+    ),
+    "settings": Spec("", "how the next token is chosen"),
+    "set": Spec("NAME VALUE", "change a setting"),
+    "help": Spec("", "this list"),
+    "quit": Spec("", "leave; so does Ctrl-D"),
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command with the text after its name."""
+
+    name: str
+    rest: str
+
+
+def read(line: str) -> Command | None:
+    """The command that a line is, or None for an ending: only a `/` at its very start makes one.
+
+    Raises ConfigError for a command that there is not, with the nearest that there is.
+    """
+    if not line.startswith("/"):
+        return None
+    name, _, rest = line[1:].strip().partition(" ")
+    if name not in COMMANDS:
+        raise ConfigError(f"no command /{name}; {nearest(name, COMMANDS, '/')}")
+    command = Command(name, rest.strip())
+    takes = COMMANDS[name].arguments
+    if takes and not command.rest:
+        raise ConfigError(f"/{name} needs {takes}: {COMMANDS[name].summary}")
+    if command.rest and not takes:
+        raise ConfigError(f"/{name} takes nothing, found {command.rest!r}")
+    return command
+
+
+def nearest(given: str, known: dict[str, Spec] | list[str], mark: str = "") -> str:
+    """What would be right instead of `given`: the nearest, or the list."""
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {mark}{close[0]}?"
+    return "there are " + ", ".join(mark + name for name in known)
+
+
+def help_text() -> str:
+    """One line for each command."""
+    left = {name: f"/{name} {spec.arguments}".rstrip() for name, spec in COMMANDS.items()}
+    width = max(len(text) for name, text in left.items() if name != "export")
+    lines = [f"{left[name]:<{width}}  {spec.summary}" for name, spec in COMMANDS.items()]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Anything else is an ending; begin it with a space if it begins with /.",
+            "Alt-Enter starts a new line, Ctrl-R searches, Ctrl-C stops a story.",
+        ]
+    )

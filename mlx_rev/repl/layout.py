@@ -1,0 +1,146 @@
+"""Where the characters of a growing story stand on the screen: pure, no terminal here."""
+
+import re
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the screen."""
+
+    text: str
+    """As it is shown, without padding."""
+    start: int
+    """Where its text begins in the story."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is shown of a story."""
+
+    lines: tuple[Line | None, ...]
+    """From the top; None is an empty row."""
+    hidden: int
+    """Lines that there is no room for: below, or above where a story grows rightwards."""
+
+
+def visible(text: str) -> str:
+    """The text with control characters replaced, one for one, by pictures of them; a newline
+    stays, a tab becomes a space."""
+    return _CONTROL.sub(_picture, text)
+
+
+def frame(text: str, width: int, height: int, *, leftwards: bool) -> Frame:
+    """Lay out a story that grows leftwards from its end, or rightwards from its beginning.
+
+    While a story grows, only its newest line changes, and none moves until there are more than
+    `height`; then the newest are shown. Lines of a story that grows leftwards end at the right
+    edge.
+    """
+    lines: list[Line | None]
+    if leftwards:
+        lines = [*lines_from_end(text, width)]
+        hidden = max(0, len(lines) - height)
+        shown = [None] * (height - len(lines)) + lines[:height]
+    else:
+        lines = [*lines_from_start(text, width)]
+        hidden = max(0, len(lines) - height)
+        shown = lines[hidden:] + [None] * (height - len(lines))
+    return Frame(tuple(shown), hidden)
+
+
+def lines_from_end(text: str, width: int) -> list[Line]:
+    """Fill lines with words from the end of the text, the last line first; top line first here.
+
+    White space at a break is not shown. A word wider than a line is broken from its end.
+    """
+    mirrored = _filled(_clusters(text)[::-1], width)
+    lines = []
+    for line in mirrored:
+        clusters = line[::-1]
+        start = clusters[0][0] if clusters else 0
+        lines.append(Line("".join(cluster for _, cluster in clusters), start))
+    return lines[::-1]
+
+
+def lines_from_start(text: str, width: int) -> list[Line]:
+    """Fill lines with words from the beginning of the text."""
+    return [
+        Line("".join(cluster for _, cluster in line), line[0][0] if line else 0)
+        for line in _filled(_clusters(text), width)
+    ]
+
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_Cluster = tuple[int, str]
+"""A character with the marks that stand on it, and its place in the text."""
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code == 0x09:
+        return " "
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else "\ufffd"
+
+
+def _clusters(text: str) -> list[_Cluster]:
+    clusters: list[_Cluster] = []
+    for place, character in enumerate(visible(text)):
+        if clusters and character != "\n" and not cell_len(character) and clusters[-1][1] != "\n":
+            start, before = clusters[-1]
+            clusters[-1] = (start, before + character)
+        else:
+            clusters.append((place, character))
+    return clusters
+
+
+def _filled(clusters: list[_Cluster], width: int) -> list[list[_Cluster]]:
+    """Clusters as lines of at most `width` cells, in the order given."""
+    width = max(2, width)  # the widest character has two cells
+    lines: list[list[_Cluster]] = [[]]
+    used = 0
+    gap: list[_Cluster] = []
+    for word in _runs(clusters):
+        first = word[0][1]
+        if first == "\n":
+            lines += [[] for _ in word]
+            used, gap = 0, []
+        elif first.isspace():
+            gap = word
+        else:
+            cells = sum(cell_len(cluster) for _, cluster in word)
+            space = sum(cell_len(cluster) for _, cluster in gap)
+            if used and used + space + cells > width:
+                lines.append([])
+                used = 0
+            elif used + space < width:
+                lines[-1] += gap
+                used += space
+            gap = []
+            for cluster in word:
+                if used + cell_len(cluster[1]) > width:
+                    lines.append([])
+                    used = 0
+                lines[-1].append(cluster)
+                used += cell_len(cluster[1])
+    if used + len(gap) <= width:
+        lines[-1] += gap
+    return lines
+
+
+def _runs(clusters: list[_Cluster]) -> list[list[_Cluster]]:
+    """Clusters in runs of newlines, of other white space, and of the rest."""
+    runs: list[list[_Cluster]] = []
+    last = ""
+    for cluster in clusters:
+        kind = "\n" if cluster[1] == "\n" else " " if cluster[1].isspace() else "w"
+        if kind == last:
+            runs[-1].append(cluster)
+        else:
+            runs.append([cluster])
+        last = kind
+    return runs

@@ -1,0 +1,82 @@
+"""The line that a person types on: history, search, completion."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import (
+    CompleteEvent,
+    Completer,
+    Completion,
+    PathCompleter,
+)
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+from mlx_rev.config import SampleConfig
+from mlx_rev.repl.commands import COMMANDS
+
+
+class CommandCompleter(Completer):
+    """Completes commands, the settings' names after /set, and paths where one is wanted."""
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
+        """What may follow the text before the cursor."""
+        text = document.text_before_cursor
+        if not text.startswith("/"):
+            return
+        name, space, rest = text[1:].partition(" ")
+        if not space:
+            for command, spec in COMMANDS.items():
+                if command.startswith(name):
+                    yield Completion(command, -len(name), display_meta=spec.summary)
+        elif name == "set" and " " not in rest:
+            for setting in fields(SampleConfig):
+                if setting.name.startswith(rest):
+                    yield Completion(setting.name, -len(rest))
+        elif name in COMMANDS and COMMANDS[name].takes_path:
+            yield from PathCompleter(expanduser=True).get_completions(
+                Document(rest.split(" ")[-1]), complete_event
+            )
+
+
+def typed_lines(history: Path | None, prompt: Callable[[], str]) -> Iterator[str]:
+    """Lines typed at the terminal until Ctrl-D; Ctrl-C clears the line, Alt-Enter breaks it.
+
+    `history` is kept between sessions; where it cannot be, for this session only.
+    """
+    keys = KeyBindings()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    session: PromptSession[str] = PromptSession(
+        history=_history(history),
+        completer=CommandCompleter(),
+        complete_while_typing=False,
+        key_bindings=keys,
+        enable_history_search=True,
+    )
+    while True:
+        try:
+            yield session.prompt(prompt())
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+
+
+def _history(path: Path | None) -> FileHistory | InMemoryHistory:
+    if path is None:
+        return InMemoryHistory()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a"):
+            return FileHistory(path)
+    except OSError:
+        return InMemoryHistory()

@@ -1,0 +1,49 @@
+"""A story as a file: text, Markdown, HTML or a picture."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+
+from mlx_rev import files
+from mlx_rev.errors import ConfigError
+from mlx_rev.repl.replies import Told
+from mlx_rev.ui.console import THEME, story_text
+
+PICTURE_COLUMNS = 80
+
+
+def save_story(story: Told, path: Path) -> None:
+    """Write a story in the format of the file's name; ConfigError for one that is not known."""
+    makers = {".txt": _as_text, ".md": _as_markdown, ".html": _as_html, ".svg": _as_svg}
+    if path.suffix not in makers:
+        raise ConfigError(f"{path}: expected a name that ends in {', '.join(makers)}")
+    files.write_text(path, makers[path.suffix](story))
+
+
+def _as_text(story: Told) -> str:
+    return story.text + "\n"
+
+
+def _as_markdown(story: Told) -> str:
+    side = "Ending" if story.leftwards else "Opening"
+    given = " ".join(story.ending.split())
+    body = "\n\n".join(line for line in story.text.split("\n") if line.strip())
+    return f"{body}\n\n---\n\n{side} given: {given}. Model: {story.model}, seed {story.seed}.\n"
+
+
+def _as_html(story: Told) -> str:
+    return _recorded(story).export_html(inline_styles=True)
+
+
+def _as_svg(story: Told) -> str:
+    return _recorded(story).export_svg(title=f"{story.model}, seed {story.seed}")
+
+
+def _recorded(story: Told) -> Console:
+    console = Console(
+        file=io.StringIO(), record=True, width=PICTURE_COLUMNS, theme=THEME, force_terminal=True
+    )
+    console.print(Panel(story_text(story.text, story.ending)))
+    return console
