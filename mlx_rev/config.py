@@ -233,7 +233,7 @@ def presets() -> dict[str, RunConfig]:
             learning_rate=2e-3,
             min_learning_rate=1e-4,
             initial_deviation=0.06,
-            embedding_deviation=0.2,
+            embedding_deviation=0.3,
             beta2=0.98,
             log_every=50,
             eval_every=800,

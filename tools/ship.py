@@ -18,6 +18,7 @@ from mlx_rev.data.corpus import read_stories  # noqa: E402
 from mlx_rev.formats.convert import Dtype, Format, convert  # noqa: E402
 from mlx_rev.formats.opening import open_model  # noqa: E402
 from mlx_rev.generate.teller import Teller, load  # noqa: E402
+from mlx_rev.model.llama import get_weights  # noqa: E402
 from mlx_rev.model.score import Score, score_stories  # noqa: E402
 from mlx_rev.text.tokenizer import BOUNDARY  # noqa: E402
 
@@ -44,23 +45,24 @@ def main() -> None:
 
 def _readme(teller: Teller, name: str, run: Path, stories: list[str]) -> str:
     config = teller.model.config
+    parameters = sum(weight.size for weight in get_weights(teller.model).values())
     score = _score(teller, stories)
     steps, hours, tokens = _cost(run)
     samples = _samples(teller, stories[:SAMPLES])
     return f"""# {name}
 
-A Llama of 1.5 million parameters that writes children's stories **backwards from their ending**:
-{config.n_layers} layers of width {config.dim}, {config.n_heads} heads, a vocabulary of
+A Llama of {parameters:,} parameters that writes children's stories **backwards from their
+ending**: {config.n_layers} layers of width {config.dim}, {config.n_heads} heads, a vocabulary of
 {config.vocab_size}, a context of {config.context} tokens, word-reversed, weights in float32. It is
 what `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` take when no model is named.
 
-| | |
-| --- | --- |
-| Data | a sample of [TinyStories](https://huggingface.co/datasets/roneneldan/TinyStories) (R. Eldan, Y. Li, 2023), stories written by GPT-3.5 and GPT-4 |
-| Licence | CDLA-Sharing-1.0, that of the data |
-| Recipe | [mlx_rev/configs/{name}.toml](../../mlx_rev/configs/{name}.toml) |
-| Cost | {steps:,} steps, {tokens / 1e6:.0f} million tokens, {hours:.1f} hours on one x86 core |
-| Validation | **{score.bits_per_byte:.4f} bits per byte**, {score.nats_per_token:.4f} nats per token, on {len(stories):,} held-out stories ({score.text_bytes:,} bytes) |
+- **Validation**: {score.bits_per_byte:.4f} bits per byte, {score.nats_per_token:.4f} nats per token
+  on {len(stories):,} held-out stories ({score.text_bytes:,} bytes).
+- **Data**: a sample of [TinyStories](https://huggingface.co/datasets/roneneldan/TinyStories)
+  (R. Eldan, Y. Li, 2023): stories written by GPT-3.5 and GPT-4.
+- **Licence**: CDLA-Sharing-1.0, that of the data.
+- **Recipe**: [mlx_rev/configs/{name}.toml](../../mlx_rev/configs/{name}.toml).
+- **Cost**: {steps:,} steps, {tokens / 1e6:.0f} million tokens, {hours:.1f} hours on one x86 core.
 
 `metrics.jsonl` has what was measured during training, `loss.png` the curve. For llama2.c, this
 makes `model.bin` and `tokenizer.bin`:

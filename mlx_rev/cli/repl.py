@@ -98,9 +98,9 @@ def _watched(session: Session, reply: Reply, replies: Iterator[Reply]) -> Reply 
 def _answer_lines(session: Session, *, as_json: bool) -> int:
     """A story for each line of standard input; exit code 2 if there was none for some."""
     code = 0
-    for number, line in enumerate(sys.stdin):
+    for number, line in enumerate(sys.stdin.buffer):
         try:
-            story = _story(session, line.removesuffix("\n"))
+            story = _story(session, _text(line))
         except RevError as error:
             sys.stderr.write(f"mlx-rev repl: line {number + 1}: {error}\n")
             code = 2
@@ -111,6 +111,13 @@ def _answer_lines(session: Session, *, as_json: bool) -> int:
             sys.stdout.write(("\n" if number else "") + story.text + "\n")
         sys.stdout.flush()
     return code
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"byte {error.start} is not UTF-8") from error
 
 
 def _story(session: Session, ending: str) -> Told:

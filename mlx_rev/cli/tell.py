@@ -11,6 +11,8 @@ from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate.teller import Teller
+from mlx_rev.repl.replies import Offers, Says
+from mlx_rev.repl.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,20 +35,11 @@ def main(arguments: Sequence[str], program: str) -> int:
         raise ConfigError('no ending given; try: mlx-rev tell "They all lived happily ever after."')
     if command.count < 1:
         raise ConfigError(f"--count {command.count}: expected 1 or more")
-    teller = Teller(command.choice.load())
+    session = Session(Teller(command.choice.load()), command.choice.reference, command.sample)
     endings = [ending for ending in command.endings for _ in range(command.count)]
-    for ending in command.endings:
-        warn_if_long(teller, ending)
-    stories = teller.tell_all(endings, **vars(command.sample))
-    sys.stdout.write("\n\n".join(story.text for story in stories) + "\n")
+    for reply in session.stories(endings):
+        if isinstance(reply, Says):
+            sys.stderr.write(f"mlx-rev tell: {reply.text}\n")
+        elif isinstance(reply, Offers):
+            sys.stdout.write("\n\n".join(story.text for story in reply.stories) + "\n")
     return 0
-
-
-def warn_if_long(teller: Teller, ending: str) -> None:
-    """Say on standard error what part of a long ending the model reads."""
-    if left_out := teller.tokens_left_out(ending):
-        part = "first" if teller.grows_leftwards else "last"
-        sys.stderr.write(
-            f"mlx-rev tell: the text is longer than the model can read; it sees the {part} "
-            f"{teller.model.config.context // 2 - 1} tokens of it, not the other {left_out}\n"
-        )

@@ -64,7 +64,7 @@ class Offers:
 
     stories: tuple[Told, ...]
     titles: tuple[str, ...]
-    pick: bool
+    pick: bool = False
     """Whether the next line may choose one by its number."""
 
 

@@ -85,30 +85,38 @@ class Session:
 
     def tell(self, ending: str) -> Iterator[Reply]:
         """A new story for an ending."""
-        if left_out := self.teller.tokens_left_out(ending):
-            part = "first" if self.teller.grows_leftwards else "last"
-            yield Says(
-                f"That is longer than the model can read: it sees the {part} "
-                f"{self.teller.model.config.context // 2 - 1} tokens, not the other {left_out}."
-            )
-        story = None
-        for reply in self._grow(self.teller, self.source, [ending]):
+        for reply in self.stories([ending]):
+            if isinstance(reply, Offers):
+                self.told += reply.stories
+                yield Tells(reply.stories[0])
+            else:
+                yield reply
+
+    def stories(self, endings: Sequence[str]) -> Iterator[Reply]:
+        """A story for each ending, written together, each with a seed of its own."""
+        for ending in dict.fromkeys(endings):
+            if left_out := self.teller.tokens_left_out(ending):
+                part = "first" if self.teller.grows_leftwards else "last"
+                yield Says(
+                    f"That is longer than the model can read: it sees the {part} "
+                    f"{self.teller.model.config.context // 2 - 1} tokens, not the other {left_out}."
+                )
+        grown: tuple[Told, ...] = ()
+        for reply in self._grow(self.teller, self.source, endings):
             yield reply
-            story = reply.stories[0]
-        if story is not None:
-            self.told.append(story)
-            yield Tells(story)
+            grown = reply.stories
+        yield Offers(grown, tuple(str(number + 1) for number in range(len(grown))))
 
     def candidates(self, ending: str, count: int) -> Iterator[Reply]:
         """Several stories for an ending at once, each with a seed of its own."""
         if not 1 <= count <= MOST_CANDIDATES:
             raise ConfigError(f"/candidates {count}: expected 1 to {MOST_CANDIDATES}")
-        stories: tuple[Told, ...] = ()
-        for reply in self._grow(self.teller, self.source, [ending] * count):
-            yield reply
-            stories = reply.stories
-        self._offered = stories
-        yield Offers(stories, tuple(str(number) for number in range(1, count + 1)), pick=True)
+        for reply in self.stories([ending] * count):
+            if isinstance(reply, Offers):
+                self._offered = reply.stories
+                yield replace(reply, pick=True)
+            else:
+                yield reply
 
     @property
     def _side(self) -> str:
@@ -216,7 +224,7 @@ class Session:
                 grown = reply.stories
                 yield Grows((*stories, *grown))
             stories += grown
-        yield Offers(tuple(stories), (self.source, other_source), pick=False)
+        yield Offers(tuple(stories), (self.source, other_source))
 
     def _do_model(self, rest: str) -> Iterator[Reply]:
         source = _words("model", rest)[0]

@@ -1,0 +1,107 @@
+"""`mlx-rev repl` where there is no terminal: pipes, JSON, and what the shell sees."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+ENDINGS = ["He was happy.", 'She said, "Yes!" ']
+
+
+def test_each_line_is_an_ending(run: Run, trained: Path) -> None:
+    done = run("repl", "--model", trained, "--seed", 5, stdin="\n".join(ENDINGS))
+    assert done.returncode == 0, done.stderr
+    first, second = (
+        run("tell", ending, "--model", trained, "--seed", seed).stdout
+        for ending, seed in zip(ENDINGS, (5, 6), strict=True)
+    )
+    assert done.stdout == first + "\n" + second
+
+
+def test_an_object_a_line(run: Run, trained: Path) -> None:
+    done = run("repl", "--model", trained, "--seed", 5, "--json", stdin="\n".join(ENDINGS) + "\n")
+    assert done.returncode == 0, done.stderr
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [found["ending"] for found in objects] == ENDINGS
+    assert [found["seed"] for found in objects] == [5, 6]
+    for found in objects:
+        assert found["story"].endswith(found["ending"])
+        assert found["tokens"] > 0
+        assert found["seconds"] > 0
+        assert found["model"] == str(trained)
+
+
+def test_a_line_that_makes_no_sense_is_named_and_the_others_answered(
+    run: Run, trained: Path
+) -> None:
+    done = run("repl", "--model", trained, stdin="a▁b\nHe was happy.\n")
+    assert done.returncode == 2
+    assert done.stderr.startswith("mlx-rev repl: line 1: ")
+    assert "U+2581" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout.endswith("He was happy.\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", " \n\n", "\x00\x1b[31m\n", "/quit\n", "🙂" * 2000 + "\n"]
+)
+def test_odd_lines_are_endings_too(run: Run, trained: Path, text: str) -> None:
+    done = run("repl", "--model", trained, "--max-tokens", 3, stdin=text)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bytes_that_are_no_utf8_are_named(
+    command_environment: dict[str, str], trained: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mlx_rev.repl", "--model", trained],
+        input=b"a\xff\n",
+        capture_output=True,
+        env=command_environment,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"not UTF-8" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_closed_pipe_is_no_traceback(command_environment: dict[str, str], trained: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlx_rev", "repl", "--model", trained, "--max-tokens", "5"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=command_environment,
+    ) as process:
+        assert process.stdout
+        process.stdout.close()
+        _, error = process.communicate(b"One day.\n" * 4, timeout=100)
+    assert error == b""
+    assert process.returncode in (0, 141)
+
+
+def test_the_model_that_ships_is_taken_with_no_network(
+    command_environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment = {
+        **command_environment,
+        "HF_HUB_OFFLINE": "1",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-m", "mlx_rev", "tell", "The end.", "--max-tokens", "20"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("The end.\n")
+    assert [*tmp_path.iterdir()] == []

@@ -1,0 +1,47 @@
+import pytest
+
+from mlx_rev.config import ModelConfig, SampleConfig
+from mlx_rev.generate.surprise import word_surprises
+from mlx_rev.generate.teller import Teller
+from mlx_rev.model.llama import Llama, initialise
+from mlx_rev.model.load import Loaded
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.reversal import Reversal
+
+
+@pytest.mark.parametrize("reversal", list(Reversal))
+def test_words_join_to_the_text_and_keep_every_bit(
+    reversal: Reversal, codecs: dict[Reversal, StoryCodec]
+) -> None:
+    codec = codecs[reversal]
+    text = 'Tom was happy. "Look!" he said, and ran home.'
+    tokens = codec.encode(text)
+    words = word_surprises(codec, text, tokens, [1.0] * len(tokens))
+    assert "".join(word for word, _ in words) == text
+    assert sum(bits for _, bits in words) == pytest.approx(len(tokens))
+    assert all(bits > 0 for word, bits in words if word.strip())
+
+
+def test_a_words_bits_are_those_of_its_own_tokens(codecs: dict[Reversal, StoryCodec]) -> None:
+    codec = codecs[Reversal.WORD]
+    text = "Tom was happy."
+    tokens = codec.encode(text)
+    spelled = [codec.tokenizer.piece_bytes[token].decode() for token in tokens]
+    marked = [7.0 if "Tom" in piece else 0.0 for piece in spelled]
+    assert sum(marked) == 7.0
+    assert dict(word_surprises(codec, text, tokens, marked))["Tom"] == 7.0
+
+
+@pytest.mark.parametrize("reversal", list(Reversal))
+def test_a_story_that_was_told(
+    reversal: Reversal, tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]
+) -> None:
+    model = Llama(tiny)
+    initialise(model, seed=1)
+    teller = Teller(Loaded(model, codecs[reversal]))
+    events = list(teller.stream(["Sam went home."], SampleConfig(seed=2, max_tokens=20)))
+    text = events[-1].generated
+    words = word_surprises(
+        teller.codec, text, [e.token for e in events], [e.surprise for e in events]
+    )
+    assert "".join(word for word, _ in words) == text

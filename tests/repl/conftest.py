@@ -1,0 +1,24 @@
+import pytest
+
+from mlx_rev.config import ModelConfig, SampleConfig
+from mlx_rev.generate.teller import Teller
+from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
+from mlx_rev.model.load import Loaded
+from mlx_rev.repl.session import Session
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.reversal import Reversal
+
+
+@pytest.fixture(scope="session")
+def tellers(tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]) -> dict[Reversal, Teller]:
+    """A small model with weights drawn at random, in each order."""
+    model = Llama(tiny)
+    initialise(model, seed=4)
+    set_weights(model, {n: w * 6 if w.ndim > 1 else w for n, w in get_weights(model).items()})
+    return {reversal: Teller(Loaded(model, codec)) for reversal, codec in codecs.items()}
+
+
+@pytest.fixture
+def session(tellers: dict[Reversal, Teller]) -> Session:
+    """A conversation with the word-reversed one, whose stories are short."""
+    return Session(tellers[Reversal.WORD], "tiny", SampleConfig(max_tokens=12, seed=3))

@@ -1,0 +1,303 @@
+import io
+import json
+import random
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mlx_rev.config import SampleConfig
+from mlx_rev.errors import ConfigError, RevError
+from mlx_rev.formats.opening import shipped_model
+from mlx_rev.generate.teller import Teller, load
+from mlx_rev.repl.replies import Grows, Leaves, Offers, Pieces, Reply, Says, Shades, Tells
+from mlx_rev.repl.session import Session
+from mlx_rev.repl.view import View
+from mlx_rev.text.reversal import Reversal
+from mlx_rev.ui.console import THEME
+
+ENDING = "The dog was happy."
+
+
+def last(session: Session, line: str) -> Reply:
+    return list(session.respond(line))[-1]
+
+
+def test_a_story_grows_in_front_of_its_ending(session: Session) -> None:
+    *grown, told = session.respond(ENDING)
+    assert isinstance(told, Tells)
+    before = ENDING
+    for reply in grown:
+        assert isinstance(reply, Grows)
+        [story] = reply.stories
+        assert story.text == story.generated + ENDING
+        assert story.text.endswith(before)
+        before = story.text
+    assert told.story.text == before
+    assert len(told.story.tokens) == len(told.story.surprises) == 12
+
+
+@pytest.mark.parametrize("reversal", list(Reversal))
+def test_every_frame_is_what_its_tokens_say(
+    reversal: Reversal, tellers: dict[Reversal, Teller]
+) -> None:
+    teller = tellers[reversal]
+    session = Session(teller, "tiny", SampleConfig(seed=1))
+    *_, told = session.respond("  " + ENDING + " ")
+    assert isinstance(told, Tells)
+    story = told.story
+    expected = teller.tell("  " + ENDING + " ", seed=1)
+    assert (story.text, story.tokens) == (expected.text, expected.tokens)
+
+
+def test_what_is_stopped_is_kept(session: Session) -> None:
+    replies = []
+    for reply in session.respond(ENDING):
+        replies.append(reply)
+        if len(replies) == 4:
+            session.stop()
+    assert isinstance(replies[-1], Tells)
+    story = replies[-1].story
+    assert story.finished == "stopped"
+    assert 0 < len(story.tokens) < 12
+    assert session.told == [story]
+    assert last(session, "/again").story.finished != "stopped"  # type: ignore[union-attr]
+
+
+def test_again_is_the_next_seed(session: Session) -> None:
+    first, second = (last(session, line) for line in (ENDING, "/again"))
+    assert isinstance(first, Tells)
+    assert isinstance(second, Tells)
+    assert (first.story.seed, second.story.seed) == (3, 4)
+    assert first.story.text != second.story.text
+    session.settings = SampleConfig(max_tokens=12, seed=3)
+    assert last(session, ENDING).story.text == first.story.text  # type: ignore[union-attr]
+
+
+def test_a_candidate_is_picked_by_its_number(session: Session) -> None:
+    last(session, ENDING)
+    offer = last(session, "/candidates 3")
+    assert isinstance(offer, Offers)
+    assert offer.pick
+    assert [story.seed for story in offer.stories] == [4, 5, 6]
+    assert session.prompt == "1-3> "
+    with pytest.raises(ConfigError, match="4: expected 1 to 3"):
+        last(session, "4")
+    assert last(session, "2") == Tells(offer.stories[1])
+    assert session.prompt == "ending> "
+    assert session.told[-1] == offer.stories[1]
+    last(session, "/candidates 2")
+    assert isinstance(last(session, "Another ending."), Tells)
+
+
+def test_a_forward_model_takes_an_opening(tellers: dict[Reversal, Teller]) -> None:
+    session = Session(tellers[Reversal.NONE], "tiny", SampleConfig(max_tokens=5))
+    assert session.prompt == "opening> "
+    told = last(session, "Once upon a time")
+    assert isinstance(told, Tells)
+    assert told.story.text.startswith("Once upon a time")
+
+
+def test_surprise_raw_and_tokens(session: Session) -> None:
+    told = last(session, ENDING)
+    assert isinstance(told, Tells)
+    shades = last(session, "/surprise")
+    assert isinstance(shades, Shades)
+    assert "".join(word for word, _ in shades.words) == told.story.text
+    assert shades.words[-1] == (ENDING, None)
+    assert last(session, "/raw") == Says(Reversal.WORD.reverse(told.story.text))
+    pieces = last(session, f"/tokens {ENDING}")
+    assert isinstance(pieces, Pieces)
+    assert "".join(piece for piece, _ in pieces.tokens).strip() == Reversal.WORD.reverse(ENDING)
+
+
+def test_scores_are_those_of_the_command(session: Session) -> None:
+    said = last(session, "/score Tom went home.")
+    assert isinstance(said, Says)
+    assert "bits per byte" in said.text
+
+
+@pytest.mark.parametrize("suffix", ["txt", "md", "html", "svg"])
+def test_save(session: Session, tmp_path: Path, suffix: str) -> None:
+    told = last(session, ENDING)
+    assert isinstance(told, Tells)
+    path = tmp_path / f"my story.{suffix}"
+    assert last(session, f"/save '{path}'") == Says(f"saved as {path}")
+    text = path.read_text(encoding="utf-8")
+    if suffix == "txt":
+        assert text == told.story.text + "\n"
+    assert "happy" in text
+
+
+def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
+    source = str(shipped_model())
+    progress: list[float] = []
+    session = Session(
+        load(source), source, SampleConfig(max_tokens=8), lambda _, share: progress.append(share)
+    )
+    told = last(session, ENDING)
+    target = tmp_path / "model.bin"
+    list(session.respond(f"/export {target}"))
+    assert progress[-1] == pytest.approx(1)
+    with pytest.raises(RevError, match="--force"):
+        last(session, f"/export {target}")
+    list(session.respond(f"/export {target} --force"))
+    said = last(session, f"/model {target}")
+    assert isinstance(said, Says)
+    assert str(target) in said.text
+    session.settings = SampleConfig(max_tokens=8)
+    again = last(session, ENDING)
+    assert again.story.text == told.story.text  # type: ignore[union-attr]
+    assert json.loads(target.with_name("model.bin.json").read_text())["reversal"] == "word"
+    compared = last(session, f"/compare {source}")
+    assert isinstance(compared, Offers)
+    assert compared.stories[0].text == compared.stories[1].text
+    assert compared.titles == (str(target), source)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("/again", "no story yet; type how one ends"),
+        ("/candidates four", "/candidates four: expected a number"),
+        ("/set temprature 1", "/set temprature: did you mean temperature?"),
+        ("/set temperature hot", "/set temperature: expected a number, found 'hot'"),
+        ("/set top_p 3", "top_p is 3.0, expected over 0 and at most 1"),
+        ("/set seed 1.5", "/set seed: expected a whole number, found '1.5'"),
+        ("/model nowhere", "nowhere: no such model"),
+        ("/export x --to pdf", "/export --to: expected"),
+        ("/export x y", "/export: y is one too many"),
+        ("/export 'x", "/export: a quotation mark is not closed"),
+        ("/save x.txt", "no story yet"),
+        ("/hlep", "did you mean /help?"),
+    ],
+)
+def test_what_is_wrong_is_said_and_changes_nothing(
+    session: Session, line: str, message: str
+) -> None:
+    before = session.settings
+    with pytest.raises(RevError) as error:
+        list(session.respond(line))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert session.settings == before
+
+
+def test_a_long_ending_is_handled_in_words(session: Session) -> None:
+    ending = "Tom went home. " * 80
+    says, *_, told = session.respond(ending)
+    assert isinstance(says, Says)
+    assert "it sees the first 47 tokens" in says.text
+    assert isinstance(told, Tells)
+    assert told.story.text.endswith(ending)
+
+
+def test_leaving(session: Session) -> None:
+    assert list(session.respond("/quit")) == [Leaves()]
+
+
+TRANSCRIPT = """\
+> /set temperature 0
+temperature is 0.0
+> /set max_tokens 4
+max_tokens is 4
+> /settings
+temperature         0.0
+top_k               0
+top_p               0.95
+min_p               0.0
+repetition_penalty  1.0
+max_tokens          4
+seed                3
+> /history
+! no story yet; type how one ends
+> They went home.
+{story}
+> /history
+  1  seed 3  {short}
+> /candidates 99
+! /candidates 99: expected 1 to 16
+> \x20
+Type how the story ends, or /help.
+> /nothing
+! no command /nothing; there are /again, /candidates, /surprise, /raw, /save, /history, /score,
+/tokens, /compare, /model, /export, /settings, /set, /help, /quit
+> /quit
+"""
+
+
+def test_a_whole_conversation(session: Session, tellers: dict[Reversal, Teller]) -> None:
+    story = tellers[Reversal.WORD].tell("They went home.", temperature=0.0, max_tokens=4, seed=3)
+    expected = TRANSCRIPT.format(story=story.text, short=" ".join(story.text.split()))
+    output = io.StringIO()
+    console = Console(file=output, width=100, theme=THEME, no_color=True, highlight=False)
+    view = View(console)
+    for line in expected.split("\n"):
+        if not line.startswith("> "):
+            continue
+        output.write(line + "\n")
+        try:
+            for reply in session.respond(line[2:]):
+                if isinstance(reply, Tells):
+                    output.write(reply.story.text + "\n")
+                elif not isinstance(reply, Grows | Leaves):
+                    view.show(reply)
+        except RevError as error:
+            output.write("! ")
+            view.error(str(error))
+    shown = "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
+    assert shown == "\n".join(line.rstrip() for line in expected.split("\n"))
+
+
+PIECES = (
+    *("Tom", " ", "\n", "\t", ".", '"', "日本", "🙂", "e\u0301", "\u0301", "\x00", "\x1b[31m"),
+    *("\u2581", "\u202e", "\ud7ff", "\uffff", "ﷺ", "🏳️‍🌈", "a" * 50, "'", "[bold]", "[/]"),
+    *("/", "/set ", "/tokens ", "/score ", "/candidates ", "/again", "/surprise", "/raw"),
+    *("/history", "/save ", "/export ", "/model ", "/compare ", "temperature ", "seed "),
+    *("-1", "0", "2", "99", "nan", "1e999"),
+)
+
+
+def fuzz(session: Session, view: View, seed: int, count: int) -> None:
+    generator = random.Random(seed)
+    for _ in range(count):
+        line = "".join(generator.choices(PIECES, k=generator.randint(0, 6)))
+        try:
+            for reply in session.respond(line):
+                view.show(reply)
+                if isinstance(reply, Tells):
+                    assert reply.story.text.endswith(reply.story.ending)
+        except RevError as error:
+            view.error(str(error))
+        # Keep stories short, whatever was set.
+        session.settings = SampleConfig(max_tokens=2, seed=session.settings.seed % 1000)
+
+
+@pytest.mark.parametrize("reversal", list(Reversal))
+def test_no_input_makes_a_traceback(
+    reversal: Reversal,
+    tellers: dict[Reversal, Teller],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    view = View(Console(file=io.StringIO(), width=30, theme=THEME))
+    fuzz(Session(tellers[reversal], "tiny", SampleConfig(max_tokens=2)), view, 1, 200)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ten_thousand_inputs_make_no_traceback(
+    tellers: dict[Reversal, Teller], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    view = View(Console(file=io.StringIO(), width=30, theme=THEME))
+    session = Session(tellers[Reversal.WORD], "tiny", SampleConfig(max_tokens=2))
+    fuzz(session, view, 2, 10_000)
+
+
+def test_ten_thousand_emoji(session: Session) -> None:
+    ending = "🙂" * 10_000
+    *_, told = session.respond(ending)
+    assert isinstance(told, Tells)
+    assert told.story.text.endswith(ending)

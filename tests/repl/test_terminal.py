@@ -1,0 +1,116 @@
+"""The REPL as a person meets it: keys in, a screen out."""
+
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlx_rev.config import SampleConfig
+from mlx_rev.formats.opening import shipped_model
+from mlx_rev.generate.teller import load
+from mlx_rev.repl.replies import Grows
+from mlx_rev.repl.session import Session
+
+if sys.platform == "win32":
+    pytest.skip("needs a pseudo-terminal", allow_module_level=True)
+from tests.repl.terminal import Terminal
+
+ENDING = "And they all went home, tired but happy."
+FLAGS = ("--seed", "3", "--max-tokens", "90")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    opened = Terminal(tmp_path, *FLAGS)
+    yield opened
+    opened.process.close(force=True)
+
+
+def letters(text: str) -> str:
+    return "".join(text.split())
+
+
+def story_rows(rows: list[str]) -> list[str] | None:
+    """The rows of a growing story, the newest first; None where none grows."""
+    foot = next((n for n, row in enumerate(rows) if row.startswith("… ") and "tokens/s" in row), 0)
+    top = next((n for n in range(foot - 1, -1, -1) if rows[n] == ""), -1) + 1
+    return rows[top:foot] if foot > top else None
+
+
+def test_frames_are_what_the_tokens_say_and_move_nothing(terminal: Terminal) -> None:
+    terminal.wait_for_prompt()
+    terminal.frames.clear()
+    terminal.type(ENDING + "\r")
+    terminal.wait_for_prompt()
+    frames = [rows for rows in map(story_rows, terminal.frames) if rows]
+    assert len(frames) > 10
+
+    session = Session(load(shipped_model()), "", SampleConfig(seed=3, max_tokens=90))
+    told = [reply.stories[0].text for reply in session.respond(ENDING) if isinstance(reply, Grows)]
+    decoded = {letters(text) for text in told}
+    for rows in frames:
+        assert letters("".join(rows)) in decoded
+    for before, after in itertools.pairwise(frames):
+        # Only the top line changes, and only in front.
+        kept = after[-len(before) :]
+        assert kept[1:] == before[1:]
+        assert kept[0].endswith(before[0].lstrip())
+
+    assert letters(told[-1]) in letters("".join(terminal.scrollback))
+    assert terminal.leave() == 0
+
+
+def test_an_ending_an_interruption_a_completion_an_export(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    terminal.wait_for_prompt()
+    terminal.type(ENDING + "\r")
+    terminal.wait(lambda rows: len(story_rows(rows) or []) > 1)
+    terminal.type("\x03")
+    terminal.wait(lambda rows: any(row.startswith("… stopped: ") for row in rows))
+    terminal.wait_for_prompt()
+    assert letters("".join(terminal.rows)).endswith(letters(ENDING) + "ending>")
+
+    terminal.type("half a line")
+    terminal.wait(lambda rows: "ending> half a line" in rows)
+    terminal.type("\x03")
+    terminal.wait_for_prompt()
+
+    terminal.type("/exp\t")
+    terminal.wait(lambda rows: any(row.startswith("ending> /export") for row in rows))
+    terminal.type(" model.bin\r")
+    terminal.wait_for_prompt()
+    assert (tmp_path / "model.bin").stat().st_size > 5_000_000
+    assert (tmp_path / "tokenizer.bin").exists()
+
+    terminal.type("/set temp\t")
+    terminal.wait(lambda rows: "ending> /set temperature" in rows)
+    terminal.type(" 0\r")
+    terminal.wait(lambda rows: "temperature is 0.0" in rows)
+    terminal.wait_for_prompt()
+    assert terminal.leave("/quit\r") == 0
+
+
+def test_history_comes_back_in_the_next_session(tmp_path: Path) -> None:
+    for keys in ("/settings\r", "\x1b[A"):
+        terminal = Terminal(tmp_path, *FLAGS)
+        terminal.wait_for_prompt()
+        terminal.type(keys)
+        terminal.wait(lambda rows: "ending> /settings" in rows)
+        terminal.type("\x03")
+        terminal.wait_for_prompt()
+        assert terminal.leave() == 0
+
+
+@pytest.mark.parametrize("columns", [12, 30, 200])
+def test_any_width_and_a_resize(tmp_path: Path, columns: int) -> None:
+    terminal = Terminal(tmp_path, *FLAGS, columns=columns, lines=15)
+    terminal.wait_for_prompt()
+    terminal.type("日本 happy e\u0301nd.\r")
+    terminal.wait(lambda rows: any("tokens" in row for row in rows))
+    terminal.resize(columns + 20, 15)
+    terminal.wait_for_prompt()
+    assert not any("Traceback" in row for row in terminal.scrollback)
+    assert terminal.leave() == 0
