@@ -180,10 +180,10 @@ def _check_free(target: Path, force: bool) -> None:
 
 def _watched(model: LazyModel, progress: Progress) -> LazyModel:
     """The model, telling `progress` of each weight that is read."""
-    done = iter(range(len(model.shapes)))
+    done = iter(range(1, len(model.shapes) + 1))
 
     def read(name: str) -> np.ndarray:
-        progress(name, next(done, 0) / len(model.shapes))
+        progress(name, next(done, len(model.shapes)) / len(model.shapes))
         return model.read(name)
 
     return replace(model, read=read)

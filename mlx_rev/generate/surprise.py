@@ -19,6 +19,7 @@ def word_surprises(
     pieces = [part.encode() for part in parts(generated) if part]
     if leftwards:
         pieces.reverse()
+    starts_with_space = bool(pieces) and pieces[0].startswith(b" ")
     bits = [0.0] * len(pieces)
     # Where each part ends, in bytes, walking in the direction in which the model wrote.
     ends: list[int] = []
@@ -27,6 +28,8 @@ def word_surprises(
     place, part = 0, 0
     for token, surprise in zip(tokens, surprises, strict=True):
         spelled = codec.tokenizer.piece_bytes[token]
+        if not place and codec.reversal is not Reversal.TOKEN and not starts_with_space:
+            spelled = codec.tokenizer.without_added_space(spelled)
         if not spelled or not pieces:
             continue
         if codec.reversal is Reversal.TOKEN:

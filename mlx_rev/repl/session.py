@@ -142,13 +142,12 @@ class Session:
         for event in teller.stream(endings, settings):
             seconds = time.perf_counter() - started
             stories[event.index] = _grown(stories[event.index], event, seconds)
-            if self._stopped:
-                stories = [
-                    story if story.finished else replace(story, finished="stopped")
-                    for story in stories
-                ]
             yield Grows(tuple(stories))
             if self._stopped:
+                stopped = [
+                    replace(story, finished=story.finished or "stopped") for story in stories
+                ]
+                yield Grows(tuple(stopped))
                 return
 
     def _pick(self, offered: tuple[Told, ...], number: int) -> Iterator[Reply]:
@@ -295,7 +294,9 @@ def _grown(story: Told, event: StoryEvent, seconds: float) -> Told:
 
 
 def _words(command: str, rest: str) -> list[str]:
-    """The arguments of a command, quoted as in a shell."""
+    """The arguments of a command, quoted as in a shell: paths or models' names."""
+    if "\0" in rest:
+        raise ConfigError(f"/{command}: no file has a NUL character in its name")
     try:
         return shlex.split(rest)
     except ValueError as error:

@@ -20,6 +20,7 @@ class Terminal:
         self.screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._stream = pyte.ByteStream(self.screen)
         self.frames: list[list[str]] = []
+        self._answered = False
         environment = {
             **os.environ,
             "HOME": str(home),
@@ -53,7 +54,8 @@ class Terminal:
         return gone + self.rows
 
     def type(self, text: str) -> None:
-        """Send keys."""
+        """Send keys; what is waited for next is looked for after something new was drawn."""
+        self._answered = False
         self.process.send(text)
 
     def wait(self, until: Callable[[list[str]], bool], seconds: float = 60) -> None:
@@ -62,6 +64,7 @@ class Terminal:
         while time.monotonic() < end:
             try:
                 self._stream.feed(self.process.read_nonblocking(65536, timeout=PAUSE))
+                self._answered = True
                 continue
             except pexpect.TIMEOUT:
                 pass
@@ -72,7 +75,7 @@ class Terminal:
                 break
             if not self.frames or self.frames[-1] != self.rows:
                 self.frames.append(self.rows)
-            if until(self.rows):
+            if self._answered and until(self.rows):
                 return
         raise AssertionError("the screen never was as expected:\n" + "\n".join(self.rows))
 

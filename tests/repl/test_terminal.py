@@ -1,6 +1,7 @@
 """The REPL as a person meets it: keys in, a screen out."""
 
 import itertools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ if sys.platform == "win32":
 from tests.repl.terminal import Terminal
 
 ENDING = "And they all went home, tired but happy."
-FLAGS = ("--seed", "3", "--max-tokens", "90")
+FLAGS = ("--seed", "3", "--max-tokens", "150")
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def letters(text: str) -> str:
 
 def story_rows(rows: list[str]) -> list[str] | None:
     """The rows of a growing story, the newest first; None where none grows."""
-    foot = next((n for n, row in enumerate(rows) if row.startswith("… ") and "tokens/s" in row), 0)
+    foot = next((n for n, row in enumerate(rows) if re.match(r"… \d+ tokens", row)), 0)
     top = next((n for n in range(foot - 1, -1, -1) if rows[n] == ""), -1) + 1
     return rows[top:foot] if foot > top else None
 
@@ -45,18 +46,18 @@ def test_frames_are_what_the_tokens_say_and_move_nothing(terminal: Terminal) -> 
     terminal.type(ENDING + "\r")
     terminal.wait_for_prompt()
     frames = [rows for rows in map(story_rows, terminal.frames) if rows]
-    assert len(frames) > 10
+    assert len(frames) > 5
 
-    session = Session(load(shipped_model()), "", SampleConfig(seed=3, max_tokens=90))
+    session = Session(load(shipped_model()), "", SampleConfig(seed=3, max_tokens=150))
     told = [reply.stories[0].text for reply in session.respond(ENDING) if isinstance(reply, Grows)]
     decoded = {letters(text) for text in told}
     for rows in frames:
         assert letters("".join(rows)) in decoded
     for before, after in itertools.pairwise(frames):
-        # Only the top line changes, and only in front.
+        # Only the top line changes; in it, the newest word may still get letters, no other one.
         kept = after[-len(before) :]
         assert kept[1:] == before[1:]
-        assert kept[0].endswith(before[0].lstrip())
+        assert kept[0].endswith(before[0].lstrip().partition(" ")[2])
 
     assert letters(told[-1]) in letters("".join(terminal.scrollback))
     assert terminal.leave() == 0
