@@ -12,7 +12,7 @@ import numpy as np
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.convert import Dtype, Format, Progress, convert, format_for
-from mlx_rev.formats.opening import open_model
+from mlx_rev.formats.opening import SHIPPED, open_model, shipped_model
 from mlx_rev.generate.decode import StoryEvent
 from mlx_rev.generate.surprise import word_surprises
 from mlx_rev.generate.teller import Teller, load
@@ -235,8 +235,11 @@ class Session:
         model = self.teller.model
         parameters = sum(weight.size for weight in get_weights(model).values())
         grows = "leftwards from an ending" if self.teller.grows_leftwards else "from an opening"
+        name = (
+            f"{SHIPPED.name}, which ships" if Path(self.source) == shipped_model() else self.source
+        )
         return (
-            f"{self.source}: {parameters:,} parameters, a vocabulary of "
+            f"{name}: {parameters:,} parameters, a vocabulary of "
             f"{model.config.vocab_size:,}, a context of {model.config.context}; "
             f"its stories grow {grows}."
         )

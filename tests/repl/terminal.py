@@ -14,9 +14,11 @@ PAUSE = 0.008
 
 
 class Terminal:
-    """A screen on which `mlx-rev repl` runs."""
+    """A screen on which a module of the package runs, in the folder `home`."""
 
-    def __init__(self, home: Path, *arguments: str, columns: int = 80, lines: int = 24) -> None:
+    def __init__(
+        self, home: Path, module: str, *arguments: str, columns: int = 80, lines: int = 24
+    ) -> None:
         self.screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._stream = pyte.ByteStream(self.screen)
         self.frames: list[list[str]] = []
@@ -33,7 +35,7 @@ class Terminal:
         environment.pop("COLUMNS", None)
         self.process = pexpect.spawn(
             sys.executable,
-            ["-m", "mlx_rev.repl", *arguments],
+            ["-m", module, *arguments],
             env=environment,
             cwd=str(home),
             dimensions=(lines, columns),
@@ -58,7 +60,12 @@ class Terminal:
         self._answered = False
         self.process.send(text)
 
-    def wait(self, until: Callable[[list[str]], bool], seconds: float = 60) -> None:
+    def wait(
+        self,
+        until: Callable[[list[str]], bool],
+        seconds: float = 60,
+        on_frame: Callable[[], None] = lambda: None,
+    ) -> None:
         """Draw frames until the screen is as wanted; each is kept in `frames`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -75,6 +82,7 @@ class Terminal:
                 break
             if not self.frames or self.frames[-1] != self.rows:
                 self.frames.append(self.rows)
+                on_frame()
             if self._answered and until(self.rows):
                 return
         raise AssertionError("the screen never was as expected:\n" + "\n".join(self.rows))

@@ -24,7 +24,7 @@ FLAGS = ("--seed", "3", "--max-tokens", "150")
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    opened = Terminal(tmp_path, *FLAGS)
+    opened = Terminal(tmp_path, "mlx_rev.repl", *FLAGS)
     yield opened
     opened.process.close(force=True)
 
@@ -96,7 +96,7 @@ def test_an_ending_an_interruption_a_completion_an_export(
 
 def test_history_comes_back_in_the_next_session(tmp_path: Path) -> None:
     for keys in ("/settings\r", "\x1b[A"):
-        terminal = Terminal(tmp_path, *FLAGS)
+        terminal = Terminal(tmp_path, "mlx_rev.repl", *FLAGS)
         terminal.wait_for_prompt()
         terminal.type(keys)
         terminal.wait(lambda rows: "ending> /settings" in rows)
@@ -107,7 +107,7 @@ def test_history_comes_back_in_the_next_session(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [12, 30, 200])
 def test_any_width_and_a_resize(tmp_path: Path, columns: int) -> None:
-    terminal = Terminal(tmp_path, *FLAGS, columns=columns, lines=15)
+    terminal = Terminal(tmp_path, "mlx_rev.repl", *FLAGS, columns=columns, lines=15)
     terminal.wait_for_prompt()
     terminal.type("日本 happy e\u0301nd.\r")
     terminal.wait(lambda rows: any("tokens" in row for row in rows))
