@@ -5,13 +5,19 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 	command -v $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: train test setup setup-dev check format clean
+.PHONY: train test parity setup setup-dev check format clean
 
 train: setup
 	$(BIN)/mlx-rev train $(ARGS)
 
 test: setup-dev check
 	$(BIN)/python -m pytest $(ARGS)
+
+# Against PyTorch's transformers. On Linux the index has the build without CUDA.
+parity: setup-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[parity]' \
+		--extra-index-url https://download.pytorch.org/whl/cpu
+	$(BIN)/python -m pytest -m parity $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff check

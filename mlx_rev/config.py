@@ -24,6 +24,10 @@ def llama_hidden_dim(dim: int, multiple_of: int = 32) -> int:
     return multiple_of * math.ceil(int(8 * dim / 3) / multiple_of)
 
 
+MOST_LAYERS = 1000
+"""Far more than any Llama has; a file that says more is damaged."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The shape of a Llama."""
@@ -63,6 +67,8 @@ class ModelConfig:
         )
         if found:
             return found
+        if self.n_layers > MOST_LAYERS:
+            found.append(f"n_layers is {self.n_layers}, expected at most {MOST_LAYERS}")
         if self.dim % self.n_heads:
             found.append(f"n_heads {self.n_heads} does not divide dim {self.dim}")
         elif self.head_dim % 2:

@@ -1,0 +1,3 @@
+from tests.formats.conftest import tokenizer
+
+__all__ = ["tokenizer"]
