@@ -167,7 +167,7 @@ def test_texts_are_clean(sample: list[Story]) -> None:
         assert "  " not in story.text
         assert story.text.count("\n") <= 1
         assert not re.search(r"\s\n|\n\s|\s[.,!?]|^\s|\s$", story.text)
-        assert 60 <= len(story.text.split()) <= 140
+        assert 60 <= len(story.text.split()) <= 150
         for paragraph in story.text.split("\n"):
             assert paragraph.count('"') % 2 == 0
         assert not re.search(r"[.!?] [a-z]|[a-z] [A-Z][a-z]+ [A-Z]", story.text), story.text

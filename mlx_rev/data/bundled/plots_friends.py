@@ -250,8 +250,8 @@ One rainy day, {he} played hide and seek in the {place} with {friend}.
 {friend} closed {f_his} eyes and counted to ten.
 "I will count to ten," said {friend}.
 
-{hero} hid in a big {object} and put a cloth over {his} head.
-{hero} saw a big {object}, climbed in, and put a cloth over {his} head.
+{hero} hid in a big {object} and pulled a cloth over it.
+{hero} saw a big {object}, climbed in, and pulled a cloth over it.
 
 It was warm and dark in there.
 {He} was very quiet and did not move.

@@ -157,7 +157,7 @@ So {parent} put on {p_his} boots and went out into the night.
 ? {hero} waited at the window and looked at the moon.
 ? It was a long time to wait.
 
-At last the door opened. "Look what I found," said {parent}.
+At last the door opened. "Look what I found at the {place}," said {parent}.
 Then {hero} heard the door. "Here it is," said {parent}.
 
 {parent} had gone all the way to the {place} to find the {object}. \
@@ -178,15 +178,15 @@ But {his} money jar was empty.
 So {he} washed windows and fed chickens for the people next door.
 So {hero} went from door to door and asked for work.
 
-Every evening {he} put a few coins into {his} jar.
-Day after day {he} worked, and {his} jar filled with coins.
+Every evening {he} put a few coins for {parent} into {his} jar.
+Day after day {he} worked for {parent}, and {his} jar filled with coins.
 
 ? {He} did not tell {parent} about it.
 ? It was hard to keep it a secret.
 
 --
-When the jar was full, {hero} went to the store and bought the {object}.
-At last {he} had enough, and {he} ran to the store to buy the {object}.
+When the jar was full, {hero} went to the store and bought the {object} for {parent}.
+At last {he} had enough, and {he} ran to the store to buy the {object} for {parent}.
 
 Then the day came. "Close your eyes," {hero} said to {parent}.
 "Happy birthday, {parent}!" said {hero}. "Close your eyes!"

@@ -24,8 +24,8 @@ Then the wind blew hard and carried the {object} into a tall tree.
 ? "Oh no!" cried {hero}. "I will never get it back."
 
 --
-Then {friend} came by with a long stick. "Do not worry," {f_he} said. "I can help you."
-{friend} saw {him} and ran to get a long stick. "I can help you," {f_he} said.
+Then {friend} came to the {place} with a long stick. "Do not worry," {f_he} said. "I can help you."
+{friend} saw {him} in the {place} and ran to get a long stick. "I can help you," {f_he} said.
 
 {friend} stood on {f_his} toes and pushed the branch until the {object} fell down.
 {f_He} pushed the branch with the stick, and down came the {object}.
@@ -144,8 +144,8 @@ ONE_SEED = """
 {hero} dug a hole, put the seed in it, and gave it water.
 {hero} put the seed into the ground and gave it some water.
 
-The next day {he} ran out to look, but nothing had changed.
-The next morning there was nothing to see.
+The next day {he} ran out to look, but there was no {object} in the {place}.
+The next morning {he} looked for the {object}, but there was nothing to see in the {place}.
 
 ? "It will never grow," said {hero}.
 ? {hero} sat down beside it and felt sad.
@@ -154,11 +154,11 @@ The next morning there was nothing to see.
 "Good things take time," said {parent}.
 "You must wait a little," said {parent}. "It is growing where you can not see it."
 
-So {hero} gave it water every day.
-So every morning {hero} brought water for the seed.
+So every day {hero} went to the {place} and gave it water.
+So every morning {hero} brought water to the {place}.
 
-After many days, a green leaf came up, and then another.
-Then one day, a little green leaf looked out of the ground.
+After many days, a green leaf of the {object} came up, and then another.
+Then one day, the first green leaf of the {object} looked out of the ground.
 
 At the end of summer, there was a big {object} in the {place}. \
 {hero} had grown it from one seed, and {parent} was proud of {him}.
@@ -188,8 +188,8 @@ First {he} went too slow, then {he} went too fast, and then {he} fell.
 So {hero} got back on the {object}, and {parent} ran beside {him}.
 So {hero} tried again, and {parent} held {him} with one hand.
 
-Day after day they did it again.
-They did it again every day after school.
+Every day they came a little nearer to the {place}.
+They did it again every day after school, on the road to the {place}.
 
 Then one day {parent} let go, and {hero} did not fall.
 One day {hero} looked back and saw that {parent} had let go.
@@ -225,8 +225,8 @@ But {hero} thought hard. "The wheels need something dry under them," {he} said.
 So {hero} and {friend} looked for flat stones and put them in the mud.
 {friend} found flat stones, and {hero} put them under the wheels.
 
-Then they all pushed, one, two, three!
-They counted to three and pushed as hard as they could.
+Then {hero}, {friend}, and the farmer pushed, one, two, three!
+{hero} and {friend} counted to three and pushed as hard as they could.
 
 The {object} came out of the mud, and the farmer gave {hero} and {friend} a ride home. \
 "Small friends can be a big help," said the farmer.
@@ -259,8 +259,8 @@ Every day {hero} gave it food and water.
 ? Soon the {object} was not afraid of {him} at all.
 ? The {object} liked to sleep in {his} arms.
 
-After two weeks, its leg was well. "Now it wants to go home," said {parent}.
-"Its leg is well now," said {parent} one morning. "It is time to say goodbye."
+After two weeks, its leg was well. "Now it wants to go back to the {place}," said {parent}.
+"Its leg is well now," said {parent} one morning. "The {place} is its home."
 
 {hero} opened {his} arms, and the {object} went back to its home in the {place}. \
 "You took good care of it," said {parent}.

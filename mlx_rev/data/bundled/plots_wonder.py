@@ -58,8 +58,8 @@ But {hero} thought, "Someone has lost this and is sad."
 ? The sun was going down.
 
 --
-Then {hero} saw an old woman who was looking for something.
-At last {hero} met an old woman who was crying.
+Then {hero} saw an old woman who was looking for something at the {place}.
+At last {hero} came back to the {place} and met an old woman who was crying.
 
 "Did you lose this?" asked {hero}. "Oh, yes! I have looked all day!"
 "Is it yours?" asked {hero}. "Yes! My mother gave it to me!"
@@ -82,8 +82,8 @@ The other dragons laughed at its very small fire.
 "I am no use to anyone," said the dragon.
 "I will never be a real dragon," it said.
 
-One dark night, {hero} wanted to light {his} {object}, but {he} could not.
-One night, there was a storm, and {hero} could not light {his} {object}.
+One dark night near the {place}, {hero} wanted to light {his} {object}, but {he} could not.
+One night, there was a storm over the {place}, and {hero} could not light {his} {object}.
 
 --
 "I know who can help me," {he} thought, and {he} ran to the dragon.
