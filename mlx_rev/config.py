@@ -1,27 +1,15 @@
-"""Every option of the project, as frozen dataclasses; presets, TOML and validation.
+"""Every option of the project, as frozen dataclasses, and what makes them impossible.
 
 The docstring below a field is its help text on the command line.
 """
 
-import dataclasses
-import math
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
-
-import tomli_w
+from typing import Literal
 
 from mlx_rev.errors import ConfigError
 
 ReversalMode = Literal["word", "token", "none"]
 TrainingDtype = Literal["float32", "bfloat16"]
-
-
-def llama_hidden_dim(dim: int, multiple_of: int = 32) -> int:
-    """The SwiGLU width of llama2.c: two thirds of 4·dim, rounded up to a multiple."""
-    return multiple_of * math.ceil(int(8 * dim / 3) / multiple_of)
 
 
 MOST_LAYERS = 1000
@@ -225,85 +213,6 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-def _preset(model: ModelConfig, **train: Any) -> RunConfig:
-    return RunConfig(model=model, train=TrainConfig(**train))
-
-
-def presets() -> dict[str, RunConfig]:
-    """The named sizes: llama2.c's four, and `quick` for the bundled stories."""
-    return {
-        "quick": _preset(
-            ModelConfig(n_heads=8, n_kv_heads=8, tied=False),
-            steps=6400,
-            batch_size=4,
-            learning_rate=2e-3,
-            min_learning_rate=1e-4,
-            initial_deviation=0.06,
-            embedding_deviation=0.3,
-            beta2=0.98,
-            log_every=50,
-            eval_every=800,
-            save_every=800,
-            sample_every=800,
-        ),
-        "260k": _preset(
-            ModelConfig(
-                dim=64,
-                n_layers=5,
-                n_heads=8,
-                n_kv_heads=4,
-                hidden_dim=172,
-                vocab_size=512,
-                context=512,
-            ),
-            steps=10_000,
-            learning_rate=4e-3,
-            min_learning_rate=0.0,
-        ),
-        "15m": _preset(
-            _square(dim=288, n_layers=6, n_heads=6, vocab_size=32000, context=256),
-            steps=100_000,
-            batch_size=8,
-            accumulation=4,
-            learning_rate=5e-4,
-            min_learning_rate=0.0,
-            warmup=1000,
-        ),
-        "42m": _preset(
-            _square(dim=512, n_layers=8, n_heads=8, vocab_size=32000, context=1024),
-            steps=100_000,
-            batch_size=8,
-            accumulation=4,
-            learning_rate=5e-4,
-            min_learning_rate=0.0,
-            warmup=1000,
-        ),
-        "110m": _preset(
-            _square(dim=768, n_layers=12, n_heads=12, vocab_size=32000, context=1024),
-            steps=200_000,
-            batch_size=8,
-            accumulation=4,
-            learning_rate=4e-4,
-            min_learning_rate=0.0,
-            warmup=2000,
-        ),
-    }
-
-
-def preset(name: str) -> RunConfig:
-    """The preset called `name`; ConfigError names the ones there are."""
-    known = presets()
-    if name not in known:
-        raise ConfigError(f"--preset {name}: unknown, expected one of {', '.join(known)}")
-    return known[name]
-
-
-def _square(*, dim: int, n_heads: int, **shape: Any) -> ModelConfig:
-    return ModelConfig(
-        dim=dim, n_heads=n_heads, n_kv_heads=n_heads, hidden_dim=llama_hidden_dim(dim), **shape
-    )
-
-
 def validate(*configs: ModelConfig | DataConfig | TrainConfig | SampleConfig) -> None:
     """Raise one ConfigError that lists all that is impossible in `configs`."""
     problems = [problem for config in configs for problem in config.problems()]
@@ -314,81 +223,6 @@ def validate(*configs: ModelConfig | DataConfig | TrainConfig | SampleConfig) ->
 def validate_run(config: RunConfig) -> None:
     """Raise one ConfigError that lists all that is impossible in a run."""
     validate(config.model, config.data, config.train)
-
-
-def to_toml(config: RunConfig) -> str:
-    """A run as TOML, one table a part; fields that are None are left out."""
-    tables = dataclasses.asdict(config)
-    return tomli_w.dumps(
-        {
-            part: {name: value for name, value in table.items() if value is not None}
-            for part, table in tables.items()
-        }
-    )
-
-
-def read_toml(path: Path, base: RunConfig | None = None) -> RunConfig:
-    """Read a run from TOML over `base`; a top-level `preset` names another base.
-
-    Raises ConfigError for a missing or malformed file, and, all at once, for unknown keys and
-    values of the wrong type or out of range.
-    """
-    try:
-        with open(path, "rb") as file:
-            tables = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from error
-    name = tables.pop("preset", None)
-    config = preset(name) if isinstance(name, str) else base or RunConfig()
-    problems = [] if name is None or isinstance(name, str) else ["preset must be a string"]
-    parts: dict[str, Any] = {}
-    for part in dataclasses.fields(RunConfig):
-        table = tables.pop(part.name, {})
-        parts[part.name], found = overlay(getattr(config, part.name), table, part.name)
-        problems += found
-    problems += [f"unknown table or key {key!r}" for key in tables]
-    if not problems:
-        config = RunConfig(**parts)
-        problems = config.model.problems() + config.data.problems() + config.train.problems()
-    if problems:
-        raise ConfigError(f"{path}: " + "; ".join(problems))
-    return config
-
-
-def overlay(base: Any, values: object, label: str) -> tuple[Any, list[str]]:
-    """The dataclass `base` with `values` laid over it, and the problems found, in words."""
-    if not isinstance(values, Mapping):
-        return base, [f"[{label}] must be a table"]
-    types = get_type_hints(type(base))
-    problems, accepted = [], {}
-    for key, value in values.items():
-        if key not in types:
-            problems.append(f"unknown key {label}.{key}")
-        elif (fitted := _fit(value, types[key])) is None:
-            problems.append(f"{label}.{key} is {value!r}, expected {_type_name(types[key])}")
-        else:
-            accepted[key] = fitted
-    return dataclasses.replace(base, **accepted), problems
-
-
-def _fit(value: object, kind: Any) -> object | None:
-    """`value` as a `kind`, or None where it is none."""
-    choices = get_args(kind)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind in (int, float, bool, str):
-        return value if type(value) is kind else None
-    if str in choices:
-        return value if isinstance(value, str) else None
-    return value if value in choices else None
-
-
-def _type_name(kind: Any) -> str:
-    if isinstance(kind, type):
-        return kind.__name__
-    return " or ".join(str(getattr(choice, "__name__", choice)) for choice in get_args(kind))
 
 
 def _not_positive(config: object, *names: str) -> list[str]:

@@ -1,5 +1,9 @@
 """What several test folders need: vocabularies, a small model, the data outside the project."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from mlx_rev.text.tokenizer import Tokenizer
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steady")
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -51,3 +56,72 @@ def tiny() -> ModelConfig:
     return ModelConfig(
         dim=32, n_layers=2, n_heads=4, n_kv_heads=2, hidden_dim=64, vocab_size=400, context=96
     )
+
+
+@pytest.fixture(scope="session")
+def command_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of commands under test: an empty cache, no colours."""
+    return {
+        **os.environ,
+        "MLX_REV_CACHE": str(tmp_path_factory.mktemp("cache")),
+        "NO_COLOR": "1",
+        "COLUMNS": "100",
+        "PYTHONWARNINGS": "error::RuntimeWarning:mlx_rev",
+    }
+
+
+@pytest.fixture(scope="session")
+def run(command_environment: dict[str, str]) -> Run:
+    """Run `mlx-rev` with arguments in a process of its own."""
+
+    def run_command(
+        *arguments: object, stdin: str | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mlx_rev", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=command_environment,
+            cwd=cwd,
+            timeout=200,
+            check=False,
+        )
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def tiny_flags(some_stories: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Flags of a training run that takes seconds."""
+    corpus = tmp_path_factory.mktemp("corpus") / "stories.txt"
+    corpus.write_text("\n<|endoftext|>\n".join(some_stories), encoding="utf-8")
+    flags = {
+        "data": corpus,
+        "valid-share": 0.1,
+        "vocab-size": 400,
+        "dim": 32,
+        "n-layers": 2,
+        "n-heads": 4,
+        "n-kv-heads": 2,
+        "hidden-dim": 64,
+        "context": 96,
+        "dropout": 0.1,
+        "batch-size": 4,
+        "warmup": 5,
+        "log-every": 7,
+        "eval-every": 30,
+        "eval-stories": 10,
+        "save-every": 5,
+        "sample-every": 60,
+    }
+    return [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+
+
+@pytest.fixture(scope="session")
+def trained(run: Run, tiny_flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 60 steps, made by the command."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    done = run("train", *tiny_flags, "--steps", 60, "--out", folder, "--plain")
+    assert done.returncode == 0, done.stderr
+    return folder

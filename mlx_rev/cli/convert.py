@@ -9,7 +9,8 @@ import tyro
 
 from mlx_rev import files, hub
 from mlx_rev.cli.options import parse
-from mlx_rev.config import DataConfig, RunConfig, TrainConfig, to_toml
+from mlx_rev.config import DataConfig, RunConfig, TrainConfig
+from mlx_rev.config_file import to_toml
 from mlx_rev.errors import ConfigError, FormatError
 from mlx_rev.formats import tokenizer_bin
 from mlx_rev.formats.convert import Dtype, Format, convert, folder_to_push, format_for

@@ -18,11 +18,9 @@ from mlx_rev.config import (
     RunConfig,
     SampleConfig,
     TrainConfig,
-    preset,
-    read_toml,
-    to_toml,
     validate_run,
 )
+from mlx_rev.config_file import read_toml, to_toml
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError, FormatError
 from mlx_rev.formats.huggingface import TOKENIZER_FILE
@@ -31,6 +29,7 @@ from mlx_rev.formats.opening import CHECKPOINTS, open_model
 from mlx_rev.generate.decode import write_stories
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
+from mlx_rev.presets import preset
 from mlx_rev.text.reversal import Reversal
 from mlx_rev.train import ranks
 from mlx_rev.train.events import Event, Saved, Stopped

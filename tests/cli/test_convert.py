@@ -1,19 +1,16 @@
 """The converter as a person uses it, and a hub on loopback."""
 
-import base64
 import hashlib
-import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run
+from tests.hub import FakeHub, serving
 
 ENDING = "They were happy."
 
@@ -145,97 +142,16 @@ def test_training_begins_with_a_given_model(
     assert tell(run, tmp_path / "more") == tell(run, trained)
 
 
-class FakeHub(BaseHTTPRequestHandler):
-    """As much of the hub as downloads and uploads of a model need."""
-
-    files: dict[str, bytes]
-    uploaded: dict[str, bytes]
-
-    def do_HEAD(self) -> None:
-        self._resolve(body=False)
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path.startswith("/api/models/me/tale/tree/"):
-            entries = [{"type": "file", "path": name, "size": 1, "oid": "0"} for name in self.files]
-            self._json(entries)
-        elif path.startswith("/api/models/me/tale"):
-            siblings = [{"rfilename": name} for name in self.files]
-            self._json({"id": "me/tale", "sha": "0" * 40, "siblings": siblings})
-        else:
-            self._resolve(body=True)
-
-    def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == "/api/repos/create":
-            self._json({"url": f"http://{self.headers['Host']}/me/tale", "name": "me/tale"})
-        elif self.path.endswith("/preupload/main"):
-            names = [file["path"] for file in json.loads(content)["files"]]
-            modes = [
-                {"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names
-            ]
-            self._json({"files": modes})
-        elif "/commit/main" in self.path:
-            for line in content.splitlines():
-                entry = json.loads(line)
-                if entry["key"] == "file":
-                    data = base64.b64decode(entry["value"]["content"])
-                    self.uploaded[entry["value"]["path"]] = data
-            commit = "1" * 40
-            url = f"http://{self.headers['Host']}/me/tale/commit/{commit}"
-            self._json({"commitUrl": url, "commitOid": commit, "pullRequestUrl": None})
-        else:
-            self._json({})
-
-    def _resolve(self, *, body: bool) -> None:
-        prefix = "/me/tale/resolve/"
-        name = self.path.removeprefix(prefix).partition("/")[2]
-        if not self.path.startswith(prefix) or name not in self.files:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        content = self.files[name]
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def _json(self, content: object) -> None:
-        data = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
 @pytest.fixture
 def hub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command_environment: dict[str, str]
 ) -> Iterator[type[FakeHub]]:
     """A hub with nothing in it, which commands under test use."""
     handler = type("Hub", (FakeHub,), {"files": {}, "uploaded": {}})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        settings = {
-            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_TOKEN": "hf_test",
-            "HF_HUB_DISABLE_XET": "1",
-            "NO_PROXY": "127.0.0.1",
-        }
+    with serving(handler, tmp_path / "hf") as settings:
         for name, value in settings.items():
             monkeypatch.setitem(command_environment, name, value)
         yield handler
-        server.shutdown()
 
 
 def test_models_come_from_the_hub(

@@ -1,19 +1,17 @@
-import hashlib
 import io
 import json
 import os
 import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from mlx_rev.data import tinystories
 from mlx_rev.errors import DataError
+from tests.hub import FakeHub, serving
 
 
 def archive_of(members: dict[str, object]) -> bytes:
@@ -36,40 +34,14 @@ WHOLE = archive_of(
 )
 
 
-class FakeHub(BaseHTTPRequestHandler):
-    """As much of the hub as a download of one file needs."""
-
-    content = WHOLE
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, *, body: bool) -> None:
-        wanted = f"/datasets/{tinystories.REPOSITORY}/resolve/main/{tinystories.ARCHIVE}"
-        if self.path != wanted:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(self.content)))
-        self.end_headers()
-        if body:
-            self.wfile.write(self.content)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
-def hub() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), FakeHub) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    served = {
+        "repository": f"datasets/{tinystories.REPOSITORY}",
+        "files": {tinystories.ARCHIVE: WHOLE},
+    }
+    with serving(type("Hub", (FakeHub,), served), tmp_path_factory.mktemp("hf")) as settings:
+        yield settings["HF_ENDPOINT"]
 
 
 def fetch(endpoint: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from mlx_lm.models import llama as peer
 
-from mlx_rev.config import ModelConfig, presets
+from mlx_rev.config import ModelConfig
 from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
+from mlx_rev.presets import presets
 
 
 def config(*, tied: bool = True, n_kv_heads: int = 2, dropout: float = 0.0) -> ModelConfig:

@@ -1,0 +1,88 @@
+"""Runs in TOML, one table a part."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import tomli_w
+
+from mlx_rev.config import RunConfig
+from mlx_rev.errors import ConfigError
+from mlx_rev.presets import preset
+
+
+def to_toml(config: RunConfig) -> str:
+    """A run as TOML, one table a part; fields that are None are left out."""
+    tables = dataclasses.asdict(config)
+    return tomli_w.dumps(
+        {
+            part: {name: value for name, value in table.items() if value is not None}
+            for part, table in tables.items()
+        }
+    )
+
+
+def read_toml(path: Path, base: RunConfig | None = None) -> RunConfig:
+    """Read a run from TOML over `base`; a top-level `preset` names another base.
+
+    Raises ConfigError for a missing or malformed file, and, all at once, for unknown keys and
+    values of the wrong type or out of range.
+    """
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error})") from error
+    name = tables.pop("preset", None)
+    config = preset(name) if isinstance(name, str) else base or RunConfig()
+    problems = [] if name is None or isinstance(name, str) else ["preset must be a string"]
+    parts: dict[str, Any] = {}
+    for part in dataclasses.fields(RunConfig):
+        table = tables.pop(part.name, {})
+        parts[part.name], found = _overlay(getattr(config, part.name), table, part.name)
+        problems += found
+    problems += [f"unknown table or key {key!r}" for key in tables]
+    if not problems:
+        config = RunConfig(**parts)
+        problems = config.model.problems() + config.data.problems() + config.train.problems()
+    if problems:
+        raise ConfigError(f"{path}: " + "; ".join(problems))
+    return config
+
+
+def _overlay(base: Any, values: object, label: str) -> tuple[Any, list[str]]:
+    """The dataclass `base` with `values` laid over it, and the problems found, in words."""
+    if not isinstance(values, Mapping):
+        return base, [f"[{label}] must be a table"]
+    types = get_type_hints(type(base))
+    problems, accepted = [], {}
+    for key, value in values.items():
+        if key not in types:
+            problems.append(f"unknown key {label}.{key}")
+        elif (fitted := _fit(value, types[key])) is None:
+            problems.append(f"{label}.{key} is {value!r}, expected {_type_name(types[key])}")
+        else:
+            accepted[key] = fitted
+    return dataclasses.replace(base, **accepted), problems
+
+
+def _fit(value: object, kind: Any) -> object | None:
+    """`value` as a `kind`, or None where it is none."""
+    choices = get_args(kind)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, float, bool, str):
+        return value if type(value) is kind else None
+    if str in choices:
+        return value if isinstance(value, str) else None
+    return value if value in choices else None
+
+
+def _type_name(kind: Any) -> str:
+    if isinstance(kind, type):
+        return kind.__name__
+    return " or ".join(str(getattr(choice, "__name__", choice)) for choice in get_args(kind))

@@ -1,0 +1,92 @@
+"""The named runs: llama2.c's sizes, and `quick` for the bundled stories."""
+
+import math
+from typing import Any
+
+from mlx_rev.config import ModelConfig, RunConfig, TrainConfig
+from mlx_rev.errors import ConfigError
+
+
+def llama_hidden_dim(dim: int, multiple_of: int = 32) -> int:
+    """The SwiGLU width of llama2.c: two thirds of 4·dim, rounded up to a multiple."""
+    return multiple_of * math.ceil(int(8 * dim / 3) / multiple_of)
+
+
+def _preset(model: ModelConfig, **train: Any) -> RunConfig:
+    return RunConfig(model=model, train=TrainConfig(**train))
+
+
+def presets() -> dict[str, RunConfig]:
+    """The named sizes: llama2.c's four, and `quick` for the bundled stories."""
+    return {
+        "quick": _preset(
+            ModelConfig(n_heads=8, n_kv_heads=8, tied=False),
+            steps=6400,
+            batch_size=4,
+            learning_rate=2e-3,
+            min_learning_rate=2e-5,
+            weight_decay=0.01,
+            initial_deviation=0.06,
+            embedding_deviation=0.3,
+            beta2=0.98,
+            log_every=50,
+            eval_every=800,
+            save_every=800,
+            sample_every=800,
+        ),
+        "260k": _preset(
+            ModelConfig(
+                dim=64,
+                n_layers=5,
+                n_heads=8,
+                n_kv_heads=4,
+                hidden_dim=172,
+                vocab_size=512,
+                context=512,
+            ),
+            steps=10_000,
+            learning_rate=4e-3,
+            min_learning_rate=0.0,
+        ),
+        "15m": _preset(
+            _square(dim=288, n_layers=6, n_heads=6, vocab_size=32000, context=256),
+            steps=100_000,
+            batch_size=8,
+            accumulation=4,
+            learning_rate=5e-4,
+            min_learning_rate=0.0,
+            warmup=1000,
+        ),
+        "42m": _preset(
+            _square(dim=512, n_layers=8, n_heads=8, vocab_size=32000, context=1024),
+            steps=100_000,
+            batch_size=8,
+            accumulation=4,
+            learning_rate=5e-4,
+            min_learning_rate=0.0,
+            warmup=1000,
+        ),
+        "110m": _preset(
+            _square(dim=768, n_layers=12, n_heads=12, vocab_size=32000, context=1024),
+            steps=200_000,
+            batch_size=8,
+            accumulation=4,
+            learning_rate=4e-4,
+            min_learning_rate=0.0,
+            warmup=2000,
+        ),
+    }
+
+
+def preset(name: str) -> RunConfig:
+    """The preset called `name`; ConfigError names the ones there are."""
+    known = presets()
+    if name not in known:
+        raise ConfigError(f"--preset {name}: unknown, expected one of {', '.join(known)}")
+    return known[name]
+
+
+def _square(*, dim: int, n_heads: int, **shape: Any) -> ModelConfig:
+    return ModelConfig(
+        dim=dim, n_heads=n_heads, n_kv_heads=n_heads, hidden_dim=llama_hidden_dim(dim), **shape
+    )

@@ -1,0 +1,153 @@
+"""Every command of the README does what it is there for, in the README's order."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlx_rev.data import tinystories
+from tests.hub import FakeHub, serving
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# What makes a command take seconds; the last of a flag counts.
+SMALL = "--steps 3 --batch-size 2 --eval-stories 4 --warmup 1 --eval-every 2 --plain"
+SHORTER = {
+    "mlx-rev train --data tinystories --preset 260k": f"{SMALL} --out runs/tiny",
+    "mlx-rev train --data my-stories.txt --steps 2000 --out runs/mine": "TINY --plain --steps 3",
+    "mlx-rev train --resume runs/mine": "--steps 5 --plain",
+    "mlx-rev train --data my-stories.txt --init-from weights/stories1m": SMALL,
+    "mlx-rev prepare --data my-stories.txt": "--vocab-size 400 --context 96 --plain",
+    "mlx-rev score bundled": "--count 3",
+}
+RUN_C = """#!/bin/sh
+# Stands for llama2.c's run: run MODEL -z TOKENIZER -i PROMPT, at temperature 0.
+set -e
+mkdir -p as-run-c-sees-it
+cp "$1" as-run-c-sees-it/model.bin
+cp "$3" as-run-c-sees-it/tokenizer.bin
+mlx-rev tell "$5" --model as-run-c-sees-it/model.bin --reversal none --temperature 0
+"""
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+def test_make_has_the_two_commands() -> None:
+    assert commands()[:2] == ["make train", "make test"]
+    for command in commands()[:2]:
+        done = subprocess.run(
+            [*command.split(), "-n", "PYTHON=python3"], cwd=ROOT, capture_output=True, check=True
+        )
+        assert b"mlx-rev train" in done.stdout or b"pytest" in done.stdout
+
+
+def test_pictures_and_links_are_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path, trained: Path, some_stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A clone, as far as the commands can tell, with a run in it."""
+    for name in ("tools", "weights", "mlx_rev"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "bundled-quick").symlink_to(trained)
+    (tmp_path / "my-stories.txt").write_text("\n<|endoftext|>\n".join(some_stories))
+    run_c = tmp_path / "run"
+    run_c.write_text(RUN_C)
+    run_c.chmod(0o755)
+    return tmp_path
+
+
+def hubs(folder: Path, some_stories: list[str], model: Path) -> tuple[dict[str, object], ...]:
+    """What the hub has of TinyStories, and of llama2.c's models."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for name, share in (("data00.json", some_stories[:20]), ("data01.json", some_stories[20:])):
+            data = json.dumps([{"story": story} for story in share]).encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    stories = {
+        "repository": f"datasets/{tinystories.REPOSITORY}",
+        "files": {tinystories.ARCHIVE: content.getvalue()},
+    }
+    small = {
+        "repository": "models/karpathy/tinyllamas",
+        "files": {
+            "stories260K/stories260K.bin": model.read_bytes(),
+            "stories260K/tok512.bin": model.with_name("tokenizer.bin").read_bytes(),
+        },
+    }
+    return stories, small
+
+
+def test_every_command_works(
+    folder: Path,
+    run: Run,
+    tiny_flags: list[str],
+    some_stories: list[str],
+    command_environment: dict[str, str],
+) -> None:
+    known = run("convert", folder / "runs" / "bundled-quick", folder / "known" / "model.bin")
+    assert known.returncode == 0, known.stderr
+    stories, small = hubs(folder, some_stories, folder / "known" / "model.bin")
+    outputs: dict[str, str] = {}
+    for command in commands()[2:]:
+        if command.endswith("mlx-rev repl") or "--plain" in command:
+            command = f"echo 'The end.' | {command}"
+        shorter = next((extra for start, extra in SHORTER.items() if command.startswith(start)), "")
+        shorter = shorter.replace("TINY", " ".join(tiny_flags))
+        served = small if "hf:" in command else stories
+        with serving(type("Hub", (FakeHub,), served), folder / "hf") as hub:
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", f"{command} {shorter}".strip()],
+                cwd=folder,
+                env={
+                    **command_environment,
+                    **hub,
+                    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 0, f"{command} {shorter}\n{done.stdout}\n{done.stderr}"
+        outputs[command] = done.stdout
+    for command, output in outputs.items():
+        if "butterfly in the sky." in command:
+            assert output.endswith("butterfly in the sky.\n")
+        elif re.search(r"mlx-rev (tell|repl)", command):
+            assert len(output) > 20, command
+    assert outputs['echo "This is a test." | mlx-rev wtac'] == ".test a is This\n"
+    assert (folder / "out" / "model.bin").exists()
+    assert (folder / "my-model" / "config.json").exists()
+
+
+def test_the_python_works(folder: Path, command_environment: dict[str, str]) -> None:
+    [block] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=folder,
+        env=command_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("They all lived happily ever after.\n")
