@@ -20,7 +20,7 @@ def presets() -> dict[str, RunConfig]:
     """The named sizes: llama2.c's four, and `quick` for the bundled stories."""
     return {
         "quick": _preset(
-            ModelConfig(n_heads=8, n_kv_heads=8, tied=False),
+            ModelConfig(n_heads=8, n_kv_heads=8, hidden_dim=256, tied=False),
             steps=6400,
             batch_size=4,
             learning_rate=2e-3,

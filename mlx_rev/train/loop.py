@@ -69,7 +69,7 @@ def fit(
     validate_run(config)
     config = replace(config, train=replace(config.train, ranks=ranks.decide(config.train)))
     ranks.share_cores(config.train.ranks)
-    _keep_buffers()
+    keep_buffers()
     model = Llama(config.model)
     log = RunLog(run)
     if resume:
@@ -91,7 +91,7 @@ def fit(
         return training.stop()
 
 
-def _keep_buffers() -> None:
+def keep_buffers() -> None:
     """Let MLX keep freed buffers on the CPU, where its default is 32 MB: fresh pages for every
     large array cost a fifth of the step."""
     if ops.on_cpu():

@@ -151,8 +151,8 @@ The next morning {he} looked for the {object}, but there was nothing to see in t
 ? {hero} sat down beside it and felt sad.
 
 --
-"Good things take time," said {parent}.
-"You must wait a little," said {parent}. "It is growing where you can not see it."
+"A good {object} takes time," said {parent}.
+"You must wait a little," said {parent}. "The {object} grows where you can not see it."
 
 So every day {hero} went to the {place} and gave it water.
 So every morning {hero} brought water to the {place}.
@@ -186,13 +186,13 @@ First {he} went too slow, then {he} went too fast, and then {he} fell.
 
 --
 So {hero} got back on the {object}, and {parent} ran beside {him}.
-So {hero} tried again, and {parent} held {him} with one hand.
+So {hero} tried again, and {parent} held the {object} with one hand.
 
 Every day they came a little nearer to the {place}.
 They did it again every day after school, on the road to the {place}.
 
-Then one day {parent} let go, and {hero} did not fall.
-One day {hero} looked back and saw that {parent} had let go.
+Then one day {parent} let go of the {object}, and {hero} did not fall.
+One day {hero} looked back and saw that {parent} had let go of the {object}.
 
 {hero} rode the {object} all the way to the {place}, and {parent} clapped. \
 {hero} had fallen many times, but {he} had always tried again.
@@ -213,7 +213,7 @@ The wheels turned and turned, but the {object} did not move.
 The farmer pushed, but the {object} was too heavy.
 
 "Can we help?" asked {hero}.
-"We want to help," said {friend}.
+"{friend} and I want to help," said {hero}.
 
 The farmer laughed. "You are very small," said the farmer.
 "You are too little," said the farmer.

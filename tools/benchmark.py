@@ -1,0 +1,225 @@
+"""Measure mlx-rev beside its peers, in one run, on the same cores.
+
+    python tools/benchmark.py                         everything; half an hour on two cores
+    python tools/benchmark.py --shapes 128-2048       one shape
+    python tools/benchmark.py --no-torch              without PyTorch
+
+Every contestant is a process of its own (tools/contestants.py), warm and waiting; rounds alternate
+between them, and the median counts, so that a slow minute of the machine slows all of them. Writes
+a table, and benchmark.json and benchmark.png where --out says. PyTorch comes with
+`pip install -e '.[benchmark]'`.
+"""
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import tyro
+from contestants import SHAPES, Shape
+from rich.console import Console
+from rich.table import Table
+
+TRAINING = ("mlx-rev", "stock", "mlx-lm")
+TORCH = ("torch-eager", "torch-compile", "torch-eager-2", "torch-compile-2")
+TELLING = ("mlx-rev-tells", "mlx-lm-tells")
+LABELS = {
+    "mlx-rev": "mlx-rev",
+    "stock": "mlx-lm's Llama, MLX as installed",
+    "mlx-lm": "mlx-lm's Llama, mlx-rev's BLAS",
+    "torch-eager": "PyTorch",
+    "torch-compile": "PyTorch, torch.compile",
+    "torch-eager-2": "PyTorch, 2 processes",
+    "torch-compile-2": "PyTorch, torch.compile, 2 processes",
+    "mlx-rev-tells": "mlx-rev",
+    "mlx-lm-tells": "mlx-lm",
+}
+TELLING_SHAPES = {
+    "one story, 15m": SHAPES["15m-32000"]._replace(rows=1),
+    "64 stories, 15m": SHAPES["15m-32000"]._replace(rows=64),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure mlx-rev beside its peers, in one run, on the same cores."""
+
+    shapes: tuple[str, ...] = tuple(SHAPES)
+    """Of training."""
+    rounds: int = 5
+    """Rounds of each contestant, of which the median counts."""
+    seconds: float = 5.0
+    """How long a round takes about."""
+    torch: bool = True
+    """With PyTorch, where it is installed."""
+    telling: bool = True
+    """Generation, too."""
+    out: Path = Path("benchmark")
+    """Folder of benchmark.json and benchmark.png."""
+
+
+@dataclass
+class Result:
+    """What a contestant did."""
+
+    test: str
+    contestant: str
+    speeds: list[float] = field(default_factory=list)
+    """Tokens a second, of each round."""
+    peak_bytes: int = 0
+
+    @property
+    def speed(self) -> float:
+        """The median."""
+        return statistics.median(self.speeds)
+
+
+class Worker:
+    """A contestant's process."""
+
+    def __init__(self, kind: str, shape: Shape) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("contestants.py"), kind,
+             ",".join(map(str, shape))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        if self._line() != "ready":
+            raise SystemExit(f"{kind} did not start")
+
+    def round(self, steps: int) -> tuple[float, int]:
+        """Do so many steps; seconds and tokens."""
+        if self._process.stdin is None:
+            raise SystemExit("a contestant has no standard input")
+        self._process.stdin.write(f"{steps}\n")
+        self._process.stdin.flush()
+        done = json.loads(self._line())
+        return done["seconds"], done["tokens"]
+
+    def end(self) -> int:
+        """End it; its peak memory in bytes."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        peak = json.loads(self._line())["peak"]
+        self._process.wait()
+        return int(peak)
+
+    def _line(self) -> str:
+        if self._process.stdout is None:
+            return ""
+        return self._process.stdout.readline().strip()
+
+
+def main() -> None:
+    """Run, show, write."""
+    options = tyro.cli(Options)
+    console = Console()
+    torch = TORCH if options.torch and find_spec("torch") else ()
+    tests = [(name, SHAPES[name], TRAINING + torch) for name in options.shapes]
+    if options.telling:
+        tests += [(name, shape, TELLING) for name, shape in TELLING_SHAPES.items()]
+    peak = compare("matmul", SHAPES["15m-32000"], ("matmul",), options)[0].speed
+    console.print(f"peak of float32 matrix products: {peak:.0f} GFLOP/s")
+    results: list[Result] = []
+    for name, shape, kinds in tests:
+        found = compare(name, shape, kinds, options)
+        results += found
+        console.print(table(name, shape, found, peak))
+    options.out.mkdir(parents=True, exist_ok=True)
+    written = {"machine": machine(), "matmul_gflops": peak, "results": [*map(asdict, results)]}
+    (options.out / "benchmark.json").write_text(json.dumps(written, indent=1) + "\n")
+    chart(results, options.out / "benchmark.png")
+    console.print(f"written: {options.out}/benchmark.json, {options.out}/benchmark.png")
+
+
+def compare(test: str, shape: Shape, kinds: tuple[str, ...], options: Options) -> list[Result]:
+    """Rounds that alternate between the contestants, each time beginning with another one."""
+    workers = {kind: Worker(kind, shape) for kind in kinds}
+    # Stories are written whole; steps fill the time.
+    steps = {}
+    for kind, worker in workers.items():
+        worker.round(1)
+        seconds, _ = worker.round(1)
+        steps[kind] = 128 if "tells" in kind else max(1, round(options.seconds / seconds))
+    results = {kind: Result(test, kind) for kind in kinds}
+    for number in range(options.rounds):
+        for kind in (*kinds[number % len(kinds) :], *kinds[: number % len(kinds)]):
+            seconds, tokens = workers[kind].round(steps[kind])
+            results[kind].speeds.append(tokens / seconds)
+    for kind, worker in workers.items():
+        results[kind].peak_bytes = worker.end()
+    return list(results.values())
+
+
+def flops_per_token(shape: Shape) -> float:
+    """Of the matrix products of a training step, forward and backward; causal attention halved."""
+    head = shape.dim // shape.heads
+    projections = 2 * shape.dim * shape.dim + 2 * shape.dim * shape.kv_heads * head
+    layer = projections + 3 * shape.dim * shape.hidden + shape.dim * shape.context
+    return 6.0 * (shape.layers * layer + shape.dim * shape.vocabulary)
+
+
+def table(name: str, shape: Shape, results: list[Result], peak: float) -> Table:
+    """One test's results, best first."""
+    telling = "tells" in results[0].contestant
+    shown = Table(title=f"{name}: {shape.rows} × {shape.context}" if not telling else name)
+    columns = ["", "tokens/s", "mlx-rev is", "peak MB"] + ([] if telling else ["of matmul"])
+    for column in columns:
+        shown.add_column(column, justify="left" if not column else "right")
+    ours = results[0].speed
+    for result in sorted(results, key=lambda result: -result.speed):
+        share = result.speed * flops_per_token(shape) / 1e9 / peak
+        row = [
+            LABELS[result.contestant],
+            f"{result.speed:,.0f}",
+            f"{ours / result.speed:.2f}×",
+            f"{result.peak_bytes / 1e6:,.0f}",
+        ]
+        shown.add_row(*row, *([] if telling else [f"{share:.0%}"]))
+    return shown
+
+
+def machine() -> dict[str, Any]:
+    """What this ran on."""
+    import mlx.core as mx
+
+    return {
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "mlx": mx.__version__,
+        "device": str(mx.default_device()),
+    }
+
+
+def chart(results: list[Result], path: Path) -> None:
+    """Bars of each test, mlx-rev's length being 1."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    tests = list(dict.fromkeys(result.test for result in results))
+    figure, axes = pyplot.subplots(
+        len(tests), 1, figsize=(8, 0.4 * len(results) + 0.7 * len(tests)), squeeze=False,
+        gridspec_kw={"height_ratios": [sum(r.test == test for r in results) for test in tests]},
+    )  # fmt: skip
+    for axis, test in zip(axes[:, 0], tests, strict=True):
+        own = sorted((r for r in results if r.test == test), key=lambda r: r.speed)
+        colours = ["tab:cyan" if r.contestant.startswith("mlx-rev") else "silver" for r in own]
+        bars = axis.barh([LABELS[r.contestant] for r in own], [r.speed for r in own], color=colours)
+        axis.bar_label(bars, [f"{r.speed:,.0f}" for r in own], padding=3)
+        axis.set_title(f"{test}, tokens/s", loc="left", fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.margins(x=0.12)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()
