@@ -78,8 +78,8 @@ def write_stories(
         [[BOUNDARY] * (longest - len(start.spelling)) + [*start.spelling] for start in starts]
     )
     never = _never_written(codec)
-    allowed = mx.where(mx.array(np.stack([start.blocked | never for start in starts])), -mx.inf, 0)
-    uniforms = [np.random.default_rng(config.seed + index) for index in range(len(starts))]
+    forbidden = np.stack([start.blocked | never for start in starts])
+    random = [np.random.default_rng(config.seed + index) for index in range(len(starts))]
     cache, slot = model.new_cache(len(starts), context), 0
     recent = np.full((len(starts), sampler.REPETITION_WINDOW), -1)
     for row, start in enumerate(starts):
@@ -89,16 +89,15 @@ def write_stories(
     for step in range(steps):
         logits, cache = model.extend(tokens, cache, mx.array([slot]), padding)
         slot += tokens.shape[1]
-        uniform = mx.array([generator.random() for generator in uniforms], dtype=mx.float32)
-        chosen = sampler.sample(logits + allowed, mx.array(recent), uniform, config)
-        surprise = _bits(logits, chosen)
-        mx.eval(chosen, surprise, cache)
-        new_tokens, surprises = np.array(chosen), np.array(surprise)
+        mx.eval(logits, cache)
+        scores = np.array(logits)
+        chosen = sampler.sample(np.where(forbidden, -np.inf, scores), recent, random, config)
+        surprises = sampler.surprise(scores, chosen)
         for index in sorted(running):
             event = _event(
                 index,
                 starts[index].stream,
-                int(new_tokens[index]),
+                int(chosen[index]),
                 float(surprises[index]),
                 last=step == steps - 1,
             )
@@ -107,10 +106,9 @@ def write_stories(
             yield event
         if not running:
             return
-        recent = np.concatenate([recent[:, 1:], new_tokens[:, None]], axis=1)
-        tokens = chosen[:, None]
-        if step == 0:
-            allowed = mx.where(mx.array(never), -mx.inf, 0)
+        recent = np.concatenate([recent[:, 1:], chosen[:, None]], axis=1)
+        tokens = mx.array(chosen[:, None])
+        forbidden = never[None]
 
 
 def _start(
@@ -154,9 +152,3 @@ def _never_written(codec: StoryCodec) -> np.ndarray:
     never[0] = True
     never[BOUNDARY] = False
     return never
-
-
-def _bits(logits: mx.array, chosen: mx.array) -> mx.array:
-    """The surprise (B,) of the chosen tokens (B,) in bits."""
-    own = mx.take_along_axis(logits, chosen[:, None], axis=-1)[:, 0]
-    return (mx.logsumexp(logits, axis=-1) - own) / float(np.log(2))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from mlx_rev.text.reversal import Reversal, is_word_character
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
@@ -57,9 +58,17 @@ class StoryCodec:
         if not fed or not self.reversal.grows_leftwards or not is_word_character(fed[0]):
             return [False] * self.tokenizer.vocab_size
         if self.reversal is Reversal.WORD:
-            return [_may_start_word(piece) for piece in self.tokenizer.piece_bytes]
+            return self._may_start_words
         if self.tokenizer.piece_bytes[spelling[-1]].startswith(b" "):
             return [False] * self.tokenizer.vocab_size
+        return self._may_end_words
+
+    @cached_property
+    def _may_start_words(self) -> list[bool]:
+        return [_may_start_word(piece) for piece in self.tokenizer.piece_bytes]
+
+    @cached_property
+    def _may_end_words(self) -> list[bool]:
         return [_may_end_word(piece) for piece in self.tokenizer.piece_bytes]
 
 

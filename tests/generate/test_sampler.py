@@ -1,4 +1,3 @@
-import mlx.core as mx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,76 +9,90 @@ from mlx_rev.generate import sampler
 rows = st.integers(0, 10_000).map(
     lambda seed: np.random.default_rng(seed).normal(0, 3, (2, 12)).astype(np.float32)
 )
+NONE = np.zeros((1, 0), dtype=int)
 
 
-def kept(logits: mx.array) -> np.ndarray:
-    return np.isfinite(np.array(logits))
+def sampled(logits: np.ndarray, count: int, **settings: float) -> np.ndarray:
+    """The shares of tokens among `count` samples of one row."""
+    random = np.random.default_rng(0)
+    config = SampleConfig(**settings)
+    tokens = [sampler.sample(logits, NONE, [random], config)[0] for _ in range(count)]
+    return np.bincount(tokens, minlength=logits.shape[-1]) / count
+
+
+def nucleus(weights: np.ndarray, p: float) -> np.ndarray:
+    """The tokens of top-p by the definition: sorted, added up."""
+    order = np.argsort(-weights)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    return order[: int(np.searchsorted(reached, p)) + 1]
 
 
 @given(rows, st.integers(1, 12))
 def test_top_k_keeps_the_k_likeliest(row: np.ndarray, k: int) -> None:
-    mask = kept(sampler.keep_top_k(mx.array(row), k))
+    mask = sampler.keep_top_k(sampler.relative(row), k) > 0
     assert (mask.sum(axis=1) == k).all()
     assert (
         np.where(mask, row, np.inf).min(axis=1) >= np.where(mask, -np.inf, row).max(axis=1)
     ).all()
 
 
-@given(rows, st.floats(0.05, 0.99))
-def test_top_p_keeps_the_fewest_that_reach_p(row: np.ndarray, p: float) -> None:
-    mask = kept(sampler.keep_top_p(mx.array(row), p))
-    odds = np.exp(row - row.max(axis=1, keepdims=True)).astype(np.float64)
-    odds /= odds.sum(axis=1, keepdims=True)
-    for own, chosen in zip(odds, mask, strict=True):
-        assert own[chosen].sum() >= p - 1e-5
-        assert own[chosen].sum() - own[chosen].min() < p + 1e-5
+@given(rows, st.floats(0.05, 0.99), st.integers(0, 1000))
+def test_top_p_draws_in_the_nucleus_only(row: np.ndarray, p: float, seed: int) -> None:
+    weights = sampler.relative(row)[0]
+    allowed = set(nucleus(weights.astype(np.float64), p + 1e-6))
+    random = np.random.default_rng(seed)
+    assert all(sampler.draw(weights, weights, p, random) in allowed for _ in range(20))
+
+
+@pytest.mark.parametrize("p", [0.3, 0.65, 0.9])
+def test_top_p_keeps_the_shares_of_the_nucleus(p: float) -> None:
+    logits = np.log(np.array([[0.28, 0.05, 0.22, 0.3, 0.15]], dtype=np.float32))
+    weights = np.exp(logits[0].astype(np.float64))
+    expected = np.zeros(5)
+    inside = nucleus(weights, p)
+    expected[inside] = weights[inside] / weights[inside].sum()
+    assert sampled(logits, 4000, temperature=1.0, top_p=p) == pytest.approx(expected, abs=0.03)
 
 
 @given(rows, st.floats(0.01, 1))
 def test_min_p_keeps_what_is_likely_enough(row: np.ndarray, p: float) -> None:
-    mask = kept(sampler.keep_min_p(mx.array(row), p))
+    mask = sampler.keep_min_p(sampler.relative(row), p) > 0
     ratio = np.exp(row - row.max(axis=1, keepdims=True))
     clear = np.abs(ratio - p) > 1e-5
     assert (mask[clear] == (ratio >= p)[clear]).all()
 
 
-def test_the_choice_inverts_the_distribution() -> None:
-    odds = mx.array([[0.1, 0.2, 0.3, 0.4]])
-    chosen = [
-        sampler.choose(mx.log(odds), mx.array([u])).item()
-        for u in (0.0, 0.09, 0.11, 0.29, 0.31, 0.59, 0.61, 0.999)
-    ]
-    assert chosen == [0, 0, 1, 1, 2, 2, 3, 3]
-
-
-def test_a_masked_token_is_never_chosen() -> None:
-    logits = mx.array([[-mx.inf, 1.0, -mx.inf]])
-    for uniform in (0.0, 0.5, 0.9999999):
-        assert sampler.choose(logits, mx.array([uniform])).item() == 1
+def test_a_masked_token_is_never_drawn() -> None:
+    logits = np.array([[-np.inf, 1.0, -np.inf, -30.0]], dtype=np.float32)
+    assert sampled(logits, 500, temperature=2.0, top_p=1.0)[[0, 2]].tolist() == [0, 0]
 
 
 def test_repetition_penalty_looks_only_at_recent_tokens() -> None:
-    logits = mx.array([[2.0, -2.0, 2.0, -2.0]])
-    penalised = sampler.penalise(logits, mx.array([[0, 1, -1]]), 2.0)
-    assert np.array(penalised).tolist() == [[1.0, -4.0, 2.0, -2.0]]
+    logits = np.array([[2.0, -2.0, 2.0, -2.0]], dtype=np.float32)
+    penalised = sampler.penalise(logits, np.array([[0, 1, 0, -1]]), 2.0)
+    assert penalised.tolist() == [[1.0, -4.0, 2.0, -2.0]]
+    assert logits[0, 0] == 2.0
 
 
 @pytest.mark.parametrize(
     "settings", [{"temperature": 0.0}, {"top_k": 1}, {"min_p": 1.0}, {"top_p": 1e-6}]
 )
 def test_settings_that_leave_only_the_likeliest(settings: dict[str, float]) -> None:
-    logits = mx.array(np.random.default_rng(1).normal(size=(3, 50)))
-    config = SampleConfig(**settings)
-    chosen = sampler.sample(logits, mx.zeros((3, 0)), mx.array([0.1, 0.5, 0.9]), config)
-    assert np.array(chosen).tolist() == np.array(logits).argmax(axis=1).tolist()
+    logits = np.random.default_rng(1).normal(size=(3, 50)).astype(np.float32)
+    random = [np.random.default_rng(seed) for seed in range(3)]
+    chosen = sampler.sample(logits, np.zeros((3, 0)), random, SampleConfig(**settings))
+    assert chosen.tolist() == logits.argmax(axis=1).tolist()
 
 
 def test_sampled_shares_follow_the_probabilities() -> None:
-    logits = mx.log(mx.array([[0.5, 0.3, 0.2]]))
-    uniforms = np.random.default_rng(0).random(2000)
-    config = SampleConfig(temperature=1.0, top_p=1.0)
-    tokens = [
-        sampler.sample(logits, mx.zeros((1, 0)), mx.array([u], dtype=mx.float32), config).item()
-        for u in uniforms
-    ]
-    assert np.bincount(tokens) / 2000 == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
+    logits = np.log(np.array([[0.5, 0.3, 0.2]], dtype=np.float32))
+    shares = sampled(logits, 4000, temperature=1.0, top_p=1.0)
+    assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
+
+
+@given(rows)
+def test_surprise_is_minus_the_binary_logarithm(row: np.ndarray) -> None:
+    odds = np.exp(row.astype(np.float64))
+    odds /= odds.sum(axis=1, keepdims=True)
+    chosen = np.array([3, 7])
+    assert sampler.surprise(row, chosen) == pytest.approx(-np.log2(odds[[0, 1], chosen]), abs=1e-4)

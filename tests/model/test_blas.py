@@ -62,6 +62,33 @@ def test_products_are_fast_and_the_same() -> None:
     assert [float(word) for word in " ".join(sums).split()] == pytest.approx(expected, rel=1e-5)
 
 
+ROWS = """
+import mlx_rev
+import mlx.core as mx
+import numpy as np
+w = mx.random.normal((37, 65), key=mx.random.key(0))
+x = mx.random.normal((65, 3), key=mx.random.key(1))
+exact = np.array(x).T.astype("f8") @ np.array(w).T.astype("f8")
+turned = mx.contiguous(w.T)
+for row in range(3):
+    for left in (x[:, row : row + 1].T, mx.contiguous(x[:, row : row + 1].T)):
+        for right in (w.T, turned):
+            nan = mx.full((1, 37), float("nan"))  # What the result's memory may have held.
+            mx.eval(nan)
+            del nan
+            print(abs(np.array(left @ right) - exact[row]).max())
+            print(abs(np.array(mx.addmm(mx.ones((1, 37)), left, right)) - 1 - exact[row]).max())
+"""
+
+
+def test_products_of_one_row() -> None:
+    """Both layouts of both factors, with and without something to add to."""
+    lines, errors = python(ROWS)
+    assert not errors
+    assert len(lines) == 24
+    assert max(map(float, lines)) < 1e-5
+
+
 def test_a_path_names_the_library() -> None:
     (found,), _ = python(REPORT)
     (named, *_), errors = python(PRODUCTS, MLX_REV_BLAS=found)
