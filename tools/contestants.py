@@ -146,6 +146,7 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
     """This project's decoder, with the text of every story at every token."""
     from mlx_rev.config import SampleConfig
     from mlx_rev.generate.decode import write_stories
+    from mlx_rev.generate.extending import Extension
     from mlx_rev.model.llama import Llama, initialise
     from mlx_rev.text.codec import StoryCodec
     from mlx_rev.text.reversal import Reversal
@@ -154,10 +155,14 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
     initialise(model, 0)
     codec = StoryCodec(_tokenizer(shape.vocabulary), Reversal.WORD)
     prompts = [codec.prompt("w7 w8 w9.")] * shape.rows
+    extension = Extension(model)
+    if shape.rows == 1:  # as the REPL does
+        extension.warm_up()
+        extension.wait()
 
     def rounds(tokens: int) -> int:
         settings = SampleConfig(temperature=1.0, top_p=0.9, max_tokens=tokens)
-        return sum(1 for _ in write_stories(model, codec, prompts, settings))
+        return sum(1 for _ in write_stories(model, codec, prompts, settings, extension))
 
     return rounds
 

@@ -60,7 +60,12 @@ def _converse(session: Session, view: View, *, live: bool) -> None:
 
     view.console.print(session.greeting() + " /help lists the commands.", style="label")
     history = Path(platformdirs.user_state_dir("mlx-rev")) / HISTORY
-    for line in typed_lines(history, lambda: session.prompt):
+
+    def prompt() -> str:
+        session.teller.warm_up()
+        return session.prompt
+
+    for line in typed_lines(history, prompt):
         try:
             replies = session.respond(line)
             with nullcontext() if live else _interrupts_stop(session):

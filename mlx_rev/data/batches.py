@@ -7,7 +7,7 @@ import numpy as np
 
 from mlx_rev.data.packing import PackingReport, Rows, pack, packing_report
 from mlx_rev.data.shards import Shard
-from mlx_rev.errors import ConfigError, DataError
+from mlx_rev.errors import DataError
 from mlx_rev.text.tokenizer import BOUNDARY
 
 IGNORED = -1
@@ -16,25 +16,23 @@ IGNORED = -1
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one rank reads in one optimiser step."""
+    """What one optimiser step reads."""
 
     inputs: np.ndarray
-    """(micro-batches, rows of this rank, context) int32."""
+    """(micro-batches, rows, context) int32."""
     targets: np.ndarray
     """The same shape; IGNORED at padding."""
     first: np.ndarray
     """The same shape: where the story of each position begins in its row."""
     target_count: int
-    """Real targets of the whole step, over all micro-batches and ranks."""
+    """Real targets of the whole step, over all micro-batches."""
 
 
 class Batches:
     """The rows of a shard, in another order each epoch.
 
-    Row i of step s is row s · rows_per_step + i of the endless sequence of epochs, whatever the
-    number of ranks; rank r of `world` reads its equal, contiguous share of every micro-batch.
-    Raises ConfigError where the ranks do not divide the batch, and DataError where the stories
-    do not fill one micro-batch.
+    Row i of step s is row s · rows_per_step + i of the endless sequence of epochs. Raises DataError
+    where the stories do not fill one micro-batch.
     """
 
     def __init__(
@@ -45,11 +43,7 @@ class Batches:
         batch_size: int,
         accumulation: int = 1,
         seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
-        if batch_size % world:
-            raise ConfigError(f"batch_size {batch_size} cannot be shared among {world} ranks")
         self._shard, self._context, self._seed = shard, context, seed
         self._rows = pack(shard.starts, context)
         if self._rows.count < batch_size:
@@ -58,8 +52,6 @@ class Batches:
                 f"batch of {batch_size}; give more text or a smaller --batch-size or --context"
             )
         self._batch_size, self._accumulation = batch_size, accumulation
-        share = batch_size // world
-        self._own = slice(rank * share, (rank + 1) * share)
         self._targets_of_row = np.add.reduceat(self._rows.lengths, self._rows.first[:-1])
         self._order = lru_cache(maxsize=2)(self._order_of_epoch)
 
@@ -73,15 +65,15 @@ class Batches:
         return packing_report(self._rows, self._shard.starts, self._context)
 
     def batch_at(self, step: int) -> Batch:
-        """What this rank reads in step `step`, from 0."""
+        """What is read in step `step`, from 0."""
         per_step = self._batch_size * self._accumulation
         numbers = range(step * per_step, (step + 1) * per_step)
         rows = np.array([self._row_at(number) for number in numbers])
-        shares = rows.reshape(self._accumulation, self._batch_size)[:, self._own]
-        inputs = np.full((*shares.shape, self._context), BOUNDARY, np.int32)
-        targets = np.full((*shares.shape, self._context), IGNORED, np.int32)
-        first = np.tile(np.arange(self._context, dtype=np.int32), (*shares.shape, 1))
-        for index, row in np.ndenumerate(shares):
+        shape = (self._accumulation, self._batch_size, self._context)
+        inputs = np.full(shape, BOUNDARY, np.int32)
+        targets = np.full(shape, IGNORED, np.int32)
+        first = np.tile(np.arange(self._context, dtype=np.int32), (*shape[:2], 1))
+        for index, row in np.ndenumerate(rows.reshape(shape[:2])):
             self._read(int(row), inputs[index], targets[index], first[index])
         return Batch(inputs, targets, first, int(self._targets_of_row[rows].sum()))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.generate import sampler
+from mlx_rev.generate.extending import Extension
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import Prompt, StoryCodec
@@ -56,14 +57,20 @@ def kept_prompt(spelling: Sequence[int], context: int) -> tuple[int, ...]:
 
 
 def write_stories(
-    model: Llama, codec: StoryCodec, prompts: Sequence[Prompt], config: SampleConfig
+    model: Llama,
+    codec: StoryCodec,
+    prompts: Sequence[Prompt],
+    config: SampleConfig,
+    extension: Extension | None = None,
 ) -> Iterator[StoryEvent]:
     """Write a story for each prompt, all at once; events come in the order in which tokens do.
 
     Story i depends on its prompt and on seed + i only, not on what is written beside it (but for
     rounding). A story ends at the boundary token, or after `max_tokens`, or when the context is
-    full. Raises ConfigError for settings that are impossible.
+    full. `extension` stands in for `model.extend`. Raises ConfigError for settings that are
+    impossible.
     """
+    extend = model.extend if extension is None else extension
     validate(config)
     starts = [
         _start(model, codec, prompt, config, config.seed + index)
@@ -87,7 +94,7 @@ def write_stories(
         recent[row, len(recent[row]) - len(tail) :] = tail
     running = set(range(len(starts)))
     for step in range(steps):
-        logits, cache = model.extend(tokens, cache, mx.array([slot]), padding)
+        logits, cache = extend(tokens, cache, mx.array([slot]), padding)
         slot += tokens.shape[1]
         mx.eval(logits, cache)
         scores = np.array(logits)

@@ -8,6 +8,7 @@ from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.opening import shipped_model
 from mlx_rev.generate.decode import Ending, StoryEvent, kept_prompt, write_stories
+from mlx_rev.generate.extending import Extension
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.reversal import Reversal
 
@@ -35,6 +36,7 @@ class Teller:
 
     def __init__(self, loaded: Loaded) -> None:
         self.model, self.codec = loaded.model, loaded.codec
+        self._extension = Extension(loaded.model)
 
     @property
     def grows_leftwards(self) -> bool:
@@ -46,7 +48,14 @@ class Teller:
     ) -> Iterator[StoryEvent]:
         """Events of one story for each ending, while they grow together."""
         prompts = [self.codec.prompt(ending) for ending in endings]
-        return write_stories(self.model, self.codec, prompts, settings or SampleConfig())
+        return write_stories(
+            self.model, self.codec, prompts, settings or SampleConfig(), self._extension
+        )
+
+    def warm_up(self) -> None:
+        """Make single stories a third faster from some seconds on, by work in the background that
+        the process waits for before it ends."""
+        self._extension.warm_up()
 
     def tell(self, ending: str, **settings: float) -> Story:
         """One story. Settings are SampleConfig's fields, such as temperature=0.5, seed=7."""

@@ -140,37 +140,40 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 
 @_with_gradient
 def _attention(q: mx.array, k: mx.array, v: mx.array, *bias: mx.array) -> tuple[mx.array, ...]:
-    """The output for q (B, K, G, T, E), scaled already, and each block's probabilities,
-    (B, K, G · rows, keys): kept, because the gradient needs them."""
+    """The output for q (B, K, G, T, E), scaled already, then what the gradient needs: of each
+    block the odds (B, K, G · rows, keys), and of each the factors that make them probabilities."""
     batch, kv_heads, groups, length, width = q.shape
-    outputs, kept = [], []
+    outputs, kept, factors = [], [], []
     for (start, stop), own_bias in zip(_blocks(length), bias, strict=True):
         rows = q[:, :, :, start:stop].reshape(batch, kv_heads, -1, width)
         scores = rows @ k[:, :, :stop].swapaxes(-1, -2) + own_bias
         odds = exp(scores - mx.max(scores, axis=-1, keepdims=True))
-        share = odds * (1 / mx.sum(odds, axis=-1, keepdims=True))
-        output = share @ v[:, :, :stop]
+        factor = 1 / mx.sum(odds, axis=-1, keepdims=True)
+        output = (odds @ v[:, :, :stop]) * factor
         outputs.append(output.reshape(batch, kv_heads, groups, stop - start, width))
-        kept.append(share)
-    return mx.concatenate(outputs, axis=3), *kept
+        kept.append(odds)
+        factors.append(factor)
+    return mx.concatenate(outputs, axis=3), *kept, *factors
 
 
 @_attention.vjp
 def _attention_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx.array, ...]:
     q, k, v, *bias = primals
     slope, result, kept = cotangents[0], outputs[0], outputs[1:]
+    odds, factors = kept[: len(bias)], kept[len(bias) :]
     batch, kv_heads, _, length, width = q.shape
     by_q, by_k, by_v = [], mx.zeros_like(k), mx.zeros_like(v)
-    blocks = list(zip(_blocks(length), kept, strict=True))
-    for (start, stop), share in reversed(blocks):
+    blocks = list(zip(_blocks(length), odds, factors, strict=True))
+    for (start, stop), own_odds, factor in reversed(blocks):
         flat = (batch, kv_heads, -1, width)
-        rows, own = q[:, :, :, start:stop].reshape(flat), slope[:, :, :, start:stop].reshape(flat)
+        rows = q[:, :, :, start:stop].reshape(flat)
+        own = slope[:, :, :, start:stop].reshape(flat) * factor
         written = result[:, :, :, start:stop].reshape(flat)
         mean = mx.sum(own * written, axis=-1, keepdims=True)
-        by_scores = share * (own @ v[:, :, :stop].swapaxes(-1, -2) - mean)
+        by_scores = own_odds * (own @ v[:, :, :stop].swapaxes(-1, -2) - mean)
         by_q.append((by_scores @ k[:, :, :stop]).reshape(q[:, :, :, start:stop].shape))
         by_k = _add_prefix(by_k, by_scores.swapaxes(-1, -2) @ rows)
-        by_v = _add_prefix(by_v, share.swapaxes(-1, -2) @ own)
+        by_v = _add_prefix(by_v, own_odds.swapaxes(-1, -2) @ own)
     return mx.concatenate(by_q[::-1], axis=3), by_k, by_v, *map(mx.zeros_like, bias)
 
 

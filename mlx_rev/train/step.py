@@ -16,6 +16,7 @@ from mlx_rev.config import ModelConfig, TrainConfig
 from mlx_rev.data.batches import Batch
 from mlx_rev.errors import ConfigError
 from mlx_rev.model import ops
+from mlx_rev.model.kernels import compiled
 from mlx_rev.model.llama import Llama, Weights, set_weights
 from mlx_rev.train import optimizer
 from mlx_rev.train.optimizer import Moments
@@ -183,7 +184,7 @@ class _Rank:
 
 
 def _compiled(function: Callable[..., tuple], config: TrainConfig) -> Compiled:
-    return mx.compile(function) if config.compile else function
+    return compiled(function) if config.compile else function
 
 
 def _sum(shares: "list[mx.array] | tuple[mx.array, ...]") -> mx.array:

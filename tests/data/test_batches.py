@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlx_rev.data.batches import IGNORED, Batches
 from mlx_rev.data.packing import pack, packing_report
 from mlx_rev.data.shards import Shard, open_shard, write_shard
-from mlx_rev.errors import ConfigError, DataError
+from mlx_rev.errors import DataError
 from mlx_rev.text.reversal import reverse_words
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
@@ -69,12 +69,6 @@ def test_only_long_stories_are_cut_where_they_suffice() -> None:
     assert report.padding <= 0.02
 
 
-def epoch(shard: Shard, **options: int) -> list:
-    batches = Batches(shard, context=32, batch_size=4, **options)
-    steps = -(-batches.rows.count // 4)
-    return [batches.batch_at(step) for step in range(steps + 1)]
-
-
 def test_every_token_is_a_target_once_an_epoch_and_follows_its_input(shard: Shard) -> None:
     batches = Batches(shard, context=32, batch_size=1, seed=5)
     for start in (0, batches.rows.count):
@@ -89,6 +83,21 @@ def test_every_token_is_a_target_once_an_epoch_and_follows_its_input(shard: Shar
         assert sorted(seen) == sorted(shard.tokens[1:].tolist())
 
 
+def test_a_position_s_first_is_its_story_s_boundary(shard: Shard) -> None:
+    batches = Batches(shard, context=96, batch_size=4)
+    assert batches.report().stories_cut == 0
+    place = np.arange(96)
+    for step in range(batches.rows.count // 4):
+        batch = batches.batch_at(step)
+        for inputs, targets, first in zip(
+            batch.inputs[0], batch.targets[0], batch.first[0], strict=True
+        ):
+            real = targets != IGNORED
+            boundary = np.maximum.accumulate(np.where(inputs == BOUNDARY, place, 0))
+            assert (first[real] == boundary[real]).all()
+            assert (first[~real] == place[~real]).all()
+
+
 def test_batches_are_a_pure_function_of_the_step(shard: Shard) -> None:
     one, other = (Batches(shard, context=32, batch_size=4, seed=3) for _ in range(2))
     for step in (0, 40, 3, 40, 100, 0):
@@ -98,28 +107,15 @@ def test_batches_are_a_pure_function_of_the_step(shard: Shard) -> None:
     assert all((a == b).all() for a, b in zip(forward, backward, strict=True))
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_ranks_share_the_same_global_batch(shard: Shard, world: int) -> None:
-    whole = epoch(shard, accumulation=2)
-    parts = [epoch(shard, accumulation=2, rank=rank, world=world) for rank in range(world)]
-    for step, batch in enumerate(whole):
-        own = [part[step] for part in parts]
-        assert (np.concatenate([b.inputs for b in own], axis=1) == batch.inputs).all()
-        assert (np.concatenate([b.targets for b in own], axis=1) == batch.targets).all()
-        assert {b.target_count for b in own} == {batch.target_count}
-
-
 def test_epochs_and_seeds_give_other_orders(shard: Shard) -> None:
     batches = Batches(shard, context=32, batch_size=4, seed=0)
     first, other = batches.batch_at(0), Batches(shard, context=32, batch_size=4, seed=1)
     assert not (first.inputs == other.batch_at(0).inputs).all()
 
 
-def test_impossible_batches_are_refused(shard: Shard) -> None:
+def test_a_batch_that_the_stories_do_not_fill_is_refused(shard: Shard) -> None:
     with pytest.raises(DataError, match="too few for a batch of 1000"):
         Batches(shard, context=32, batch_size=1000)
-    with pytest.raises(ConfigError, match="cannot be shared among 3 ranks"):
-        Batches(shard, context=32, batch_size=4, world=3)
 
 
 @pytest.mark.parametrize("vocabulary", ["own", "llama"])

@@ -1,0 +1,94 @@
+"""Compiled kernels, each time in a fresh interpreter with a cache of its own."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Metal builds kernels in memory")
+
+COMPILE = """
+import tempfile
+before = tempfile.gettempdir()
+import mlx_rev
+import mlx.core as mx
+from mlx_rev.model.kernels import compiled
+function = compiled(lambda x: (mx.abs(x) * 3 - x * x,))
+print(function(mx.array([-2.0, 5.0]))[0].tolist(), tempfile.gettempdir() == before)
+# Kernels are named after what they do, so this one's name is long.
+many = compiled(lambda *x: (sum(a * a - a / 2 for a in x),))
+print(many(*mx.ones((9, 4)))[0].tolist())
+"""
+RIGHT = "[2.0, -10.0] True\n[4.5, 4.5, 4.5, 4.5]\n"
+
+
+@pytest.fixture
+def builds(tmp_path: Path) -> Path:
+    """A file that gets a line whenever a kernel is built."""
+    log = tmp_path / "builds"
+    log.touch()
+    compiler = tmp_path / "bin" / "g++"
+    compiler.parent.mkdir()
+    compiler.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] || echo build >> {log}\nPATH=${{PATH#*:}} exec g++ "$@"\n'
+    )
+    compiler.chmod(0o755)
+    return log
+
+
+def run(builds: Path) -> str:
+    """What COMPILE prints, with g++ watched."""
+    folder = builds.parent
+    changed = {
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "TMPDIR": str(folder),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", COMPILE],
+        env=os.environ | changed,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
+
+
+def kept(builds: Path) -> list[Path]:
+    """The kernels in the cache."""
+    return sorted((builds.parent / "cache/mlx-rev/kernels").glob("*/*/*.so"))
+
+
+def test_kernels_are_built_once_in_private(builds: Path) -> None:
+    assert run(builds) == RIGHT
+    first = builds.read_text().count("build")
+    assert first > 0
+    assert run(builds) == RIGHT
+    assert builds.read_text().count("build") == first
+    assert stat.S_IMODE((builds.parent / "cache/mlx-rev/kernels").stat().st_mode) == 0o700
+    assert not list(builds.parent.glob("mlx*"))
+
+
+def test_damaged_kernels_are_built_again(builds: Path) -> None:
+    run(builds)
+    whole = len(kept(builds))
+    for damage in (
+        lambda content: content[:4096],
+        lambda content: b"",
+        lambda content: content[:5000] + b"?" + content[5001:],
+    ):
+        for path in kept(builds):
+            path.write_bytes(damage(path.read_bytes()))
+        count = builds.read_text().count("build")
+        assert run(builds) == RIGHT
+        assert builds.read_text().count("build") == count + whole
+        assert len(kept(builds)) == whole
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(builds: Path) -> None:
+    (builds.parent / "cache").write_text("in the way")
+    assert run(builds) == RIGHT
+    assert not list(builds.parent.glob("mlx*"))
