@@ -83,19 +83,26 @@ def test_every_token_is_a_target_once_an_epoch_and_follows_its_input(shard: Shar
         assert sorted(seen) == sorted(shard.tokens[1:].tolist())
 
 
-def test_a_position_s_first_is_its_story_s_boundary(shard: Shard) -> None:
-    batches = Batches(shard, context=96, batch_size=4)
-    assert batches.report().stories_cut == 0
-    place = np.arange(96)
-    for step in range(batches.rows.count // 4):
+def test_first_is_where_a_position_s_own_story_begins(shard: Shard) -> None:
+    batches = Batches(shard, context=96, batch_size=1)
+    begins_at_boundary = total = 0
+    for step in range(batches.rows.count):
         batch = batches.batch_at(step)
-        for inputs, targets, first in zip(
-            batch.inputs[0], batch.targets[0], batch.first[0], strict=True
-        ):
-            real = targets != IGNORED
-            boundary = np.maximum.accumulate(np.where(inputs == BOUNDARY, place, 0))
-            assert (first[real] == boundary[real]).all()
-            assert (first[~real] == place[~real]).all()
+        inputs, targets, first = batch.inputs[0, 0], batch.targets[0, 0], batch.first[0, 0]
+        for place in range(96):
+            start = first[place]
+            if targets[place] == IGNORED:
+                assert start == place
+                continue
+            seen = inputs[start : place + 1]
+            assert (np.diff(seen[1:]) == 1).all()
+            assert BOUNDARY not in seen[1:]
+            if seen[0] != BOUNDARY:
+                assert start == 0 or inputs[start] != inputs[start - 1] + 1
+            begins_at_boundary += seen[0] == BOUNDARY
+            total += 1
+    assert total == len(shard.tokens) - 1
+    assert begins_at_boundary > 0.9 * total
 
 
 def test_batches_are_a_pure_function_of_the_step(shard: Shard) -> None:
