@@ -6,6 +6,7 @@ Writes `ready` when it is warm; then, for each line N on standard input, does N 
 tokens a story) and writes a JSON object: seconds and tokens; at the end of input, its peak memory.
 """
 
+import atexit
 import json
 import os
 import resource
@@ -65,6 +66,7 @@ def mlx_rev_training(shape: Shape) -> Rounds:
     weights = get_weights(model)
     moments = optimizer.initial_moments(weights)
     step = TrainingStep(model.config, config)
+    atexit.register(step.close)
     tokens = _tokens(shape)
     inputs, targets = tokens[None, :, :-1], tokens[None, :, 1:]
     batch = Batch(inputs, targets, np.zeros_like(inputs), inputs.size)

@@ -44,6 +44,16 @@ def test_exp_far_outside_is_zero_or_large_and_never_a_surprise() -> None:
     assert np.isnan(np.array(ops.exp(mx.array(float("nan")))))
 
 
+def test_decay_is_exp_of_the_negative() -> None:
+    z = np.concatenate([np.linspace(0, 3, 20_001), np.geomspace(3, 3e38, 20_001)])
+    z = z.astype(np.float32)
+    found = np.array(ops.decay(mx.array(z)))
+    assert np.abs(found - np.exp(-z.astype(np.float64))).max() < 2e-6
+    assert found[0] == 1
+    assert (found[z > 1e6] == 0).all()
+    assert np.isnan(np.array(ops.decay(mx.array(float("nan")))))
+
+
 def attend(
     q: mx.array, k: mx.array, v: mx.array, scale: float, first: mx.array | None = None
 ) -> mx.array:

@@ -1,0 +1,76 @@
+"""Configurations: presets, and TOML there and back."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlx_rev.config import ModelConfig, RunConfig, TrainConfig, validate_run
+from mlx_rev.config_file import read_toml, to_toml
+from mlx_rev.errors import ConfigError
+from mlx_rev.presets import llama_hidden_dim, preset, presets
+
+runs = st.builds(
+    RunConfig,
+    model=st.builds(
+        ModelConfig,
+        n_layers=st.integers(1, 50),
+        n_heads=st.just(4),
+        tied=st.booleans(),
+        norm_eps=st.floats(1e-9, 1e-2),
+    ),
+    train=st.builds(
+        TrainConfig,
+        steps=st.integers(1, 10**9),
+        learning_rate=st.floats(1e-3, 1.0),
+        ending=st.text(st.characters(exclude_categories=["Cs"])),
+    ),
+)
+
+
+@given(runs)
+def test_toml_brings_back_every_field(
+    tmp_path_factory: pytest.TempPathFactory, run: RunConfig
+) -> None:
+    run = replace(run, train=replace(run.train, min_learning_rate=0.0))
+    path = tmp_path_factory.getbasetemp() / "run.toml"
+    path.write_text(to_toml(run), encoding="utf-8")
+    assert read_toml(path) == run
+
+
+@pytest.mark.parametrize("name", presets())
+def test_presets_are_possible(name: str) -> None:
+    validate_run(preset(name))
+
+
+@pytest.mark.parametrize(("dim", "hidden"), [(288, 768), (512, 1376), (768, 2048)])
+def test_feed_forward_widths_are_llama2_c_s(dim: int, hidden: int) -> None:
+    assert llama_hidden_dim(dim) == hidden
+
+
+def test_a_preset_is_the_base_of_what_a_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('preset = "260k"\n[train]\nsteps = 7\n')
+    known = preset("260k")
+    assert read_toml(path) == replace(known, train=replace(known.train, steps=7))
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        "typo = 1\n[model]\ndim = 1.5\ntied = 1\n[train]\nbeta3 = 0.9\n[data]\ndata = 3\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_toml(path)
+    for part in ("'typo'", "model.dim is 1.5", "model.tied is 1", "train.beta3", "data.data is 3"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[model", "model = 3", "\x00"])
+def test_what_is_no_toml_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"run\.toml"):
+        read_toml(path)

@@ -1,0 +1,82 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlx_rev import files
+from mlx_rev.errors import RevError
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    files.write_text(path, "one")
+    files.write_text(path, "two\n")
+    assert path.read_bytes() == b"two\n"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_writer_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    files.write_text(path, "one")
+
+    def fail() -> None:
+        with files.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            assert path.read_text() == "one"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    for name in ("old", "new"):
+        with files.atomic_folder(target) as temporary:
+            (temporary / "inner").mkdir()
+            (temporary / "inner" / name).write_text(name)
+    assert [entry.name for entry in (target / "inner").iterdir()] == ["new"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").touch()
+
+    def fail() -> None:
+        with files.atomic_folder(target) as temporary:
+            (temporary / "new").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [entry.name for entry in target.iterdir()] == ["old"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_lock_keeps_others_out_and_ends_with_its_process(tmp_path: Path) -> None:
+    holder = (
+        "import sys, pathlib\nfrom mlx_rev import files\n"
+        "with files.lock(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(RevError, match="another process is at work"), files.lock(tmp_path):
+            pass
+        process.kill()
+    with files.lock(tmp_path):
+        pass
+
+
+def test_permissions_are_those_that_the_user_s_mask_leaves(tmp_path: Path) -> None:
+    files.write_bytes(tmp_path / "ours", b"")
+    with open(tmp_path / "plain", "wb"):
+        pass
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
