@@ -1,7 +1,8 @@
 """Downloads from the Hugging Face hub, its many errors turned into a sentence."""
 
+import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mlx_rev.errors import DataError
@@ -71,6 +72,8 @@ def _bar(progress: Callable[[float], None] | None) -> Any:
 
 _PREFIX = "hf:"
 _MODEL_FILES = ("*.json", "*.safetensors", "tokenizer.model", "README.md")
+_TOKENIZER = re.compile(r"tokenizer\.(model|bin)|tok\d+\.bin")
+"""Names that a .bin's tokenizer has; the numbered ones are llama2.c's."""
 
 
 def is_reference(text: str) -> bool:
@@ -92,10 +95,10 @@ def fetch_model(reference: str) -> Path:
     if not file:
         return _snapshot(repository, revision or None)
     found = download(repository, file, revision=revision or None)
-    folder = file.rpartition("/")[0]
-    beside = (f"{file}.json", *(f"{folder}/{other}".lstrip("/") for other in _BESIDE))
-    for other in sorted(set(beside) & set(_listed(repository, revision or None))):
-        download(repository, other, revision=revision or None)
+    for other in _listed(repository, revision or None):
+        beside = PurePosixPath(other).parent == PurePosixPath(file).parent
+        if other == f"{file}.json" or (beside and _TOKENIZER.fullmatch(Path(other).name)):
+            download(repository, other, revision=revision or None)
     return found
 
 
@@ -117,9 +120,6 @@ def push(folder: Path, repository: str) -> str:
             "login` or set HF_TOKEN"
         ) from error
     return str(address)
-
-
-_BESIDE = ("tokenizer.model", "tokenizer.bin", "tok512.bin", "tok4096.bin")
 
 
 def _snapshot(repository: str, revision: str | None) -> Path:

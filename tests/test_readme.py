@@ -92,7 +92,7 @@ def hubs(folder: Path, some_stories: list[str], model: Path) -> tuple[dict[str, 
         "repository": "models/karpathy/tinyllamas",
         "files": {
             "stories260K/stories260K.bin": model.read_bytes(),
-            "stories260K/tok512.bin": model.with_name("tokenizer.bin").read_bytes(),
+            "stories260K/tok400.bin": model.with_name("tokenizer.bin").read_bytes(),
         },
     }
     return stories, small

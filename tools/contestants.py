@@ -6,7 +6,6 @@ Writes `ready` when it is warm; then, for each line N on standard input, does N 
 tokens a story) and writes a JSON object: seconds and tokens; at the end of input, its peak memory.
 """
 
-import atexit
 import json
 import os
 import resource
@@ -22,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 Rounds = Callable[[int], int]
-"""Does so many steps and gives how many tokens that were."""
+"""Does so many steps and gives how many tokens that were; 0 is the end."""
 
 
 class Shape(NamedTuple):
@@ -66,7 +65,6 @@ def mlx_rev_training(shape: Shape) -> Rounds:
     weights = get_weights(model)
     moments = optimizer.initial_moments(weights)
     step = TrainingStep(model.config, config)
-    atexit.register(step.close)
     tokens = _tokens(shape)
     inputs, targets = tokens[None, :, :-1], tokens[None, :, 1:]
     batch = Batch(inputs, targets, np.zeros_like(inputs), inputs.size)
@@ -78,6 +76,8 @@ def mlx_rev_training(shape: Shape) -> Rounds:
             weights, moments, loss, _ = step(weights, moments, done, batch)
             mx.eval(weights, moments, loss)
             done += 1
+        if not steps:
+            step.close()
         return steps * inputs.size
 
     return rounds
@@ -163,6 +163,8 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
         extension.wait()
 
     def rounds(tokens: int) -> int:
+        if not tokens:
+            return 0
         settings = SampleConfig(temperature=1.0, top_p=0.9, max_tokens=tokens)
         return sum(1 for _ in write_stories(model, codec, prompts, settings, extension))
 
@@ -186,6 +188,8 @@ def mlx_lm_generation(shape: Shape) -> Rounds:
             return " ".join(map(str, ids))
 
     def rounds(tokens: int) -> int:
+        if not tokens:
+            return 0
         if shape.rows > 1:
             made = batch_generate(
                 model, Tokenizer(), [prompt] * shape.rows, max_tokens=tokens, sampler=sampler,
@@ -246,6 +250,7 @@ def _serve(rounds: Rounds, lines: Any) -> None:
         start = time.perf_counter()
         tokens = rounds(int(line))
         _say(json.dumps({"seconds": time.perf_counter() - start, "tokens": tokens}))
+    rounds(0)
     _say(json.dumps({"peak": _peak()}))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
+import platformdirs
 import pyte
 
 PAUSE = 0.008
@@ -27,6 +28,8 @@ class Terminal:
             **os.environ,
             "HOME": str(home),
             "XDG_STATE_HOME": str(home),
+            # Compiled kernels are kept there, so that the next session need not wait for them.
+            "XDG_CACHE_HOME": str(platformdirs.user_cache_path()),
             "TERM": "xterm-256color",
             # pyte does not say where its cursor is.
             "PROMPT_TOOLKIT_NO_CPR": "1",
