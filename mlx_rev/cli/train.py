@@ -3,7 +3,7 @@
 import argparse
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -34,6 +34,7 @@ from mlx_rev.text.reversal import Reversal
 from mlx_rev.train import ranks
 from mlx_rev.train.events import Event, Saved, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
+from mlx_rev.train.nodes import Nodes
 from mlx_rev.train.runlog import METRICS_FILE
 from mlx_rev.ui.console import make_console
 from mlx_rev.ui.dashboard import reporter_for
@@ -74,8 +75,9 @@ def main(arguments: Sequence[str], program: str) -> int:
     recorded = replace(command.train, ranks=ranks.decide(command.train))
     config = RunConfig(model=command.model, data=command.data, train=recorded)
     validate_run(config)
-    console = make_console(plain=command.plain)
-    run = _run_folder(command)
+    nodes = Nodes()
+    console = make_console(plain=command.plain, quiet=not nodes.first)
+    run = _run_folder(command) if nodes.first else command.cache / f"node-{nodes.number}"
     run.mkdir(parents=True, exist_ok=True)
     initial = None
     if command.init_from is not None:
@@ -83,23 +85,25 @@ def main(arguments: Sequence[str], program: str) -> int:
         initial = read_weights(given)
         config = replace(config, data=_with_tokenizer_of(given, config.data, run))
     data = prepare_shown(config.data, config.model.vocab_size, command.cache, console)
-    with (
-        files.lock(run),
-        reporter_for(console, ending=config.train.ending, plain=command.plain) as reporter,
-    ):
-        files.write_text(run / CONFIG_FILE, to_toml(config))
-        data.codec.tokenizer.save(run / TOKENIZER_FILE)
-        with _stop_on_signal() as should_stop:
-            fit(
-                run,
-                config,
-                data,
-                _WithPlot(reporter.report),
-                resume=command.resume is not None,
-                initial=initial,
-                write_story=_story_writer(data, config.train.ending),
-                should_stop=should_stop,
-            )
+    with ExitStack() as stack:
+        if nodes.first:
+            stack.enter_context(files.lock(run))
+            files.write_text(run / CONFIG_FILE, to_toml(config))
+            data.codec.tokenizer.save(run / TOKENIZER_FILE)
+        reporter = stack.enter_context(
+            reporter_for(console, ending=config.train.ending, plain=command.plain)
+        )
+        fit(
+            run,
+            config,
+            data,
+            _WithPlot(reporter.report),
+            resume=command.resume is not None,
+            initial=initial,
+            write_story=_story_writer(data, config.train.ending),
+            should_stop=stack.enter_context(_stop_on_signal()),
+            nodes=nodes,
+        )
     return 0
 
 

@@ -31,6 +31,8 @@ from mlx_rev.train.events import (
     Stepped,
     Stopped,
 )
+from mlx_rev.train.nodes import Nodes
+from mlx_rev.train.optimizer import Moments
 from mlx_rev.train.runlog import RunLog
 from mlx_rev.train.step import TrainingStep
 
@@ -58,37 +60,68 @@ def fit(
     initial: Weights | None = None,
     write_story: StoryWriter | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    nodes: Nodes | None = None,
 ) -> Stopped:
     """Train until `config.train.steps`, or until `should_stop` after some step.
 
     `run` gets metrics.jsonl, samples.md and checkpoints. With `resume` the run goes on from its
     latest checkpoint, to the bit as if it had never stopped; with `initial` a new run begins with
-    these weights. Raises ConfigError, CheckpointError,
-    and TrainingError when a loss is not finite; the last checkpoint is then still good.
+    these weights. Of several `nodes`, the first alone reports and writes. Raises ConfigError,
+    CheckpointError, and TrainingError when a loss is not finite or a node is lost; the last
+    checkpoint is then still good.
     """
+    nodes = nodes or Nodes()
     validate_run(config)
     config = replace(config, train=replace(config.train, ranks=ranks.decide(config.train)))
     ranks.share_cores(config.train.ranks)
     keep_buffers()
     model = Llama(config.model)
-    log = RunLog(run)
-    if resume:
+    tokenizer = data.codec.tokenizer.fingerprint
+    nodes.check_same(
+        "options or corpora",
+        f"{config.model} {config.train} {data.corpus_fingerprint} {tokenizer}",
+    )
+    reporters: list[Reporter] = []
+    if nodes.first:
+        log = RunLog(run)
+        reporters += [log, reporter]
+    if resume and nodes.first:
         _, state = checkpoint.load(run, corpus_fingerprint=data.corpus_fingerprint)
         log.rewind(state.progress.step)
     else:
-        train = config.train
-        initialise(model, train.seed, train.initial_deviation, train.embedding_deviation)
-        if initial is not None:
-            check_weights(model, initial)
-        weights = initial if initial is not None else get_weights(model)
-        state = TrainingState(weights, optimizer.initial_moments(weights), Progress())
-    training = _Training(run, config, data, model, state, [log, reporter])
+        state = _beginning(config, model, initial)
+    training = _Training(run, config, data, model, _shared(state, nodes), reporters, nodes)
     with closing(training):
         training.start()
-        while training.step < config.train.steps and not should_stop():
-            training.advance()
-            training.after_step(write_story)
+        try:
+            while training.step < config.train.steps and not nodes.any(should_stop()):
+                training.advance()
+                training.after_step(write_story)
+        except RuntimeError as error:
+            if nodes.count == 1:
+                raise
+            raise TrainingError(
+                f"another node was lost in step {training.step}; start all of them again with "
+                "--resume, from the last checkpoint"
+            ) from error
         return training.stop()
+
+
+def _beginning(config: RunConfig, model: Llama, initial: Weights | None) -> TrainingState:
+    train = config.train
+    initialise(model, train.seed, train.initial_deviation, train.embedding_deviation)
+    if initial is not None:
+        check_weights(model, initial)
+    weights = initial if initial is not None else get_weights(model)
+    return TrainingState(weights, optimizer.initial_moments(weights), Progress())
+
+
+def _shared(state: TrainingState, nodes: Nodes) -> TrainingState:
+    """The first node's state, on every node."""
+    moments = Moments(*(nodes.share(moment) for moment in state.moments))
+    step = nodes.share({"step": mx.array(state.progress.step)})["step"]
+    progress = replace(state.progress, step=int(step))
+    return TrainingState(nodes.share(state.weights), moments, progress)
 
 
 def keep_buffers() -> None:
@@ -110,10 +143,11 @@ class _Training:
         model: Llama,
         state: TrainingState,
         reporters: list[Reporter],
+        nodes: Nodes,
     ) -> None:
         self._run, self._config, self._data, self._model = run, config, data, model
         self._weights, self._moments = state.weights, state.moments
-        self._progress, self._reporters = state.progress, reporters
+        self._progress, self._reporters, self._nodes = state.progress, reporters, nodes
         train = config.train
         self._batches = Batches(
             data.train,
@@ -122,7 +156,7 @@ class _Training:
             accumulation=train.accumulation,
             seed=train.seed,
         )
-        self._do_step = TrainingStep(config.model, train)
+        self._do_step = TrainingStep(config.model, train, nodes)
         self._interval = _Interval(list(state.progress.losses))
         self._unsettled: list[tuple[int, mx.array]] = []
         self._norm = mx.array(0.0)
@@ -172,6 +206,8 @@ class _Training:
         last = self.step == train.steps
         if self._due(train.log_every):
             self._log()
+        if not self._nodes.first:
+            return
         best = False
         if last or self._due(train.eval_every):
             best = self._evaluate()
@@ -185,7 +221,7 @@ class _Training:
 
     def stop(self) -> Stopped:
         """Save if that is not done, and report the end."""
-        if self._saved_step != self.step:
+        if self._nodes.first and self._saved_step != self.step:
             self._save(best=False)
         stopped = Stopped(self.step, self._run, finished=self.step >= self._config.train.steps)
         self._report(stopped)

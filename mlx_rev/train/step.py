@@ -19,6 +19,7 @@ from mlx_rev.model import ops
 from mlx_rev.model.kernels import compiled
 from mlx_rev.model.llama import Llama, Weights, set_weights
 from mlx_rev.train import optimizer
+from mlx_rev.train.nodes import Nodes
 from mlx_rev.train.optimizer import Moments
 
 Compiled = Callable[..., tuple]
@@ -31,14 +32,20 @@ class TrainingStep:
     fixed. `close` ends the threads of the ranks.
     """
 
-    def __init__(self, shape: ModelConfig, config: TrainConfig) -> None:
+    def __init__(self, shape: ModelConfig, config: TrainConfig, nodes: Nodes | None = None) -> None:
+        self._nodes = nodes or Nodes()
+        count = max(1, config.ranks)
+        if count * self._nodes.count > config.batch_size:
+            raise ConfigError(
+                f"batch_size is {config.batch_size}, too small for {self._nodes.count} nodes of "
+                f"{count} ranks"
+            )
         if config.dtype == "bfloat16" and ops.on_cpu():
             raise ConfigError(
                 "--dtype bfloat16 on CPU: its matrix products run at a thirtieth of float32's "
                 "speed here; use float32"
             )
         self._config = config
-        count = max(1, config.ranks)
         building = Lock()
         self._ranks = [_Rank(Llama(shape), config, building) for _ in range(count)]
         self._threads = [
@@ -81,14 +88,14 @@ class TrainingStep:
     def _on_ranks(
         self, weights: Weights, step: int, batch: Batch
     ) -> list[tuple[mx.array, Weights]]:
-        """Each rank's share of the loss and of the gradients."""
+        """Each own rank's share of the loss and of the gradients."""
         count = len(self._ranks)
         arrays = (batch.inputs, batch.targets, batch.first)
-        shares = zip(*(np.array_split(array, count, axis=1) for array in arrays), strict=True)
-        jobs = [
-            (weights, share, self._config.seed + (step << 20) + (rank << 12), batch.target_count)
-            for rank, share in enumerate(shares)
-        ]
+        parts = (np.array_split(array, count * self._nodes.count, axis=1) for array in arrays)
+        shares = list(zip(*parts, strict=True))
+        own = range(count * self._nodes.number, count * (self._nodes.number + 1))
+        seed = self._config.seed + (step << 20)
+        jobs = [(weights, shares[rank], seed + (rank << 12), batch.target_count) for rank in own]
         if not self._threads:
             return [self._ranks[0].gradients(*jobs[0])]
         mx.eval(weights)
@@ -107,12 +114,13 @@ class TrainingStep:
         rate: mx.array,
         count: mx.array,
     ) -> tuple[Weights, tuple[Weights, Weights], mx.array, mx.array]:
-        total = {name: _sum([share[name] for share in gradients]) for name in weights}
+        own = {name: _sum([share[name] for share in gradients]) for name in weights}
+        loss, total = self._nodes.sum(_sum(losses), own)
         clipped, norm = optimizer.clip(total, self._config.gradient_clip)
         after, (mean, square) = optimizer.update(
             weights, clipped, Moments(*moments), rate, count, self._config
         )
-        return after, (mean, square), _sum(losses), norm
+        return after, (mean, square), loss, norm
 
 
 class _Rank:

@@ -21,9 +21,14 @@ THEME = Theme(
 
 
 def make_console(
-    file: IO[str] | None = None, *, stderr: bool = False, plain: bool = False
+    file: IO[str] | None = None,
+    *,
+    stderr: bool = False,
+    plain: bool = False,
+    quiet: bool = False,
 ) -> Console:
-    """A console that takes no markup from text; NO_COLOR is respected. `plain`: no styles."""
+    """A console that takes no markup from text; NO_COLOR is respected. `plain`: no styles;
+    `quiet`: it shows nothing."""
     return Console(
         file=file,
         stderr=stderr,
@@ -32,7 +37,8 @@ def make_console(
         highlight=False,
         emoji=False,
         no_color=True if plain else None,
-        force_terminal=False if plain else None,
+        force_terminal=False if plain or quiet else None,
+        quiet=quiet,
     )
 
 

@@ -1,0 +1,82 @@
+"""The machines of one run: this one, or those that `mlx.launch --hostfile` started it on.
+
+Every node runs the same command and holds the same weights; each computes its share of the rows,
+and the gradients are summed over all. The first one keeps the run's folder and reports.
+"""
+
+import hashlib
+from typing import TypeVar
+
+import mlx.core as mx
+import numpy as np
+
+from mlx_rev.errors import ConfigError
+from mlx_rev.model.llama import Weights
+
+Tree = TypeVar("Tree")
+
+
+class Nodes:
+    """The group of nodes, of which this process is one. All must call the same methods in the
+    same order. A node that is lost shows as a RuntimeError of MLX's at the others."""
+
+    def __init__(self) -> None:
+        self._group = mx.distributed.init()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._group.size())
+
+    @property
+    def number(self) -> int:
+        """Which of them this is, from 0."""
+        return int(self._group.rank())
+
+    @property
+    def first(self) -> bool:
+        """Whether this one reports and keeps the run's folder."""
+        return self.number == 0
+
+    def sum(self, loss: mx.array, gradients: Weights) -> tuple[mx.array, Weights]:
+        """The sums over all nodes, in the same order on each, lazy."""
+        if self.count == 1:
+            return loss, gradients
+        # As one message: the weights are many and most of them small.
+        arrays = [loss, *gradients.values()]
+        message = mx.concatenate([array.reshape(-1) for array in arrays])
+        places = np.cumsum([array.size for array in arrays[:-1]]).tolist()
+        parts = mx.split(mx.distributed.all_sum(message, group=self._group), places)
+        total, *sums = (
+            part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)
+        )
+        return total, dict(zip(gradients, sums, strict=True))
+
+    def share(self, arrays: Weights) -> Weights:
+        """The first node's arrays; the others give some of the same shapes."""
+        if self.count == 1:
+            return arrays
+        own = {name: array if self.first else array * 0 for name, array in arrays.items()}
+        shared = {
+            name: mx.distributed.all_sum(own[name], group=self._group) for name in sorted(own)
+        }
+        mx.eval(shared)
+        return shared
+
+    def any(self, flag: bool) -> bool:
+        """Whether some node's flag is set."""
+        return flag if self.count == 1 else self._gather(int(flag)).max() > 0
+
+    def check_same(self, what: str, text: str) -> None:
+        """Raise ConfigError, on every node, where one has another `text`."""
+        if self.count > 1:
+            digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:3])
+            found = self._gather(digest)
+            if (found != found[0]).any():
+                raise ConfigError(
+                    f"the nodes have different {what}; give all of them the same command and files"
+                )
+
+    def _gather(self, number: int) -> np.ndarray:
+        gathered = mx.distributed.all_gather(mx.array([number]), group=self._group)
+        return np.array(gathered)
