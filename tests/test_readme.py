@@ -27,6 +27,8 @@ SHORTER = {
     "mlx-rev train --resume runs/mine": "--steps 5 --plain",
     "mlx-rev train --data my-stories.txt --init-from weights/stories1m": SMALL,
     "mlx-rev prepare --data my-stories.txt": "--vocab-size 400 --context 96 --plain",
+    "mlx.launch": f"{SMALL} --ranks 1 --data my-stories.txt --valid-share 0.1",
+    "python tools/benchmark.py": "--shapes tiny --rounds 1 --seconds 0.01 --no-telling --no-torch",
     "mlx-rev score bundled": "--count 3",
 }
 RUN_C = """#!/bin/sh
@@ -69,6 +71,8 @@ def folder(
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "bundled-quick").symlink_to(trained)
     (tmp_path / "my-stories.txt").write_text("\n<|endoftext|>\n".join(some_stories))
+    here = {"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}
+    (tmp_path / "hosts.json").write_text(json.dumps([here, here]))
     run_c = tmp_path / "run"
     run_c.write_text(RUN_C)
     run_c.chmod(0o755)
@@ -138,6 +142,8 @@ def test_every_command_works(
     assert outputs['echo "This is a test." | mlx-rev wtac'] == ".test a is This\n"
     assert (folder / "out" / "model.bin").exists()
     assert (folder / "my-model" / "config.json").exists()
+    assert (folder / "benchmark" / "benchmark.png").exists()
+    assert (folder / "runs" / "shared" / "checkpoints" / "best").exists()
 
 
 def test_the_python_works(folder: Path, command_environment: dict[str, str]) -> None:

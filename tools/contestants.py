@@ -42,7 +42,9 @@ SHAPES = {
     "15m-4096": Shape(288, 6, 6, 6, 768, 4096, 256, 8),
     "128-2048": Shape(128, 6, 8, 8, 352, 2048, 256, 16),
     "260k-512": Shape(64, 5, 8, 4, 172, 512, 512, 16),
+    "tiny": Shape(32, 2, 4, 2, 64, 512, 64, 4),
 }
+"""`tiny` is for trying the benchmark itself."""
 
 
 def mlx_rev_training(shape: Shape) -> Rounds:
