@@ -1,3 +1,4 @@
+import mlx.core as mx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate.decode import StoryEvent, kept_prompt, write_stories
+from mlx_rev.generate.extending import Extension
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
 from mlx_rev.model.load import Loaded
@@ -103,6 +105,24 @@ def test_it_stops_at_the_boundary_at_max_tokens_and_at_the_end_of_the_context(
         for events in told(model, codec, ["It was so."] * 24, SampleConfig(temperature=3.0))
     }
     assert stops == {"boundary", "length"}
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_memory_is_flat_while_a_story_grows(
+    model: Llama, codecs: dict[Reversal, StoryCodec], warm: bool
+) -> None:
+    extension = Extension(model)
+    if warm:
+        extension.warm_up()
+        extension.wait()
+    codec = codecs[Reversal.WORD]
+    config = SampleConfig(temperature=1.0, seed=2)
+    active = [
+        mx.get_active_memory()
+        for _ in write_stories(model, codec, [codec.prompt("It was so.")], config, extension)
+    ]
+    assert len(active) > 20
+    assert max(active[5:]) - min(active[5:]) < 10_000
 
 
 def test_marks_other_than_the_boundary_are_never_written(
