@@ -6,7 +6,9 @@ scipy-openblas32 is self-contained but prefixes its names with scipy_; a shim of
 compiled once into the user's cache, takes the prefix off. It also hands the product of a single
 row, of which writing one story consists, to the matrix-vector routine, which is twice as fast.
 
-MLX_REV_BLAS=off turns this off, MLX_REV_BLAS=/path/to/libfoo.so names a library.
+MLX_REV_BLAS=off turns this off, MLX_REV_BLAS=/path/to/libfoo.so names a library. Only such a one
+heeds OPENBLAS_CORETYPE: on machines that set it, often for the sake of old programs, products take
+twice as long.
 """
 
 import ctypes
@@ -17,10 +19,13 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 VARIABLE = "MLX_REV_BLAS"
+_KERNELS_VARIABLE = "OPENBLAS_CORETYPE"
 
 _SYSTEM_LIBRARIES = ("libopenblas.so.0", "libblis.so.4", "libmkl_rt.so.2")
 _NEED = "cblas_sgemm"
@@ -101,9 +106,10 @@ def _preload(choice: str) -> ctypes.CDLL | None:
         if chosen is None:
             _warn(f"{VARIABLE}={choice} cannot be used; give a library that has {_NEED}, or off")
         return chosen
-    for name in (*_wheel(), *_SYSTEM_LIBRARIES):
-        if (found := _open(name)) is not None:
-            return found
+    with _kernels_of_this_processor():
+        for name in (*_wheel(), *_SYSTEM_LIBRARIES):
+            if (found := _open(name)) is not None:
+                return found
     _warn(
         "no optimised BLAS was found, training will be ten times slower; install a C compiler "
         "(apt install g++) or OpenBLAS (apt install libopenblas0-pthread)"
@@ -123,6 +129,17 @@ def _wheel() -> list[str]:
     except ImportError:
         return []
     return sorted(map(str, Path(scipy_openblas32.get_lib_dir()).glob("libscipy_openblas*.so")))
+
+
+@contextmanager
+def _kernels_of_this_processor() -> Iterator[None]:
+    """Let an OpenBLAS that is loaded now find out which processor this is."""
+    asked = os.environ.pop(_KERNELS_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if asked is not None:
+            os.environ[_KERNELS_VARIABLE] = asked
 
 
 def _open(name: str) -> ctypes.CDLL | None:

@@ -110,6 +110,17 @@ def test_every_wording_with_every_neighbour_is_accepted() -> None:
                     assert check(" ".join(parts[:place] + parts[place + 1 :])), part
 
 
+@pytest.mark.parametrize("closing", words.CLOSINGS)
+def test_a_closing_may_follow_and_is_no_story(closing: str) -> None:
+    story = next(story for story in stories() if story.text.endswith("."))
+    bare = story.text.removesuffix(" " + closing)
+    assert check(f"{bare} {closing}") == []
+    assert check(f"{bare} {closing} {closing}")
+    assert check(closing) == ["there is no story"]
+    spoilt = bare.replace(story.name, next(n for n in words.NAMES if n not in bare), 1)
+    assert check(f"{spoilt} {closing}") == check(spoilt) != []
+
+
 def story_of(plot: str) -> Story:
     return next(story for story in stories() if story.plot == plot and story.name in words.GIRLS)
 

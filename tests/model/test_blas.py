@@ -89,6 +89,26 @@ def test_products_of_one_row() -> None:
     assert max(map(float, lines)) < 1e-5
 
 
+KERNELS = """
+import ctypes, os
+name = ctypes.CDLL(blas.library()).scipy_openblas_get_corename
+name.restype = ctypes.c_char_p
+print(name().decode(), os.environ["OPENBLAS_CORETYPE"])
+"""
+
+
+def test_only_a_named_library_heeds_the_kernels_asked_for() -> None:
+    (library,), _ = python(REPORT)
+    if "scipy_openblas" not in library or os.uname().machine != "x86_64":
+        pytest.skip("needs the wheel's OpenBLAS on x86-64")
+    code, asked = REPORT + KERNELS, {"OPENBLAS_CORETYPE": "Nehalem"}
+    (_, found), _ = python(code, **asked)
+    assert found.split()[0] != "Nehalem"
+    assert found.split()[1] == "Nehalem"
+    (_, found), _ = python(code, MLX_REV_BLAS=library, **asked)
+    assert found == "Nehalem Nehalem"
+
+
 def test_a_path_names_the_library() -> None:
     (found,), _ = python(REPORT)
     (named, *_), errors = python(PRODUCTS, MLX_REV_BLAS=found)

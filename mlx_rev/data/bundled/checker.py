@@ -15,7 +15,7 @@ from mlx_rev.data.bundled.patterns import (
     split_sentences,
     text_lexicon,
 )
-from mlx_rev.data.bundled.words import GENDERS, listed
+from mlx_rev.data.bundled.words import CLOSINGS, GENDERS, listed
 
 LONGEST_TEXT = 20_000
 """No story comes near this many characters; longer texts are not read."""
@@ -92,13 +92,14 @@ def check(text: str) -> list[str]:
     """The inconsistencies of a story, in words; none when it is consistent.
 
     A consistent story is one plot's sentences from its beginning to its ending, in any of their
-    wordings, about the same people, things and places throughout. Any string may be asked about.
+    wordings, about the same people, things and places throughout; a closing such as "The end." may
+    follow. Any string may be asked about.
     """
     if len(text) > LONGEST_TEXT:
         return [f"the text has {len(text)} characters, too many for a story"]
-    stripped = text.strip()
+    stripped = _without_closing(text.strip())
     if not stripped:
-        return ["the text is empty"]
+        return ["there is no story"]
     lexicon = text_lexicon()
     sentences = [read_sentence(sentence, lexicon) for sentence in split_sentences(stripped)]
     articles = [
@@ -117,6 +118,13 @@ def check(text: str) -> list[str]:
         if not search.furthest:
             search.walk()
     return articles + _unread(searches, ended)
+
+
+def _without_closing(text: str) -> str:
+    for closing in CLOSINGS:
+        if text.endswith(closing):
+            return text.removesuffix(closing).rstrip()
+    return text
 
 
 def _ending_steps(search: _Search) -> list[_Step]:

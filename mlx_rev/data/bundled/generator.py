@@ -22,6 +22,7 @@ VALID_COUNT = 1_000
 HELD_OUT_ONE_IN = 12
 OPTIONAL_CHANCE = 0.4
 TWO_PARAGRAPHS_CHANCE = 0.4
+CLOSING_CHANCE = 0.15
 DUPLICATE_TRIES = 50
 
 
@@ -137,7 +138,9 @@ def _tell(plot: Plot, pair: tuple[str, str], rng: random.Random) -> Story:
             parts.append("\n" if two_paragraphs and number == plot.break_before else " ")
         sentence = _pick(rng, slot.wordings).format_map(fields)
         parts.append(sentence)
-    return Story("".join(parts), sentence, plot.name, cast["hero"], cast["object"], cast)
+    closing = " " + _pick(rng, words.CLOSINGS) if rng.random() < CLOSING_CHANCE else ""
+    text = "".join(parts) + closing
+    return Story(text, sentence + closing, plot.name, cast["hero"], cast["object"], cast)
 
 
 @cache
@@ -149,9 +152,9 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     parameters = (
         TRAIN_COUNT, VALID_COUNT, HELD_OUT_ONE_IN, OPTIONAL_CHANCE, TWO_PARAGRAPHS_CHANCE,
-        DUPLICATE_TRIES,
+        CLOSING_CHANCE, DUPLICATE_TRIES,
     )  # fmt: skip
-    for item in (parameters, PLOTS, words.CLASSES, words.GENDERS):
+    for item in (parameters, PLOTS, words.CLASSES, words.GENDERS, words.CLOSINGS):
         digest.update(repr(item).encode())
     for split in SPLITS:
         for story in stories(split, count=100):

@@ -24,6 +24,9 @@ GENDERS: dict[str, Gender] = {
     "Grandpa": "boy",
 }
 
+# What may follow the last sentence of any story.
+CLOSINGS = ("They all lived happily ever after.", "The end.")
+
 # Things, by what can happen to them.
 BAKED = ("cake", "pie", "muffin", "pudding", "pancake", "cookie")
 BOATS = ("boat", "ship", "raft", "canoe")
