@@ -2,7 +2,8 @@
 
 On the CPU MLX computes exp an element at a time and expands mx.fast into primitives whose
 gradients keep much and recompute more. So there, exp is plain arithmetic, and attention,
-cross-entropy, SwiGLU and RMSNorm have gradients written out.
+cross-entropy, SwiGLU and RMSNorm have gradients written out. MLX reduces the last axis a number at
+a time and the others a row at a time, so scores and logits stand with their softmax axis first.
 
 Shapes: B rows, T positions, H query heads, K key/value heads, E = head size, D = width.
 """
@@ -14,7 +15,7 @@ from typing import Any
 
 import mlx.core as mx
 
-_ATTENTION_BLOCK = 128
+_ATTENTION_BLOCK = 64
 """Query rows that are weighed at once, each block against the keys up to its end."""
 _LOGITS_AT_ONCE = 4_000_000
 """Logits that exist at once in the loss, unless 256 rows have more."""
@@ -22,6 +23,8 @@ _MASKED = -1e6
 """Added to scores that may not be seen; `decay` makes 0 of it, also after logits of 1e4."""
 
 
+_TINY = 1e-30
+"""Keeps a division by 0 from being one."""
 _TAYLOR_OF_EIGHTH = [8.0**-power / math.factorial(power) for power in range(8)]
 
 Mask = list[mx.array] | mx.array | str
@@ -35,31 +38,12 @@ def on_cpu() -> bool:
     return bool(mx.default_device() == mx.Device(mx.cpu))
 
 
-def exp(x: mx.array) -> mx.array:
-    """exp(x) of float32 with a relative error under 4e-7 and no calls or branches.
-
-    x = n ln 2 + r: 2^n is put together as the bits of a float, e^r is its Taylor polynomial.
-    Exactly 0 below about -88, and finite, about 2e38, above 88. |x| must stay under 2e6.
-    """
-    if not on_cpu():
-        return mx.exp(x)
-    magic = 12582912.0  # 1.5 * 2^23: adding it rounds to an integer, in the low bits
-    shifted = x * 1.4426950408889634 + magic
-    n = shifted - magic
-    r = (x - n * 0.693359375) + n * 2.12194440e-4  # ln 2 in two parts
-    r2 = r * r
-    low = (1.0 + r) + r2 * (0.5 + r * (1 / 6))
-    high = (1 / 24 + r * (1 / 120)) + r2 * (1 / 720)
-    whole = shifted.view(mx.int32) - 0x4B400000
-    whole = mx.minimum(mx.maximum(whole, -127), 127)
-    return ((whole + 127) * (1 << 23)).view(mx.float32) * (low + (r2 * r2) * high)
-
-
 def decay(z: mx.array) -> mx.array:
-    """e^-z of z >= 0, with an absolute error under 2e-6; exactly 0 for large z. For softmax.
+    """e^-z of z >= 0, with an absolute error under 2e-6; exactly 0 for large z.
 
-    1 / (e^(z/8))^8, e^(z/8) by its Taylor polynomial: unlike `exp` it needs no bits, so that MLX
-    makes one kernel of it. Where the polynomial is wrong, beyond 20, the result is almost 0.
+    1 / (e^(z/8))^8, e^(z/8) by its Taylor polynomial: no calls, no branches and nothing done with
+    bits, so that MLX makes one kernel of it and the compiler vectorises that. Where the polynomial
+    is wrong, beyond 20, the result is almost 0.
     """
     if not on_cpu():
         return mx.exp(-z)
@@ -73,6 +57,16 @@ def decay(z: mx.array) -> mx.array:
     return 1 / (fourth * fourth)
 
 
+def sigmoid(x: mx.array) -> mx.array:
+    """1 / (1 + e^-x), with an absolute error under 5e-7."""
+    if not on_cpu():
+        return mx.sigmoid(x)
+    size = mx.abs(x)
+    odds = decay(size)
+    # (1 + tanh(x / 2)) / 2, and tanh(x / 2) is (1 - odds) / (1 + odds) with the sign of x.
+    return 0.5 + 0.5 * x * ((1 - odds) / ((1 + odds) * (size + _TINY)))
+
+
 def rms_norm(x: mx.array, weight: mx.array, eps: float) -> mx.array:
     """x / sqrt(mean(x²) + eps) · weight over the last axis (Zhang and Sennrich, 2019)."""
     if not on_cpu():
@@ -83,19 +77,20 @@ def rms_norm(x: mx.array, weight: mx.array, eps: float) -> mx.array:
 
 @cache
 def _rms_norm(eps: float) -> Callable[..., Any]:
+    # Sums over a row are products with a column: MLX adds a row's numbers one at a time.
     @_with_gradient
     def forward(x: mx.array, weight: mx.array) -> tuple[mx.array, mx.array]:
-        scale = mx.rsqrt(mx.mean(x * x, axis=-1, keepdims=True) + eps)
+        width = x.shape[-1]
+        scale = mx.rsqrt((x * x) @ mx.full((width, 1), 1 / width) + eps)
         return x * scale * weight, scale
 
     @forward.vjp
     def backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx.array, mx.array]:
         (x, weight), (slope, _), (_, scale) = primals, cotangents, outputs
-        unit = x * scale
-        weighted = slope * weight
-        mean = mx.mean(weighted * unit, axis=-1, keepdims=True)
-        by_weight = (slope * unit).reshape(-1, x.shape[-1]).sum(axis=0)
-        return scale * (weighted - unit * mean), by_weight
+        width, product = x.shape[-1], slope * x
+        mean = product @ (weight[:, None] / width)
+        by_weight = scale.reshape(1, -1) @ product.reshape(-1, width)
+        return scale * (slope * weight - x * (mean * scale * scale)), by_weight[0]
 
     return forward
 
@@ -133,10 +128,10 @@ def attention_mask(length: int, groups: int, first: mx.array | None = None) -> M
         return ((keys[None] <= keys[:, None]) & (keys >= first[..., None]))[:, None]
     bias = []
     for start, stop in _blocks(length):
-        hidden = (keys[:stop] > keys[start:stop, None])[None]
+        hidden = (keys[:stop, None] > keys[start:stop])[None]
         if first is not None:
-            hidden = hidden | (keys[:stop] < first[:, start:stop, None])
-        bias.append(mx.tile(mx.where(hidden, _MASKED, 0.0)[:, None], (1, 1, groups, 1)))
+            hidden = hidden | (keys[:stop, None] < first[:, None, start:stop])
+        bias.append(mx.tile(mx.where(hidden, _MASKED, 0.0)[:, None], (1, 1, 1, groups)))
     return bias
 
 
@@ -161,15 +156,15 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 @_with_gradient
 def _attention(q: mx.array, k: mx.array, v: mx.array, *bias: mx.array) -> tuple[mx.array, ...]:
     """The output for q (B, K, G, T, E), scaled already, then what the gradient needs: of each
-    block the odds (B, K, G · rows, keys), and of each the factors that make them probabilities."""
+    block the odds (B, K, keys, G · rows), and of each the factors that make them probabilities."""
     batch, kv_heads, groups, length, width = q.shape
     outputs, kept, factors = [], [], []
     for (start, stop), own_bias in zip(_blocks(length), bias, strict=True):
         rows = q[:, :, :, start:stop].reshape(batch, kv_heads, -1, width)
-        scores = rows @ k[:, :, :stop].swapaxes(-1, -2) + own_bias
-        odds = decay(mx.max(scores, axis=-1, keepdims=True) - scores)
-        factor = 1 / mx.sum(odds, axis=-1, keepdims=True)
-        output = (odds @ v[:, :, :stop]) * factor
+        scores = mx.addmm(own_bias, k[:, :, :stop], _turned(rows))
+        odds = decay(mx.max(scores, axis=-2, keepdims=True) - scores)
+        factor = 1 / mx.sum(odds, axis=-2, keepdims=True)
+        output = (_turned(odds) @ v[:, :, :stop]) * _turned(factor)
         outputs.append(output.reshape(batch, kv_heads, groups, stop - start, width))
         kept.append(odds)
         factors.append(factor)
@@ -187,14 +182,19 @@ def _attention_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx
     for (start, stop), own_odds, factor in reversed(blocks):
         flat = (batch, kv_heads, -1, width)
         rows = q[:, :, :, start:stop].reshape(flat)
-        own = slope[:, :, :, start:stop].reshape(flat) * factor
+        own = slope[:, :, :, start:stop].reshape(flat) * _turned(factor)
         written = result[:, :, :, start:stop].reshape(flat)
-        mean = mx.sum(own * written, axis=-1, keepdims=True)
-        by_scores = own_odds * (own @ v[:, :, :stop].swapaxes(-1, -2) - mean)
-        by_q.append((by_scores @ k[:, :, :stop]).reshape(q[:, :, :, start:stop].shape))
-        by_k = _add_prefix(by_k, by_scores.swapaxes(-1, -2) @ rows)
-        by_v = _add_prefix(by_v, own_odds.swapaxes(-1, -2) @ own)
+        mean = mx.sum(own * written, axis=-1)[:, :, None]
+        by_scores = own_odds * (v[:, :, :stop] @ _turned(own) - mean)
+        by_rows = _turned(by_scores) @ k[:, :, :stop]
+        by_q.append(by_rows.reshape(q[:, :, :, start:stop].shape))
+        by_k = _add_prefix(by_k, by_scores @ rows)
+        by_v = _add_prefix(by_v, own_odds @ own)
     return mx.concatenate(by_q[::-1], axis=3), by_k, by_v, *map(mx.zeros_like, bias)
+
+
+def _turned(x: mx.array) -> mx.array:
+    return x.swapaxes(-1, -2)
 
 
 def _add_prefix(whole: mx.array, prefix: mx.array) -> mx.array:
@@ -206,21 +206,21 @@ def _add_prefix(whole: mx.array, prefix: mx.array) -> mx.array:
 def swiglu(gate: mx.array, up: mx.array) -> mx.array:
     """silu(gate) · up (Shazeer, "GLU Variants Improve Transformer", 2020)."""
     if not on_cpu():
-        return gate * mx.sigmoid(gate) * up
+        return gate * sigmoid(gate) * up
     return _swiglu(gate, up)[0]
 
 
 @_with_gradient
 def _swiglu(gate: mx.array, up: mx.array) -> tuple[mx.array, mx.array]:
-    sigmoid = 1 / (1 + exp(-gate))
-    return gate * sigmoid * up, sigmoid
+    opened = sigmoid(gate)
+    return gate * opened * up, opened
 
 
 @_swiglu.vjp
 def _swiglu_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx.array, mx.array]:
-    (gate, up), (slope, _), (_, sigmoid) = primals, cotangents, outputs
-    silu = gate * sigmoid
-    return slope * up * (sigmoid + silu * (1 - sigmoid)), slope * silu
+    (gate, up), (slope, _), (_, opened) = primals, cotangents, outputs
+    silu = gate * opened
+    return slope * up * (opened + silu * (1 - opened)), slope * silu
 
 
 def dropout(x: mx.array, rate: float, key: mx.array) -> mx.array:
@@ -239,8 +239,7 @@ def token_nats(hidden: mx.array, weight: mx.array, targets: mx.array) -> mx.arra
     parts = []
     for start, stop in _chunks(len(hidden), len(weight)):
         logits, top, total = _normalised(hidden[start:stop], weight)[:3]
-        own = mx.take_along_axis(logits, targets[start:stop, None], axis=-1)[:, 0]
-        parts.append(mx.log(total[:, 0]) + top[:, 0] - own)
+        parts.append(mx.log(total) + top - _own(logits, targets[start:stop]))
     return mx.concatenate(parts)
 
 
@@ -261,18 +260,23 @@ def linear_cross_entropy(
 def _linear_cross_entropy(
     hidden: mx.array, weight: mx.array, targets: mx.array, weights: mx.array
 ) -> tuple[mx.array, mx.array, mx.array]:
-    loss, by_hidden, by_weight = mx.array(0.0), [], mx.zeros(weight.shape, weight.dtype)
-    for start, stop in _chunks(len(hidden), len(weight)):
-        rows, own_weights = hidden[start:stop], weights[start:stop, None]
-        logits, top, total, odds = _normalised(rows, weight)
-        own = mx.take_along_axis(logits, targets[start:stop, None], axis=-1)
-        loss = loss + mx.sum(own_weights * (mx.log(total) + top - own))
-        by_logits = (odds * (own_weights / total)).astype(hidden.dtype)
-        by_hidden.append(by_logits @ weight)
-        by_weight = by_weight + by_logits.T @ rows
     each = weights[:, None].astype(hidden.dtype)
-    by_weight = by_weight.at[targets].add(-each * hidden)
-    return loss, mx.concatenate(by_hidden) - each * weight[targets], by_weight
+    chosen = weight[targets]
+    loss = -mx.sum(weights * mx.sum((hidden * chosen).astype(mx.float32), axis=-1))
+    by_weight = mx.zeros(weight.shape, weight.dtype).at[targets].add(-each * hidden)
+    by_hidden = []
+    for start, stop in _chunks(len(hidden), len(weight)):
+        rows = hidden[start:stop]
+        if by_hidden:  # else MLX begins with the logits of all chunks
+            rows = mx.depends(rows, by_hidden[-1])
+        top, total, odds = _normalised(rows, weight)[1:]
+        loss = loss + mx.sum(weights[start:stop] * (mx.log(total) + top))
+        # The odds' factors go to the few numbers of a row: no second array of the logits' size.
+        share = (weights[start:stop] / total)[:, None].astype(hidden.dtype)
+        odds = odds.astype(hidden.dtype)
+        by_hidden.append((odds.T @ weight) * share)
+        by_weight = mx.addmm(by_weight, odds, rows * share)
+    return loss, mx.concatenate(by_hidden) - each * chosen, by_weight
 
 
 @_linear_cross_entropy.vjp
@@ -295,8 +299,13 @@ def _chunks(rows: int, vocabulary: int) -> list[tuple[int, int]]:
 
 
 def _normalised(rows: mx.array, weight: mx.array) -> tuple[mx.array, ...]:
-    """logits (n, vocabulary), their maximum and the sum of the odds (n, 1), and the odds."""
-    logits = (rows @ weight.T).astype(mx.float32)
-    top = mx.max(logits, axis=-1, keepdims=True)
+    """logits (vocabulary, n), their maxima and the sums of the odds (n,), odds like the logits."""
+    logits = (weight @ rows.T).astype(mx.float32)
+    top = mx.max(logits, axis=0)
     odds = decay(top - logits)
-    return logits, top, mx.sum(odds, axis=-1, keepdims=True), odds
+    return logits, top, mx.sum(odds, axis=0), odds
+
+
+def _own(logits: mx.array, targets: mx.array) -> mx.array:
+    """The logits (n,) of the targets (n,)."""
+    return mx.take_along_axis(logits, targets[None], axis=0)[0]
