@@ -21,7 +21,7 @@ def presets() -> dict[str, RunConfig]:
     return {
         "quick": _preset(
             ModelConfig(n_heads=8, n_kv_heads=8, hidden_dim=256, tied=False),
-            steps=6000,
+            steps=9000,
             batch_size=4,
             learning_rate=2e-3,
             min_learning_rate=2e-5,
@@ -30,9 +30,9 @@ def presets() -> dict[str, RunConfig]:
             embedding_deviation=0.3,
             beta2=0.98,
             log_every=50,
-            eval_every=750,
-            save_every=750,
-            sample_every=750,
+            eval_every=900,
+            save_every=900,
+            sample_every=900,
         ),
         "260k": _preset(
             ModelConfig(
