@@ -67,6 +67,7 @@ def mlx_rev_training(shape: Shape) -> Rounds:
     weights = get_weights(model)
     moments = optimizer.initial_moments(weights)
     step = TrainingStep(model.config, config)
+    del model  # it would keep the first weights
     tokens = _tokens(shape)
     inputs, targets = tokens[None, :, :-1], tokens[None, :, 1:]
     batch = Batch(inputs, targets, np.zeros_like(inputs), inputs.size)

@@ -31,6 +31,8 @@ class Extension:
     def warm_up(self) -> None:
         """Start compiling, once; building the kernels takes seconds where none are kept yet."""
         if self._thread is None:
+            # A thread cannot compute what another one's stream was to.
+            mx.eval(self._model.parameters())
             traced = Event()
             self._thread = Thread(target=self._compile, args=(traced, mx.default_device()))
             self._thread.start()

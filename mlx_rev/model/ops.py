@@ -264,7 +264,7 @@ def _linear_cross_entropy(
     chosen = weight[targets]
     loss = -mx.sum(weights * mx.sum((hidden * chosen).astype(mx.float32), axis=-1))
     by_weight = mx.zeros(weight.shape, weight.dtype).at[targets].add(-each * hidden)
-    by_hidden = []
+    by_hidden: list[mx.array] = []
     for start, stop in _chunks(len(hidden), len(weight)):
         rows = hidden[start:stop]
         if by_hidden:  # else MLX begins with the logits of all chunks

@@ -75,7 +75,6 @@ def fit(
     config = replace(config, train=replace(config.train, ranks=ranks.decide(config.train)))
     ranks.share_cores(config.train.ranks)
     keep_buffers()
-    model = Llama(config.model)
     tokenizer = data.codec.tokenizer.fingerprint
     nodes.check_same(
         "options or corpora",
@@ -89,8 +88,8 @@ def fit(
         _, state = checkpoint.load(run, corpus_fingerprint=data.corpus_fingerprint)
         log.rewind(state.progress.step)
     else:
-        state = _beginning(config, model, initial)
-    training = _Training(run, config, data, model, _shared(state, nodes), reporters, nodes)
+        state = _beginning(config, initial)
+    training = _Training(run, config, data, _shared(state, nodes), reporters, nodes)
     with closing(training):
         training.start()
         try:
@@ -107,8 +106,8 @@ def fit(
         return training.stop()
 
 
-def _beginning(config: RunConfig, model: Llama, initial: Weights | None) -> TrainingState:
-    train = config.train
+def _beginning(config: RunConfig, initial: Weights | None) -> TrainingState:
+    train, model = config.train, Llama(config.model)
     initialise(model, train.seed, train.initial_deviation, train.embedding_deviation)
     if initial is not None:
         check_weights(model, initial)
@@ -140,12 +139,11 @@ class _Training:
         run: Path,
         config: RunConfig,
         data: Prepared,
-        model: Llama,
         state: TrainingState,
         reporters: list[Reporter],
         nodes: Nodes,
     ) -> None:
-        self._run, self._config, self._data, self._model = run, config, data, model
+        self._run, self._config, self._data = run, config, data
         self._weights, self._moments = state.weights, state.moments
         self._progress, self._reporters, self._nodes = state.progress, reporters, nodes
         train = config.train
@@ -212,9 +210,7 @@ class _Training:
         if last or self._due(train.eval_every):
             best = self._evaluate()
         if write_story and (last or self._due(train.sample_every)):
-            self._settle()
-            set_weights(self._model, self._weights)
-            story = write_story(self._model, self.step)
+            story = write_story(self._model(), self.step)
             self._report(Sampled(self.step, train.ending, story))
         if best or last or self._due(train.save_every):
             self._save(best=best)
@@ -230,6 +226,14 @@ class _Training:
     def close(self) -> None:
         """End what runs beside this thread."""
         self._do_step.close()
+
+    def _model(self) -> Llama:
+        """The model as it is now. Nobody keeps it, so that a step can use its weights' memory for
+        the new ones."""
+        self._settle()
+        model = Llama(self._config.model)
+        set_weights(model, self._weights)
+        return model
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0
@@ -263,9 +267,7 @@ class _Training:
         self._interval = _Interval([])
 
     def _evaluate(self) -> bool:
-        self._settle()
-        set_weights(self._model, self._weights)
-        score = evaluate(self._model, self._data.valid, self._config.train.eval_stories)
+        score = evaluate(self._model(), self._data.valid, self._config.train.eval_stories)
         best = self._progress.best is None or score.bits_per_byte < self._progress.best
         if best:
             self._progress = replace(self._progress, best=score.bits_per_byte)
