@@ -65,19 +65,18 @@ def mlx_rev_training(shape: Shape) -> Rounds:
     model = Llama(_config(shape))
     initialise(model, 0)
     weights = get_weights(model)
-    moments = optimizer.initial_moments(weights)
-    step = TrainingStep(model.config, config)
-    del model  # it would keep the first weights
+    step = TrainingStep(model.config, config, weights, optimizer.initial_moments(weights))
+    del model, weights  # they would keep the first ones' memory
     tokens = _tokens(shape)
     inputs, targets = tokens[None, :, :-1], tokens[None, :, 1:]
     batch = Batch(inputs, targets, np.zeros_like(inputs), inputs.size)
     done = 0
 
     def rounds(steps: int) -> int:
-        nonlocal weights, moments, done
+        nonlocal done
         for _ in range(steps):
-            weights, moments, loss, _ = step(weights, moments, done, batch)
-            mx.eval(weights, moments, loss)
+            loss, _ = step(done, batch)
+            mx.eval(step.weights, step.moments, loss)
             done += 1
         if not steps:
             step.close()

@@ -128,12 +128,15 @@ class Llama(nn.Module):
         tokens: mx.array,
         dropout_key: mx.array | None = None,
         first: mx.array | None = None,
+        stages: list[mx.array] | None = None,
     ) -> mx.array:
         """What the output projection sees: (B, T, D) for tokens (B, T).
 
         With a key and a dropout rate over 0, dropout falls on the embedding and both branches.
-        With `first` (B, T), no position sees those before its `first`.
+        With `first` (B, T), no position sees those before its `first`. The residual stream after
+        each branch is added to `stages`.
         """
+        stages = [] if stages is None else stages
         config, rate = self.config, self.config.dropout
         keys: Iterator[mx.array] | None = None
         if dropout_key is not None and rate:
@@ -148,7 +151,9 @@ class Llama(nn.Module):
         x = drop(self.model.embed_tokens(tokens))
         for block in self.model.layers:
             x = x + drop(block.self_attn(block.input_layernorm(x), cos, sin, mask))
+            stages.append(x)
             x = x + drop(block.mlp(block.post_attention_layernorm(x)))
+            stages.append(x)
         return self.model.norm(x)
 
     def logits(self, tokens: mx.array) -> mx.array:

@@ -144,7 +144,6 @@ class _Training:
         nodes: Nodes,
     ) -> None:
         self._run, self._config, self._data = run, config, data
-        self._weights, self._moments = state.weights, state.moments
         self._progress, self._reporters, self._nodes = state.progress, reporters, nodes
         train = config.train
         self._batches = Batches(
@@ -154,7 +153,7 @@ class _Training:
             accumulation=train.accumulation,
             seed=train.seed,
         )
-        self._do_step = TrainingStep(config.model, train, nodes)
+        self._do_step = TrainingStep(config.model, train, state.weights, state.moments, nodes)
         self._interval = _Interval(list(state.progress.losses))
         self._unsettled: list[tuple[int, mx.array]] = []
         self._norm = mx.array(0.0)
@@ -173,7 +172,7 @@ class _Training:
                 run=self._run,
                 first_step=self.step,
                 total_steps=train.steps,
-                parameters=sum(weight.size for weight in self._weights.values()),
+                parameters=sum(weight.size for weight in self._do_step.weights.values()),
                 tokens_per_step=train.batch_size * train.accumulation * self._config.model.context,
                 tokens_per_epoch=len(self._data.train.tokens),
             )
@@ -183,13 +182,8 @@ class _Training:
         """Do one step; while the device works on it, the loss of the one before is looked at."""
         begin = time.perf_counter()
         batch = self._batches.batch_at(self.step)
-        self._weights, self._moments, loss, self._norm = self._do_step(
-            self._weights,
-            self._moments,
-            self.step,
-            batch,
-        )
-        mx.async_eval(self._weights, self._moments, loss, self._norm)
+        loss, self._norm = self._do_step(self.step, batch)
+        mx.async_eval(self._do_step.weights, self._do_step.moments, loss, self._norm)
         self._settle()
         self._unsettled.append((self.step + 1, loss))
         self._progress = replace(self._progress, step=self.step + 1)
@@ -232,7 +226,7 @@ class _Training:
         the new ones."""
         self._settle()
         model = Llama(self._config.model)
-        set_weights(model, self._weights)
+        set_weights(model, self._do_step.weights)
         return model
 
     def _due(self, every: int) -> bool:
@@ -277,7 +271,7 @@ class _Training:
     def _save(self, *, best: bool) -> None:
         self._settle()
         self._progress = replace(self._progress, losses=tuple(self._interval.losses))
-        state = TrainingState(self._weights, self._moments, self._progress)
+        state = TrainingState(self._do_step.weights, self._do_step.moments, self._progress)
         folder = checkpoint.save(
             self._run,
             self._config.model,

@@ -40,47 +40,65 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.min_learning_rate + share * (config.learning_rate - config.min_learning_rate)
 
 
-def global_norm(gradients: Arrays) -> mx.array:
-    """The Euclidean norm of all gradients together.
+def squared_norms(gradients: Arrays) -> Arrays:
+    """The squared Euclidean norm of each gradient, as a float32 scalar."""
+    flat = {
+        name: gradient.astype(mx.float32).reshape(1, -1) for name, gradient in gradients.items()
+    }
+    return {name: (row @ row.T).reshape(()) for name, row in flat.items()}
+
+
+def clipping(squares: Arrays, largest: float) -> tuple[mx.array, mx.array]:
+    """The factor that brings the gradients' global norm down to at most `largest` (0: none does),
+    and that norm, from the gradients' squared norms.
 
     Summed in the order of their names: a checkpoint gives the weights in another order than a
     new model does, and the sum must not depend on it by a bit.
     """
-    squares = [gradients[name].astype(mx.float32).square().sum() for name in sorted(gradients)]
-    return mx.sqrt(mx.stack(squares).sum())
-
-
-def clip(gradients: Arrays, largest: float) -> tuple[Arrays, mx.array]:
-    """Scale the gradients so that their global norm is at most `largest` (0: leave them)."""
-    norm = global_norm(gradients)
+    norm = mx.sqrt(mx.stack([squares[name] for name in sorted(squares)]).sum())
     if largest == 0:
-        return gradients, norm
-    scale = mx.minimum(largest / (norm + 1e-6), 1.0)
-    return {name: gradient * scale for name, gradient in gradients.items()}, norm
+        return mx.ones_like(norm), norm
+    return mx.minimum(largest / (norm + 1e-6), 1.0), norm
+
+
+class Scales(NamedTuple):
+    """The numbers of one step of AdamW, as scalar arrays so that new values do not retrace, and
+    made beforehand so that they are not computed anew for every weight."""
+
+    gradient: mx.array
+    """Of the gradients, from `clipping`."""
+    decay: mx.array
+    """What is left of a matrix."""
+    mean: mx.array
+    """Of the mean: the learning rate and its bias correction."""
+    square: mx.array
+    """Of the mean square: its bias correction."""
+
+
+def scales(step: int, factor: mx.array, config: TrainConfig) -> Scales:
+    """The scales of step `step` (from 0) whose gradients are to be multiplied by `factor`."""
+    rate = learning_rate(step, config)
+    return Scales(
+        factor,
+        mx.array(1 - rate * config.weight_decay),
+        mx.array(rate / (1 - config.beta1 ** (step + 1))),
+        mx.array(1 / (1 - config.beta2 ** (step + 1))),
+    )
 
 
 def update(
-    weights: Arrays,
-    gradients: Arrays,
-    moments: Moments,
-    rate: mx.array,
-    step: mx.array,
-    config: TrainConfig,
+    weights: Arrays, gradients: Arrays, moments: Moments, scales: Scales, config: TrainConfig
 ) -> tuple[Arrays, Moments]:
     """One step of AdamW with bias correction; decay on matrices only.
 
-    Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2. `step`
-    counts from 1; it and `rate` are scalar arrays, so that new values do not retrace.
+    Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
     """
-    mean_correction = 1 / (1 - mx.power(config.beta1, step))
-    square_correction = 1 / (1 - mx.power(config.beta2, step))
     after, mean, square = {}, {}, {}
     for name, weight in weights.items():
-        gradient = gradients[name].astype(mx.float32)
+        gradient = gradients[name].astype(mx.float32) * scales.gradient
         mean[name] = config.beta1 * moments.mean[name] + (1 - config.beta1) * gradient
         square[name] = config.beta2 * moments.square[name] + (1 - config.beta2) * gradient.square()
-        root = mx.sqrt(square[name] * square_correction) + _EPSILON
-        if weight.ndim >= 2:
-            weight = weight * (1 - rate * config.weight_decay)
-        after[name] = weight - rate * mean_correction * mean[name] / root
+        root = mx.sqrt(square[name] * scales.square) + _EPSILON
+        left = weight * scales.decay if weight.ndim >= 2 else weight
+        after[name] = left - scales.mean * mean[name] / root
     return after, Moments(mean, square)

@@ -1,13 +1,14 @@
-"""The training step: loss and gradients on several ranks, clipping and AdamW, compiled.
+"""The training step: loss and gradients on several ranks, clipping and AdamW.
 
 MLX does the elementwise work of a stream on one thread, so on the CPU a step uses all cores only
-if its rows are shared out. The ranks are threads of this process, each with the stream that MLX
+if its work is shared out. The ranks are threads of this process, each with the stream that MLX
 gives every thread: they share the weights, and there is nothing to start, watch or lose.
 """
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
+from typing import TypeVar
 
 import mlx.core as mx
 import numpy as np
@@ -16,24 +17,33 @@ from mlx_rev.config import ModelConfig, TrainConfig
 from mlx_rev.data.batches import Batch
 from mlx_rev.errors import ConfigError
 from mlx_rev.model import ops
-from mlx_rev.model.kernels import compiled
-from mlx_rev.model.llama import Llama, Weights, set_weights
+from mlx_rev.model.llama import Weights
 from mlx_rev.train import optimizer
 from mlx_rev.train.nodes import Nodes
 from mlx_rev.train.optimizer import Moments
+from mlx_rev.train.rank import Rank
 
-Compiled = Callable[..., tuple]
+Result = TypeVar("Result")
 
 
 class TrainingStep:
-    """Calls the compiled parts of one optimiser step.
+    """Holds the weights and their moments, and does one step after another on them.
 
-    All that changes is an argument and a result; all that is given is an array; the shapes are
-    fixed. `close` ends the threads of the ranks.
+    While a step is done nobody else should hold them: the new ones then take the old ones' memory.
+    `close` ends the threads of the ranks.
     """
 
-    def __init__(self, shape: ModelConfig, config: TrainConfig, nodes: Nodes | None = None) -> None:
-        self._nodes = nodes or Nodes()
+    def __init__(
+        self,
+        shape: ModelConfig,
+        config: TrainConfig,
+        weights: Weights,
+        moments: Moments,
+        nodes: Nodes | None = None,
+    ) -> None:
+        self.weights, self.moments = dict(weights), Moments(*map(dict, moments))
+        mx.eval(self.weights, self.moments)  # no other thread could
+        self._config, self._nodes = config, nodes or Nodes()
         count = max(1, config.ranks)
         if count * self._nodes.count > config.batch_size:
             raise ConfigError(
@@ -45,39 +55,38 @@ class TrainingStep:
                 "--dtype bfloat16 on CPU: its matrix products run at a thirtieth of float32's "
                 "speed here; use float32"
             )
-        self._config = config
-        building = Lock()
-        self._ranks = [_Rank(Llama(shape), config, building) for _ in range(count)]
+        building = Lock() if count > 1 else None
+        self._ranks = [
+            Rank(shape, config, number, owned, building)
+            for number, owned in enumerate(_shared_out(weights, count))
+        ]
         self._threads = [
             ThreadPoolExecutor(
                 1, initializer=mx.set_default_device, initargs=(mx.default_device(),)
             )
             for _ in range(count if count > 1 else 0)
         ]
-        self._update = _compiled(self._add_and_update, config)
 
-    def __call__(
-        self,
-        weights: Weights,
-        moments: Moments,
-        step: int,
-        batch: Batch,
-    ) -> tuple[Weights, Moments, mx.array, mx.array]:
+    def __call__(self, step: int, batch: Batch) -> tuple[mx.array, mx.array]:
         """Do step `step` (from 0) on a batch.
 
-        Gives the new weights and moments, the mean loss in nats per target, and the gradients'
-        norm before clipping; all of them lazy.
+        Gives the mean loss in nats per target and the gradients' norm before clipping. With one
+        rank these, the weights and the moments are lazy.
         """
-        losses, gradients = zip(*self._on_ranks(weights, step, batch), strict=True)
-        after, moments_after, loss, norm = self._update(
-            weights,
-            moments,
-            losses,
-            gradients,
-            mx.array(optimizer.learning_rate(step, self._config)),
-            mx.array(step + 1.0),
+        loss, total = self._nodes.sum(*self._own_gradients(step, batch))
+        squares = _merged(self._on_ranks(lambda rank: rank.squared_norms_of_owned(total)))
+        factor, norm = optimizer.clipping(squares, self._config.gradient_clip)
+        scales = optimizer.scales(step, factor, self._config)
+        if self._threads:
+            mx.eval(loss, total, scales)
+        order = list(self.weights)
+        updated = self._on_ranks(
+            lambda rank: rank.update_owned(self.weights, self.moments, total, scales)
         )
-        return after, Moments(*moments_after), loss, norm
+        weights, moments = zip(*updated, strict=True)
+        self.weights = _merged(weights, order)
+        self.moments = Moments(*(_merged(part, order) for part in zip(*moments, strict=True)))
+        return loss, norm
 
     def close(self) -> None:
         """End the threads; the step cannot be called any more."""
@@ -85,118 +94,49 @@ class TrainingStep:
             thread.submit(mx.clear_streams).result()  # MLX aborts if a thread leaves streams behind
             thread.shutdown()
 
-    def _on_ranks(
-        self, weights: Weights, step: int, batch: Batch
-    ) -> list[tuple[mx.array, Weights]]:
-        """Each own rank's share of the loss and of the gradients."""
+    def _own_gradients(self, step: int, batch: Batch) -> tuple[mx.array, Weights]:
+        """The loss and gradients of this node's rows."""
+        jobs = self._jobs(step, batch)
+        results = self._on_ranks(lambda rank: rank.gradients(self.weights, *jobs[rank.number]))
+        losses, gradients = zip(*results, strict=True)
+        sums = self._on_ranks(lambda rank: rank.sum_of_owned(gradients))
+        return sum(losses[1:], losses[0]), _merged(sums)
+
+    def _jobs(self, step: int, batch: Batch) -> list[tuple[tuple[np.ndarray, ...], int, int]]:
+        """For each of this node's ranks: its rows, its seed, and how many targets all have."""
         count = len(self._ranks)
         arrays = (batch.inputs, batch.targets, batch.first)
         parts = (np.array_split(array, count * self._nodes.count, axis=1) for array in arrays)
         shares = list(zip(*parts, strict=True))
-        own = range(count * self._nodes.number, count * (self._nodes.number + 1))
         seed = self._config.seed + (step << 20)
-        jobs = [(weights, shares[rank], seed + (rank << 12), batch.target_count) for rank in own]
+        return [
+            (shares[number], seed + (number << 12), batch.target_count)
+            for number in range(count * self._nodes.number, count * (self._nodes.number + 1))
+        ]
+
+    def _on_ranks(self, work: Callable[[Rank], Result]) -> list[Result]:
+        """What each rank gives for `work`, done in the rank's thread where there are any."""
         if not self._threads:
-            return [self._ranks[0].gradients(*jobs[0])]
-        mx.eval(weights)
-        futures: list[Future[tuple[mx.array, Weights]]] = [
-            thread.submit(rank.gradients_now, *job)
-            for thread, rank, job in zip(self._threads, self._ranks, jobs, strict=True)
+            return [work(self._ranks[0])]
+        futures = [
+            thread.submit(work, rank)
+            for thread, rank in zip(self._threads, self._ranks, strict=True)
         ]
         return [future.result() for future in futures]
 
-    def _add_and_update(
-        self,
-        weights: Weights,
-        moments: Moments,
-        losses: tuple[mx.array, ...],
-        gradients: tuple[Weights, ...],
-        rate: mx.array,
-        count: mx.array,
-    ) -> tuple[Weights, tuple[Weights, Weights], mx.array, mx.array]:
-        own = {name: _sum([share[name] for share in gradients]) for name in weights}
-        loss, total = self._nodes.sum(_sum(losses), own)
-        clipped, norm = optimizer.clip(total, self._config.gradient_clip)
-        after, (mean, square) = optimizer.update(
-            weights, clipped, Moments(*moments), rate, count, self._config
-        )
-        return after, (mean, square), loss, norm
+
+def _shared_out(weights: Weights, count: int) -> list[list[str]]:
+    """The weights' names in `count` lists of about the same size in numbers."""
+    shares: list[list[str]] = [[] for _ in range(count)]
+    sizes = [0] * count
+    for name in sorted(weights, key=lambda name: (-weights[name].size, name)):
+        least = sizes.index(min(sizes))
+        shares[least].append(name)
+        sizes[least] += weights[name].size
+    return shares
 
 
-class _Rank:
-    """The gradients of one share of the rows. The model describes the computation; after tracing
-    it holds no usable weights."""
-
-    def __init__(self, model: Llama, config: TrainConfig, building: Lock) -> None:
-        self._model, self._config, self._building = model, config, building
-        self._first = _compiled(mx.value_and_grad(self._loss), config)
-        self._next = _compiled(self._accumulate, config)
-
-    def gradients_now(self, *job: object) -> tuple[mx.array, Weights]:
-        """Like `gradients`, computed when it returns: only this thread may use its stream."""
-        result = self.gradients(*job)  # type: ignore[arg-type]
-        mx.eval(result)
-        return result
-
-    def gradients(
-        self,
-        weights: Weights,
-        rows: tuple[np.ndarray, ...],
-        seed: int,
-        target_count: int,
-    ) -> tuple[mx.array, Weights]:
-        """The loss and gradients of these micro-batches (inputs, targets, first), as their share
-        of the step's mean."""
-        share = mx.array(1 / target_count)
-        count = len(rows[0])
-        keys = mx.random.split(mx.random.key(seed), count)
-        batches = [
-            (*(mx.array(array[index]) for array in rows), share, keys[index])
-            for index in range(count)
-        ]
-        with self._building:  # graphs are made by one thread at a time, computed by all
-            loss, gradients = self._first(weights, *batches[0])
-        for batch in batches[1:]:
-            mx.eval(loss, gradients)
-            with self._building:
-                loss, gradients = self._next(weights, loss, gradients, *batch)
-        return loss, gradients
-
-    def _accumulate(
-        self, weights: Weights, loss: mx.array, gradients: Weights, *batch: mx.array
-    ) -> tuple[mx.array, Weights]:
-        own_loss, own = mx.value_and_grad(self._loss)(weights, *batch)
-        return loss + own_loss, {name: gradients[name] + own[name] for name in own}
-
-    def _loss(
-        self,
-        weights: Weights,
-        inputs: mx.array,
-        targets: mx.array,
-        first: mx.array,
-        share: mx.array,
-        key: mx.array,
-    ) -> mx.array:
-        """Nats of this micro-batch's targets, as its share of the whole step's mean."""
-        if self._config.dtype == "bfloat16":
-            weights = {name: weight.astype(mx.bfloat16) for name, weight in weights.items()}
-        set_weights(self._model, weights)
-        hidden = self._model.hidden(inputs, key, first)
-        counted = mx.where(targets >= 0, share, 0.0)
-        return ops.linear_cross_entropy(
-            hidden.reshape(-1, hidden.shape[-1]),
-            self._model.output_weight,
-            targets.reshape(-1),
-            counted.reshape(-1),
-        )
-
-
-def _compiled(function: Callable[..., tuple], config: TrainConfig) -> Compiled:
-    return compiled(function) if config.compile else function
-
-
-def _sum(shares: "list[mx.array] | tuple[mx.array, ...]") -> mx.array:
-    total = shares[0]
-    for share in shares[1:]:
-        total = total + share
-    return total
+def _merged(parts: Iterable[Weights], order: Iterable[str] | None = None) -> Weights:
+    """The dictionaries in one, in an order of the names if one is given."""
+    whole = {name: array for part in parts for name, array in part.items()}
+    return whole if order is None else {name: whole[name] for name in order}

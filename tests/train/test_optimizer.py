@@ -18,7 +18,14 @@ def random_arrays(seed: int) -> dict[str, mx.array]:
 
 
 def test_update_is_mlxs_adamw_with_bias_correction_and_no_decay_on_vectors() -> None:
-    config = TrainConfig(weight_decay=0.2, beta1=0.8, beta2=0.97)
+    config = TrainConfig(
+        weight_decay=0.2,
+        beta1=0.8,
+        beta2=0.97,
+        learning_rate=0.01,
+        min_learning_rate=0.01,
+        warmup=0,
+    )
     weights, moments = random_arrays(0), optimizer.initial_moments(random_arrays(0))
     expected = random_arrays(0)
     peers = {
@@ -30,26 +37,39 @@ def test_update_is_mlxs_adamw_with_bias_correction_and_no_decay_on_vectors() -> 
         )
         for name, decay in (("matrix", 0.2), ("vector", 0.0))
     }
-    for step in range(1, 6):
-        gradients = random_arrays(step)
-        weights, moments = optimizer.update(
-            weights, gradients, moments, mx.array(0.01), mx.array(float(step)), config
-        )
+    for step in range(5):
+        gradients = random_arrays(step + 1)
+        scales = optimizer.scales(step, mx.array(1.0), config)
+        weights, moments = optimizer.update(weights, gradients, moments, scales, config)
         for name, adam in peers.items():
             expected |= adam.apply_gradients({name: gradients[name]}, {name: expected[name]})
     for name, weight in weights.items():
         assert np.array(weight) == pytest.approx(np.array(expected[name]), abs=2e-6)
 
 
-def test_clipping_scales_all_gradients_to_the_norm() -> None:
+def test_clipping_brings_all_gradients_to_the_norm() -> None:
     gradients = random_arrays(1)
     flat = np.concatenate([np.array(gradient).ravel() for gradient in gradients.values()])
-    clipped, norm = optimizer.clip(gradients, 0.5)
+    squares = optimizer.squared_norms(gradients)
+    factor, norm = optimizer.clipping(squares, 0.5)
     assert norm.item() == pytest.approx(np.linalg.norm(flat), rel=1e-6)
-    assert optimizer.global_norm(clipped).item() == pytest.approx(0.5, rel=1e-4)
+    assert np.linalg.norm(flat * factor.item()) == pytest.approx(0.5, rel=1e-4)
     for limit in (0.0, 1000.0):
-        same, _ = optimizer.clip(gradients, limit)
-        assert all(bool((same[name] == gradients[name]).all()) for name in gradients)
+        assert optimizer.clipping(squares, limit)[0].item() == 1
+
+
+def test_the_factor_is_of_the_gradients() -> None:
+    weights, gradients, config = random_arrays(0), random_arrays(1), TrainConfig()
+    halves = {name: gradient / 2 for name, gradient in gradients.items()}
+    found, expected = (
+        optimizer.update(
+            *(weights, given, optimizer.initial_moments(weights)),
+            *(optimizer.scales(3, mx.array(factor), config), config),
+        )
+        for given, factor in ((gradients, 0.5), (halves, 1.0))
+    )
+    for ours, theirs in zip((found[0], *found[1]), (expected[0], *expected[1]), strict=True):
+        assert all(bool((ours[name] == theirs[name]).all()) for name in weights)
 
 
 def test_the_rate_warms_up_then_falls_as_a_cosine() -> None:
