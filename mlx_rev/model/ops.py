@@ -11,7 +11,7 @@ Shapes: B rows, T positions, H query heads, K key/value heads, E = head size, D 
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 
@@ -207,18 +207,19 @@ def swiglu(gate: mx.array, up: mx.array) -> mx.array:
     """silu(gate) · up (Shazeer, "GLU Variants Improve Transformer", 2020)."""
     if not on_cpu():
         return gate * sigmoid(gate) * up
-    return _swiglu(gate, up)[0]
+    product: mx.array = _swiglu(gate, up)
+    return product
 
 
 @_with_gradient
-def _swiglu(gate: mx.array, up: mx.array) -> tuple[mx.array, mx.array]:
-    opened = sigmoid(gate)
-    return gate * opened * up, opened
+def _swiglu(gate: mx.array, up: mx.array) -> mx.array:
+    return gate * sigmoid(gate) * up
 
 
 @_swiglu.vjp
-def _swiglu_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx.array, mx.array]:
-    (gate, up), (slope, _), (_, opened) = primals, cotangents, outputs
+def _swiglu_backward(primals: Any, slope: Any, output: Any) -> tuple[mx.array, mx.array]:
+    gate, up = primals
+    opened = sigmoid(gate)  # again: to keep it would take as much memory as the gate does
     silu = gate * opened
     return slope * up * (opened + silu * (1 - opened)), slope * silu
 
@@ -243,32 +244,34 @@ def token_nats(hidden: mx.array, weight: mx.array, targets: mx.array) -> mx.arra
     return mx.concatenate(parts)
 
 
+class LinearLoss(NamedTuple):
+    """A loss with its gradients, and the arrays on the way to these, a chunk of rows each."""
+
+    loss: mx.array
+    by_hidden: mx.array
+    by_weight: mx.array
+    chunks: list[list[mx.array]]
+
+
 def linear_cross_entropy(
     hidden: mx.array, weight: mx.array, targets: mx.array, weights: mx.array
-) -> mx.array:
-    """The float32 scalar sum(weights · nats), nats as in `token_nats`, with its gradients.
+) -> LinearLoss:
+    """The float32 scalar sum(weights · nats), nats as in `token_nats`, and its gradients.
 
     Rows of weight 0 are ignored, whatever their target. The projection is part of it, so that
     the logits exist a chunk of rows at a time; the gradients by hidden and weight are taken while
-    they do, so that nothing is computed twice.
+    they do, so that nothing is kept or computed twice. Who computes `chunks` one after another
+    has only one of them in memory.
     """
+    hidden, weight = mx.stop_gradient(hidden), mx.stop_gradient(weight)
     targets = mx.where(weights == 0, 0, targets)
-    return _linear_cross_entropy(hidden, weight, targets, weights)[0]
-
-
-@_with_gradient
-def _linear_cross_entropy(
-    hidden: mx.array, weight: mx.array, targets: mx.array, weights: mx.array
-) -> tuple[mx.array, mx.array, mx.array]:
-    each = weights[:, None].astype(hidden.dtype)
-    chosen = weight[targets]
+    each, chosen = weights[:, None].astype(hidden.dtype), weight[targets]
     loss = -mx.sum(weights * mx.sum((hidden * chosen).astype(mx.float32), axis=-1))
     by_weight = mx.zeros(weight.shape, weight.dtype).at[targets].add(-each * hidden)
     by_hidden: list[mx.array] = []
+    chunks: list[list[mx.array]] = []
     for start, stop in _chunks(len(hidden), len(weight)):
         rows = hidden[start:stop]
-        if by_hidden:  # else MLX begins with the logits of all chunks
-            rows = mx.depends(rows, by_hidden[-1])
         top, total, odds = _normalised(rows, weight)[1:]
         loss = loss + mx.sum(weights[start:stop] * (mx.log(total) + top))
         # The odds' factors go to the few numbers of a row: no second array of the logits' size.
@@ -276,19 +279,8 @@ def _linear_cross_entropy(
         odds = odds.astype(hidden.dtype)
         by_hidden.append((odds.T @ weight) * share)
         by_weight = mx.addmm(by_weight, odds, rows * share)
-    return loss, mx.concatenate(by_hidden) - each * chosen, by_weight
-
-
-@_linear_cross_entropy.vjp
-def _linear_cross_entropy_backward(primals: Any, cotangents: Any, outputs: Any) -> Any:
-    hidden, weight, targets, weights = primals
-    slope, (_, by_hidden, by_weight) = cotangents[0], outputs
-    return (
-        (slope * by_hidden).astype(hidden.dtype),
-        (slope * by_weight).astype(weight.dtype),
-        mx.zeros_like(targets),
-        mx.zeros_like(weights),
-    )
+        chunks.append([loss, by_hidden[-1], by_weight])
+    return LinearLoss(loss, mx.concatenate(by_hidden) - each * chosen, by_weight, chunks)
 
 
 def _chunks(rows: int, vocabulary: int) -> list[tuple[int, int]]:

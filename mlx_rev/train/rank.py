@@ -103,13 +103,15 @@ class Rank:
         seed: int,
         target_count: int,
     ) -> tuple[mx.array, Weights]:
-        def make() -> tuple[mx.array, list[mx.array], Weights]:
+        def make() -> tuple[mx.array, Weights, list[list[mx.array]]]:
             key = mx.random.split(mx.random.key(seed), len(rows[0]))[index]
             arrays = (mx.array(array[index]) for array in rows)
-            (loss, *stages), gradients = function(*before, *arrays, mx.array(1 / target_count), key)
-            return loss, stages, gradients
+            (_, loss, *stages), gradients = function(
+                *before, *arrays, mx.array(1 / target_count), key
+            )
+            return loss, gradients, stages
 
-        loss, _, gradients = self._computed(make, _pieces if self._in_pieces else None)
+        loss, gradients, _ = self._computed(make, _pieces if self._in_pieces else None)
         return loss, gradients
 
     def _computed(
@@ -134,9 +136,9 @@ class Rank:
 
     def _accumulate(
         self, weights: Weights, loss: mx.array, gradients: Weights, *batch: mx.array
-    ) -> tuple[tuple[mx.array, ...], Weights]:
-        (own_loss, *stages), own = mx.value_and_grad(self._loss)(weights, *batch)
-        return (loss + own_loss, *stages), {name: gradients[name] + own[name] for name in own}
+    ) -> tuple[tuple, Weights]:
+        (slope, own_loss, *stages), own = mx.value_and_grad(self._loss)(weights, *batch)
+        return (slope, loss + own_loss, *stages), {n: gradients[n] + own[n] for n in own}
 
     def _loss(
         self,
@@ -146,22 +148,20 @@ class Rank:
         first: mx.array,
         share: mx.array,
         key: mx.array,
-    ) -> tuple[mx.array, ...]:
-        """Nats of this micro-batch's targets, as its share of the whole step's mean; then the
-        stages on the way there."""
+    ) -> tuple:
+        """Something with the gradients of the nats of this micro-batch's targets, as their share
+        of the whole step's mean; then those nats, then the stages on the way there."""
         if self._config.dtype == "bfloat16":
             weights = {name: weight.astype(mx.bfloat16) for name, weight in weights.items()}
         set_weights(self._model, weights)
         stages: list[mx.array] = []
         hidden = self._model.hidden(inputs, key, first, stages)
-        counted = mx.where(targets >= 0, share, 0.0)
-        loss = ops.linear_cross_entropy(
-            hidden.reshape(-1, hidden.shape[-1]),
-            self._model.output_weight,
-            targets.reshape(-1),
-            counted.reshape(-1),
-        )
-        return loss, *stages
+        hidden = hidden.reshape(-1, hidden.shape[-1])
+        weight, counted = self._model.output_weight, mx.where(targets >= 0, share, 0.0)
+        found = ops.linear_cross_entropy(hidden, weight, targets.reshape(-1), counted.reshape(-1))
+        # Its gradients are known. Nobody computes this sum, only what it hands down.
+        slope = mx.sum(hidden * found.by_hidden) + mx.sum(weight * found.by_weight)
+        return slope, found.loss, *([stage] for stage in stages), *found.chunks
 
     def _updated(
         self,
@@ -176,11 +176,12 @@ class Rank:
         return after, (mean, square)
 
 
-def _pieces(made: tuple[mx.array, list[mx.array], Weights]) -> Iterator[object]:
-    """What to compute after what: the forward pass, then the gradients, half a layer at a time."""
-    loss, stages, gradients = made
-    yield from stages
-    yield loss
+def _pieces(made: tuple[mx.array, Weights, list[list[mx.array]]]) -> Iterator[object]:
+    """What to compute after what: the forward pass, then the gradients, half a layer at a time.
+    Stages are let go of when they are done with."""
+    _, gradients, stages = made
+    while stages:
+        yield stages.pop(0)
     halves: dict[tuple[int, bool], list[mx.array]] = {}
     for name, gradient in gradients.items():
         _, kind, *place = name.split(".")
