@@ -11,6 +11,7 @@ from types import FrameType
 from mlx_rev import files
 from mlx_rev.cli.options import RUNS, cache_folder, parse
 from mlx_rev.cli.preparing import prepare_shown
+from mlx_rev.cli.watch import Beat, watched
 from mlx_rev.config import (
     DataConfig,
     ModelConfig,
@@ -64,6 +65,8 @@ class TrainCommand:
     """Where corpora and token shards are kept."""
     plain: bool = False
     """Plain lines instead of the dashboard."""
+    patience: float = 600.0
+    """Seconds without a step after which a run on several machines ends."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -75,7 +78,14 @@ def main(arguments: Sequence[str], program: str) -> int:
     recorded = replace(command.train, ranks=ranks.decide(command.train))
     config = RunConfig(model=command.model, data=command.data, train=recorded)
     validate_run(config)
-    nodes = Nodes()
+    if not command.patience > 0:
+        raise ConfigError(f"patience is {command.patience}, expected more than 0")
+    with watched(program, command.patience) as beat:
+        _train(command, config, Nodes(), beat)
+    return 0
+
+
+def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, beat: Beat) -> None:
     console = make_console(plain=command.plain, quiet=not nodes.first)
     run = _run_folder(command) if nodes.first else command.cache / f"node-{nodes.number}"
     run.mkdir(parents=True, exist_ok=True)
@@ -93,6 +103,12 @@ def main(arguments: Sequence[str], program: str) -> int:
         reporter = stack.enter_context(
             reporter_for(console, ending=config.train.ending, plain=command.plain)
         )
+        asked = stack.enter_context(_stop_on_signal())
+
+        def should_stop() -> bool:
+            beat(f"another machine hangs; end it, and go on with --resume {run}")
+            return asked()
+
         fit(
             run,
             config,
@@ -101,10 +117,9 @@ def main(arguments: Sequence[str], program: str) -> int:
             resume=command.resume is not None,
             initial=initial,
             write_story=_story_writer(data, config.train.ending),
-            should_stop=stack.enter_context(_stop_on_signal()),
+            should_stop=should_stop,
             nodes=nodes,
         )
-    return 0
 
 
 def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:

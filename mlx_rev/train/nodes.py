@@ -10,7 +10,7 @@ from typing import TypeVar
 import mlx.core as mx
 import numpy as np
 
-from mlx_rev.errors import ConfigError
+from mlx_rev.errors import ConfigError, TrainingError
 from mlx_rev.model.llama import Weights
 
 Tree = TypeVar("Tree")
@@ -21,7 +21,12 @@ class Nodes:
     same order. A node that is lost shows as a RuntimeError of MLX's at the others."""
 
     def __init__(self) -> None:
-        self._group = mx.distributed.init()
+        try:
+            self._group = mx.distributed.init()
+        except RuntimeError as error:
+            raise TrainingError(
+                f"cannot join the other machines ({error}); start the same command on all of them"
+            ) from error
 
     @property
     def count(self) -> int:

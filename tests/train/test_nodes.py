@@ -1,6 +1,7 @@
 """Several nodes, here on one machine, as `mlx.launch` starts them."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from tests.conftest import Run
 
 
 def start(
-    arguments: list[list[str]], folder: Path, environment: dict[str, str]
+    arguments: list[list[str]], folder: Path, environment: dict[str, str], *, missing: int = 0
 ) -> list[subprocess.Popen[str]]:
-    """A node for each list of arguments, in a ring, each with a cache of its own."""
+    """A node for each list of arguments, in a ring, each with a cache of its own; `missing` more
+    are expected there."""
     hosts = []
-    for _ in arguments:
+    for _ in range(len(arguments) + missing):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             hosts.append([f"127.0.0.1:{free.getsockname()[1]}"])
@@ -98,3 +100,30 @@ def test_a_lost_node_ends_the_run_and_the_checkpoint_is_kept(
     assert nodes[0].returncode == 2
     assert "another node was lost" in error
     assert run("tell", "The end.", "--model", folder).returncode == 0
+
+
+def test_a_node_that_hangs_ends_the_run_and_the_checkpoint_is_kept(
+    run: Run, tiny_flags: list[str], tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    folder = tmp_path / "run"
+    flags = [*tiny_flags, "--steps", "100000", "--out", str(folder), "--patience", "4"]
+    nodes = start([flags] * 2, tmp_path, command_environment)
+    wait_for_checkpoint(nodes[0])
+    nodes[1].send_signal(signal.SIGSTOP)
+    _, error = nodes[0].communicate(timeout=60)
+    nodes[1].kill()
+    nodes[1].communicate()
+    assert nodes[0].returncode == -signal.SIGKILL
+    assert "4 s without a step: another machine hangs" in error
+    assert f"--resume {folder}" in error
+    assert run("tell", "The end.", "--model", folder).returncode == 0
+
+
+def test_a_node_that_never_comes_is_not_waited_for(
+    tiny_flags: list[str], tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    flags = [*tiny_flags, "--out", str(tmp_path / "run"), "--patience", "2"]
+    [first] = start([flags], tmp_path, command_environment, missing=1)
+    _, error = first.communicate(timeout=60)
+    assert first.returncode == -signal.SIGKILL
+    assert "no other machine came" in error
