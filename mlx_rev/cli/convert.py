@@ -9,24 +9,14 @@ import tyro
 
 from mlx_rev import files, hub
 from mlx_rev.cli.options import parse
-from mlx_rev.config import DataConfig, RunConfig, TrainConfig
-from mlx_rev.config_file import to_toml
 from mlx_rev.errors import ConfigError, FormatError
 from mlx_rev.formats import tokenizer_bin
 from mlx_rev.formats.convert import Dtype, Format, convert, folder_to_push, format_for
-from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.formats.opening import is_tokenizer, open_model, read_tokenizer
-from mlx_rev.model.load import read_weights
-from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.reversal import Reversal
-from mlx_rev.train import checkpoint
-from mlx_rev.train.checkpoint import Progress as Standing
-from mlx_rev.train.checkpoint import TrainingState
-from mlx_rev.train.optimizer import initial_moments
+from mlx_rev.train.beginning import how_to_go_on, write_run
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import make_console
-
-CONFIG_FILE = "config.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +58,8 @@ def main(arguments: Sequence[str], program: str) -> int:
         reversal=Reversal(command.reversal) if command.reversal else None,
     )
     if command.to == "run":
-        _write_run(model, command.target)
-        told = f"mlx-rev train --resume {command.target} --data … --steps …"
-        console.print(f"{command.target}: a run at step 0. Go on: {told}", soft_wrap=True)
+        write_run(model, command.target)
+        console.print(how_to_go_on(command.target), soft_wrap=True)
         return 0
     dtype = Dtype(command.dtype) if command.dtype else None
     to, kept = format_for(command.target, Format(command.to) if command.to else None, dtype)
@@ -92,21 +81,3 @@ def _convert_tokenizer(source: Path, target: Path, *, force: bool) -> None:
         raise ConfigError(f"{target}: a tokenizer is written as .bin (llama2.c) or .model")
     content = tokenizer_bin.to_bytes(tokenizer) if target.suffix == ".bin" else tokenizer.model
     files.write_bytes(target, content)
-
-
-def _write_run(model: LazyModel, run: Path) -> None:
-    """A run that stands at step 0 with the model's weights."""
-    if model.tokenizer is None:
-        raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
-    if run.exists():
-        raise FormatError(f"{run}: exists; choose another name")
-    reversal = model.reversal or Reversal.NONE
-    weights = read_weights(model)
-    state = TrainingState(weights, initial_moments(weights), Standing())
-    codec = StoryCodec(model.tokenizer, reversal)
-    checkpoint.save(run, model.config, codec, state, corpus_fingerprint="", best=False)
-    tokenizer_path = run / "tokenizer.model"
-    model.tokenizer.save(tokenizer_path)
-    data = DataConfig(reversal=reversal.value, tokenizer=str(tokenizer_path))
-    config = RunConfig(model=model.config, data=data, train=TrainConfig())
-    files.write_text(run / CONFIG_FILE, to_toml(config))

@@ -33,6 +33,7 @@ from mlx_rev.model.load import read_weights
 from mlx_rev.presets import preset
 from mlx_rev.text.reversal import Reversal
 from mlx_rev.train import ranks
+from mlx_rev.train.beginning import CONFIG_FILE
 from mlx_rev.train.events import Event, Saved, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
 from mlx_rev.train.nodes import Nodes
@@ -40,8 +41,6 @@ from mlx_rev.train.runlog import METRICS_FILE
 from mlx_rev.ui.console import make_console
 from mlx_rev.ui.dashboard import reporter_for
 from mlx_rev.ui.plots import loss_plot
-
-CONFIG_FILE = "config.toml"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ class Teller:
 
     def __init__(self, loaded: Loaded) -> None:
         self.model, self.codec = loaded.model, loaded.codec
+        self.says_reversal = loaded.says_reversal
         self._extension = Extension(loaded.model)
 
     @property

@@ -27,11 +27,13 @@ COMMANDS = {
     "tokens": Spec("TEXT", "the pieces of a text with their ids, in model order"),
     "compare": Spec("MODEL", "the last ending told by this model and by another", takes_path=True),
     "model": Spec(
-        "MODEL", "talk to another model: a run, folder, .bin, .gguf, hf:…", takes_path=True
+        "MODEL [--reversal ORDER] [--tokenizer FILE]",
+        "talk to another model: a run, folder, .bin, .gguf, hf:…",
+        takes_path=True,
     ),
     "export": Spec(
         "TARGET [--to FORMAT] [--dtype DTYPE] [--force]",
-        "convert this model: NAME.bin, NAME.gguf or a folder",
+        "convert this model: NAME.bin, NAME.gguf, a folder, a run",
         takes_path=True,
     ),
     "settings": Spec("", "how the next token is chosen"),
@@ -39,6 +41,10 @@ COMMANDS = {
     "help": Spec("", "this list"),
     "quit": Spec("", "leave; so does Ctrl-D"),
 }
+
+
+_WIDEST = 30
+"""The left column of the help; what is longer sticks out."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def nearest(given: str, known: dict[str, Spec] | list[str], mark: str = "") -> s
 def help_text() -> str:
     """One line for each command."""
     left = {name: f"/{name} {spec.arguments}".rstrip() for name, spec in COMMANDS.items()}
-    width = max(len(text) for name, text in left.items() if name != "export")
+    width = max(len(text) for text in left.values() if len(text) < _WIDEST)
     lines = [f"{left[name]:<{width}}  {spec.summary}" for name, spec in COMMANDS.items()]
     return "\n".join(
         [

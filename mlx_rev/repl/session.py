@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
@@ -33,9 +33,13 @@ from mlx_rev.repl.replies import (
     Told,
 )
 from mlx_rev.repl.saving import save_story
+from mlx_rev.text.reversal import Reversal
 from mlx_rev.text.tokenizer import BOUNDARY
+from mlx_rev.train.beginning import how_to_go_on, write_run
 
 MOST_CANDIDATES = 16
+RUN = "run"
+"""What /export --to takes besides the formats: a run to be trained further."""
 
 
 class Session:
@@ -212,8 +216,7 @@ class Session:
 
     def _do_compare(self, rest: str) -> Iterator[Reply]:
         ending = self._last().ending
-        other_source = _words("compare", rest)[0]
-        other = load(other_source)
+        other_source, other = _loaded("compare", rest)
         seed = self.settings.seed
         stories: list[Told] = []
         for teller, source in ((self.teller, self.source), (other, other_source)):
@@ -226,8 +229,7 @@ class Session:
         yield Offers(tuple(stories), (self.source, other_source))
 
     def _do_model(self, rest: str) -> Iterator[Reply]:
-        source = _words("model", rest)[0]
-        self.teller, self.source = load(source), source
+        self.source, self.teller = _loaded("model", rest)
         yield Says(self.greeting())
 
     def greeting(self) -> str:
@@ -238,20 +240,30 @@ class Session:
         name = (
             f"{SHIPPED.name}, which ships" if Path(self.source) == shipped_model() else self.source
         )
+        guessed = (
+            ""
+            if self.teller.says_reversal
+            else " Nothing says how its text is reversed, so it is taken not to be: "
+            "--reversal word or token says otherwise."
+        )
         return (
             f"{name}: {parameters:,} parameters, a vocabulary of "
             f"{model.config.vocab_size:,}, a context of {model.config.context}; "
-            f"its stories grow {grows}."
+            f"its stories grow {grows}.{guessed}"
         )
 
     def _do_export(self, rest: str) -> Iterator[Reply]:
         target, options, force = _export_options(_words("export", rest))
-        to = Format(options["--to"]) if "--to" in options else None
-        dtype = Dtype(options["--dtype"]) if "--dtype" in options else None
-        chosen, kept = format_for(target, to, dtype)
         model = open_model(self.source)
         codec = self.teller.codec
         model = replace(model, tokenizer=codec.tokenizer, reversal=codec.reversal)
+        if options.get("--to") == RUN:
+            write_run(model, target)
+            yield Says(how_to_go_on(target))
+            return
+        to = Format(options["--to"]) if "--to" in options else None
+        dtype = Dtype(options["--dtype"]) if "--dtype" in options else None
+        chosen, kept = format_for(target, to, dtype)
         yield Converted(convert(model, target, chosen, kept, force=force, progress=self._progress))
 
     def _do_settings(self, _: str) -> Iterator[Reply]:
@@ -306,25 +318,49 @@ def _words(command: str, rest: str) -> list[str]:
         raise ConfigError(f"/{command}: a quotation mark is not closed in {rest!r}") from error
 
 
+def _loaded(command: str, rest: str) -> tuple[str, Teller]:
+    """The model that the arguments of a command name, as they name it and loaded."""
+    orders = [*Reversal]
+    source, options, _ = _with_options(
+        command, _words(command, rest), {"--reversal": orders, "--tokenizer": None}
+    )
+    order = options.get("--reversal")
+    return source, load(source, tokenizer=options.get("--tokenizer"), reversal=order)
+
+
 def _export_options(words: Sequence[str]) -> tuple[Path, dict[str, str], bool]:
     """The target, the options with a value, and whether to replace what is there."""
-    choices: dict[str, list[str]] = {"--to": [*Format], "--dtype": [*Dtype]}
-    target, options, force = None, {}, False
+    choices = {"--to": [*Format, RUN], "--dtype": [*Dtype]}
+    target, options, flags = _with_options("export", words, choices, ("--force",))
+    return Path(target).expanduser(), options, bool(flags)
+
+
+def _with_options(
+    command: str,
+    words: Sequence[str],
+    choices: Mapping[str, Sequence[str] | None],
+    flags: Sequence[str] = (),
+) -> tuple[str, dict[str, str], set[str]]:
+    """A command's one argument, its options with a value (any, where there are no choices), and
+    the flags among its words."""
+    argument, options, found = None, {}, set()
     rest = iter(words)
     for word in rest:
         if word in choices:
-            options[word] = next(rest, "")
-            if options[word] not in choices[word]:
-                raise ConfigError(f"/export {word}: expected {', '.join(choices[word])}")
-        elif word == "--force":
-            force = True
-        elif target is None and not word.startswith("--"):
-            target = Path(word).expanduser()
+            options[word], possible = next(rest, ""), choices[word]
+            if not options[word] or (possible and options[word] not in possible):
+                expected = ", ".join(possible) if possible else "a file"
+                raise ConfigError(f"/{command} {word}: expected {expected}")
+        elif word in flags:
+            found.add(word)
+        elif argument is None and not word.startswith("--"):
+            argument = word
         else:
-            raise ConfigError(f"/export: {word} is one too many; it takes a target and options")
-    if target is None:
-        raise ConfigError("/export: where to? NAME.bin, NAME.gguf or a folder")
-    return target, options, force
+            takes = commands.COMMANDS[command].arguments
+            raise ConfigError(f"/{command}: {word} is one too many; it takes {takes}")
+    if argument is None:
+        raise ConfigError(f"/{command}: needs {commands.COMMANDS[command].arguments}")
+    return argument, options, found
 
 
 def _shortened(text: str, most: int = 60) -> str:

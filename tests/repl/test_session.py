@@ -157,6 +157,31 @@ def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
     assert compared.titles == (str(target), source)
 
 
+def test_a_run_is_exported_to_be_trained_further(tmp_path: Path) -> None:
+    session = Session(load(), str(shipped_model()))
+    said = last(session, f"/export {tmp_path / 'run'} --to run")
+    assert isinstance(said, Says)
+    assert f"mlx-rev train --resume {tmp_path / 'run'}" in said.text
+    assert (tmp_path / "run" / "checkpoints" / "latest" / "model.safetensors").exists()
+    with pytest.raises(RevError, match="exists"):
+        last(session, f"/export {tmp_path / 'run'} --to run")
+
+
+def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_path: Path) -> None:
+    teller = Session(load(), str(shipped_model()))
+    list(teller.respond(f"/export {tmp_path / 'model.bin'}"))
+    (tmp_path / "model.bin.json").unlink()
+    guessed = last(session, f"/model {tmp_path / 'model.bin'}")
+    assert isinstance(guessed, Says)
+    assert "from an opening. Nothing says how its text is reversed" in guessed.text
+    assert session.prompt == "opening> "
+    tokenizer = shipped_model() / "tokenizer.model"
+    told = last(session, f"/model {tmp_path / 'model.bin'} --reversal word --tokenizer {tokenizer}")
+    assert isinstance(told, Says)
+    assert told.text.endswith("leftwards from an ending.")
+    assert session.prompt == "ending> "
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -169,6 +194,9 @@ def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
         ("/model nowhere", "nowhere: no such model"),
         ("/export x --to pdf", "/export --to: expected"),
         ("/export x y", "/export: y is one too many"),
+        ("/export --force", "/export: needs TARGET"),
+        ("/model x --reversal sideways", "/model --reversal: expected word, token, none"),
+        ("/model x --tokenizer", "/model --tokenizer: expected a file"),
         ("/export 'x", "/export: a quotation mark is not closed"),
         ("/save x.txt", "no story yet"),
         ("/hlep", "did you mean /help?"),

@@ -1,0 +1,44 @@
+"""A run that stands at step 0 with the weights of a model that came from elsewhere."""
+
+from pathlib import Path
+
+from mlx_rev import files
+from mlx_rev.config import DataConfig, RunConfig, TrainConfig
+from mlx_rev.config_file import to_toml
+from mlx_rev.errors import FormatError
+from mlx_rev.formats.huggingface import TOKENIZER_FILE
+from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.model.load import read_weights
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.reversal import Reversal
+from mlx_rev.train import checkpoint
+from mlx_rev.train.checkpoint import Progress, TrainingState
+from mlx_rev.train.optimizer import initial_moments
+
+CONFIG_FILE = "config.toml"
+"""A run's options, in its folder."""
+
+
+def write_run(model: LazyModel, run: Path) -> None:
+    """Make the run folder, to be gone on with by `train --resume`.
+
+    Raises FormatError where it exists, or the model has no tokenizer.
+    """
+    if model.tokenizer is None:
+        raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
+    if run.exists():
+        raise FormatError(f"{run}: exists; choose another name")
+    reversal = model.reversal or Reversal.NONE
+    weights = read_weights(model)
+    state = TrainingState(weights, initial_moments(weights), Progress())
+    codec = StoryCodec(model.tokenizer, reversal)
+    checkpoint.save(run, model.config, codec, state, corpus_fingerprint="", best=False)
+    model.tokenizer.save(run / TOKENIZER_FILE)
+    data = DataConfig(reversal=reversal.value, tokenizer=str(run / TOKENIZER_FILE))
+    config = RunConfig(model=model.config, data=data, train=TrainConfig())
+    files.write_text(run / CONFIG_FILE, to_toml(config))
+
+
+def how_to_go_on(run: Path) -> str:
+    """What to say of a run just made."""
+    return f"{run}: a run at step 0. Go on: mlx-rev train --resume {run} --data … --steps …"
