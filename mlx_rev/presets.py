@@ -47,6 +47,9 @@ def presets() -> dict[str, RunConfig]:
             steps=10_000,
             learning_rate=4e-3,
             min_learning_rate=0.0,
+            initial_deviation=0.05,
+            embedding_deviation=0.05,
+            beta2=0.98,
         ),
         "15m": _preset(
             _square(dim=288, n_layers=6, n_heads=6, vocab_size=32000, context=256),
