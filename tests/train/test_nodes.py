@@ -106,15 +106,18 @@ def test_a_node_that_hangs_ends_the_run_and_the_checkpoint_is_kept(
     run: Run, tiny_flags: list[str], tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
     folder = tmp_path / "run"
-    flags = [*tiny_flags, "--steps", "100000", "--out", str(folder), "--patience", "4"]
-    nodes = start([flags] * 2, tmp_path, command_environment)
+    flags = [*tiny_flags, "--steps", "100000", "--out", str(folder)]
+    # Only the first may lose patience: if the other's watch were quicker, it would kill the other,
+    # and the first would see a node lost, not one that hangs.
+    patience = [[*flags, "--patience", seconds] for seconds in ("8", "600")]
+    nodes = start(patience, tmp_path, command_environment)
     wait_for_checkpoint(nodes[0])
     nodes[1].send_signal(signal.SIGSTOP)
     _, error = nodes[0].communicate(timeout=60)
     nodes[1].kill()
     nodes[1].communicate()
     assert nodes[0].returncode == -signal.SIGKILL
-    assert "4 s without a step: another machine hangs" in error
+    assert "8 s without a step: another machine hangs" in error
     assert f"--resume {folder}" in error
     assert run("tell", "The end.", "--model", folder).returncode == 0
 
