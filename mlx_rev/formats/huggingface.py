@@ -17,13 +17,19 @@ from mlx_rev.formats.lazy import LazyModel, as_float16
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import group_size_of, quantise, read_quantised
 from mlx_rev.formats.safetensors import Entry, Planned
-from mlx_rev.formats.tokenizer_json import tokenizer_config, tokenizer_json
+from mlx_rev.formats.tokenizer_json import (
+    is_sentencepiece,
+    tokenizer_config,
+    tokenizer_from_json,
+    tokenizer_json,
+)
 from mlx_rev.text.reversal import Reversal
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.model"
+_TOKENIZER_JSON = "tokenizer.json"
 _INDEX_FILE = "model.safetensors.index.json"
 _SHARD_BYTES = 5_000_000_000
 _DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "q8": "F16"}
@@ -53,7 +59,7 @@ def write_folder(
         extra["reversal"] = str(model.reversal)
     if model.tokenizer is not None:
         extra["tokenizer_sha256"] = model.tokenizer.fingerprint
-        _write_json(folder / "tokenizer.json", tokenizer_json(model.tokenizer))
+        _write_json(folder / _TOKENIZER_JSON, tokenizer_json(model.tokenizer))
         _write_json(folder / "tokenizer_config.json", tokenizer_config(model.tokenizer))
         (folder / TOKENIZER_FILE).write_bytes(model.tokenizer.model)
     group_size = group_size_of(model) if dtype == "q8" else 0
@@ -91,6 +97,11 @@ def read_folder(folder: Path) -> LazyModel:
     )
     _check_entries(model, tensors)
     return model
+
+
+def read_tokenizer_json(path: Path) -> Tokenizer:
+    """The SentencePiece model that a tokenizer.json was made from; FormatError if from none."""
+    return tokenizer_from_json(_read_json(path), str(path))
 
 
 def _write_weights(
@@ -177,8 +188,12 @@ def _check_entries(model: LazyModel, tensors: Mapping[str, Entry]) -> None:
 
 
 def _tokenizer(folder: Path, extra: Mapping[str, Any]) -> Tokenizer | None:
+    """The tokenizer.model in the folder, or else the one that its tokenizer.json was made from."""
     path = folder / TOKENIZER_FILE
     expected = extra.get("tokenizer_sha256")
+    made = folder / _TOKENIZER_JSON
+    if not path.is_file() and made.is_file():
+        return read_tokenizer_json(made) if is_sentencepiece(_read_json(made)) else None
     if not path.is_file():
         if expected:
             raise FormatError(f"{path}: missing; expected the tokenizer with sha256 {expected}")

@@ -34,8 +34,8 @@ def open_model(
 ) -> LazyModel:
     """Open a training run (its best checkpoint), a model folder, a .bin, a .gguf, or hf:….
 
-    `tokenizer` (a SentencePiece .model or a tokenizer.bin) and `reversal` stand in for what the
-    file does not say, and take the place of what it says. Raises FormatError.
+    `tokenizer` (a SentencePiece .model, a tokenizer.json or .bin) and `reversal` stand in for what
+    the file does not say, and take the place of what it says. Raises FormatError.
     """
     path = hub.fetch_model(str(reference)) if hub.is_reference(str(reference)) else Path(reference)
     model = _open_folder(path) if path.is_dir() else _open_file(path)
@@ -60,12 +60,15 @@ def model_folder(path: Path) -> Path:
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer from a SentencePiece .model or a llama2.c tokenizer.bin, told by content."""
+    """A tokenizer from a SentencePiece .model, a tokenizer.json made from one, or a llama2.c
+    tokenizer.bin, told by content."""
     try:
         with open(path, "rb") as file:
             start = file.read(64)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+    if start.startswith(b"{"):
+        return huggingface.read_tokenizer_json(path)
     return tokenizer_bin.read(path) if tokenizer_bin.recognises(start) else Tokenizer.load(path)
 
 

@@ -1,14 +1,17 @@
 """tokenizer.json, as the tokenizers library of transformers and mlx-lm reads it, from a
-SentencePiece BPE model.
+SentencePiece BPE model and back.
 
 The format has no pre-tokenizer here: the text gets ▁ in front and for every space, characters
-are merged by rank, and what is no piece falls back to bytes.
+are merged by rank, and what is no piece falls back to bytes. mlx_lm.convert keeps no other file.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import sentencepiece
 
+from mlx_rev.errors import FormatError
+from mlx_rev.formats.sentencepiece_model import Kind, Piece, kind_at, tokenizer_of
 from mlx_rev.text.tokenizer import BOUNDARY, SPACE_MARK, Tokenizer
 
 
@@ -79,6 +82,59 @@ def tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
         "add_eos_token": False,
         "clean_up_tokenization_spaces": False,
     }
+
+
+def is_sentencepiece(content: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer.json is of the kind made from a SentencePiece BPE model, like Llama's;
+    GPT's, for one, is not."""
+    model = content.get("model")
+    if not isinstance(model, dict):
+        return False
+    return model.get("type") == "BPE" and bool(model.get("byte_fallback"))
+
+
+def tokenizer_from_json(content: Mapping[str, Any], source: str) -> Tokenizer:
+    """The SentencePiece model that a tokenizer.json was made from.
+
+    A piece's score is minus the rank of the first merge that makes it: SentencePiece goes by the
+    piece, the format by the pair, and what was made from SentencePiece agrees. Raises FormatError
+    for one of another kind, or with gaps between its ids.
+    """
+    if not is_sentencepiece(content):
+        raise FormatError(f"{source}: not made from a SentencePiece BPE model, as Llama's is")
+    try:
+        vocabulary = {int(token): str(text) for text, token in content["model"]["vocab"].items()}
+        special = {int(added["id"]): str(added["content"]) for added in content["added_tokens"]}
+        merges = [
+            "".join(merge.split(" ") if isinstance(merge, str) else merge)
+            for merge in content["model"]["merges"]
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{source}: its pieces or merges cannot be read ({error!r})") from error
+    vocabulary.update(special)
+    if sorted(vocabulary) != list(range(len(vocabulary))):
+        raise FormatError(f"{source}: its {len(vocabulary)} ids are not 0 to {len(vocabulary) - 1}")
+    ranks = {text: rank for rank, text in reversed(list(enumerate(merges)))}
+    pieces = []
+    for token in range(len(vocabulary)):
+        text = vocabulary[token]
+        kind = kind_at(token, text)
+        if token in special and kind is Kind.NORMAL:
+            kind = Kind.CONTROL
+        score = 0.0 if kind is not Kind.NORMAL else -float(ranks.get(text, len(merges)))
+        pieces.append(Piece(text, score, kind))
+    return tokenizer_of(pieces, adds_space=_adds_space(content), source=source)
+
+
+def _adds_space(content: Mapping[str, Any]) -> bool:
+    """Whether ▁ is put in front: older files do it by a normalizer, newer by a pre-tokenizer."""
+    normalizer = content.get("normalizer") or {}
+    steps = [normalizer, *normalizer.get("normalizers", ())]
+    if any(step.get("type") == "Prepend" for step in steps):
+        return True
+    splitter = content.get("pre_tokenizer") or {}
+    scheme = splitter.get("prepend_scheme", "always" if splitter.get("add_prefix_space") else "")
+    return splitter.get("type") == "Metaspace" and scheme in ("always", "first")
 
 
 def _merges(processor: sentencepiece.SentencePieceProcessor, pieces: list[str]) -> list[list[str]]:

@@ -33,7 +33,8 @@ def load_model(
     lazy = open_model(reference, tokenizer=tokenizer, reversal=reversal)
     if lazy.tokenizer is None:
         raise FormatError(
-            f"{reference}: has no tokenizer.model or tokenizer.bin beside it; give --tokenizer"
+            f"{reference}: has no SentencePiece tokenizer (tokenizer.model, tokenizer.bin, or a "
+            "tokenizer.json made from one); give --tokenizer"
         )
     model = Llama(lazy.config)
     set_weights(model, read_weights(lazy))
