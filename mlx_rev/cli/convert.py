@@ -33,7 +33,7 @@ class ConvertCommand:
     dtype: Literal["float32", "float16", "bfloat16", "q8"] | None = None
     """How matrices are kept; by default float32, where the format has it."""
     tokenizer: Path | None = None
-    """A SentencePiece .model, tokenizer.bin or tokenizer.json, where the source has none beside it."""
+    """A SentencePiece .model, or a tokenizer.bin or .json, where the source has none beside it."""
     reversal: Literal["word", "token", "none"] | None = None
     """How the model's text is reversed, where the source does not say."""
     force: bool = False

@@ -49,7 +49,7 @@ class ModelChoice:
     model: str | None = None
     """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; else the one shipped."""
     tokenizer: Path | None = None
-    """A SentencePiece .model, tokenizer.bin or tokenizer.json, where the model has none beside it."""
+    """A SentencePiece .model, or a tokenizer.bin or .json, where the model has none beside it."""
     reversal: Literal["word", "token", "none"] | None = None
     """How the model's text is reversed, where its file does not say."""
 
