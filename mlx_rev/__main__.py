@@ -1,6 +1,7 @@
 """The `mlx-rev` command: imports just the subcommand asked for; an error is one line."""
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(command: str, arguments: Sequence[str] | None = None, program: str | None = None) -> int:
     """Run one subcommand; a RevError becomes a line on standard error and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _ready_streams()
     try:
         module = importlib.import_module(f"mlx_rev.cli.{command}")
         code = module.main(given, program or f"mlx-rev {command}")
@@ -55,6 +57,22 @@ def run(command: str, arguments: Sequence[str] | None = None, program: str | Non
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"mlx-rev {command}: {place}{error.strerror or error}\n")
+        if error.filename is None:  # standard output itself failed; Python must not flush it again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _USAGE_ERROR
+
+
+def _ready_streams() -> None:
+    """Closed streams are empty ones; what standard output cannot encode becomes ?."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def usage() -> str:

@@ -3,6 +3,8 @@
 The docstring below a field is its help text on the command line.
 """
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +16,10 @@ TrainingDtype = Literal["float32", "bfloat16"]
 
 MOST_LAYERS = 1000
 """Far more than any Llama has; a file that says more is damaged."""
+HOTTEST = 100.0
+"""As good as uniform; beyond, float32 overflows before long."""
+SEEDS = 1 << 63
+"""Generators take seeds below this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +56,7 @@ class ModelConfig:
 
     def problems(self) -> list[str]:
         """What makes this shape impossible, in words."""
-        found = _not_positive(
+        found = _not_finite(self) + _not_positive(
             self, "dim", "n_layers", "n_heads", "n_kv_heads", "hidden_dim", "context"
         )
         if found:
@@ -147,7 +153,7 @@ class TrainConfig:
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
-        found = _not_positive(
+        found = _not_finite(self) + _not_positive(
             self,
             *("steps", "batch_size", "accumulation", "learning_rate"),
             *("initial_deviation", "embedding_deviation", "log_every"),
@@ -156,6 +162,8 @@ class TrainConfig:
         for name in ("warmup", "weight_decay", "gradient_clip", "eval_stories", "seed", "ranks"):
             if getattr(self, name) < 0:
                 found.append(f"{name} is {getattr(self, name)}, expected 0 or more")
+        if self.seed >= SEEDS:
+            found.append(f"seed is {self.seed}, expected under 2^63")
         if self.ranks > self.batch_size > 0:
             found.append(f"ranks is {self.ranks}, more than the {self.batch_size} rows of a batch")
         if not 0 <= self.min_learning_rate <= self.learning_rate:
@@ -192,15 +200,22 @@ class SampleConfig:
         """What makes these options impossible, in words."""
         found = [
             f"{name} is {getattr(self, name)}, expected 0 or more"
-            for name in ("temperature", "top_k", "max_tokens", "seed")
+            for name in ("top_k", "max_tokens", "seed")
             if not getattr(self, name) >= 0
         ]
+        if not 0 <= self.temperature <= HOTTEST:
+            found.append(f"temperature is {self.temperature}, expected 0 to {HOTTEST:g}")
+        if self.seed >= SEEDS:
+            found.append(f"seed is {self.seed}, expected under 2^63")
         if not 0 < self.top_p <= 1:
             found.append(f"top_p is {self.top_p}, expected over 0 and at most 1")
         if not 0 <= self.min_p <= 1:
             found.append(f"min_p is {self.min_p}, expected 0 to 1")
-        if not self.repetition_penalty > 0:
-            found.append(f"repetition_penalty is {self.repetition_penalty}, expected over 0")
+        if not 1 / HOTTEST <= self.repetition_penalty <= HOTTEST:
+            found.append(
+                f"repetition_penalty is {self.repetition_penalty}, expected {1 / HOTTEST:g} to "
+                f"{HOTTEST:g}"
+            )
         return found
 
 
@@ -223,6 +238,15 @@ def validate(*configs: ModelConfig | DataConfig | TrainConfig | SampleConfig) ->
 def validate_run(config: RunConfig) -> None:
     """Raise one ConfigError that lists all that is impossible in a run."""
     validate(config.model, config.data, config.train)
+
+
+def _not_finite(config: ModelConfig | TrainConfig) -> list[str]:
+    values = dataclasses.asdict(config).items()
+    return [
+        f"{name} is {value}, expected a finite number"
+        for name, value in values
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
 
 
 def _not_positive(config: object, *names: str) -> list[str]:

@@ -38,17 +38,20 @@ def read_toml(path: Path, base: RunConfig | None = None) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error
     name = tables.pop("preset", None)
-    config = preset(name) if isinstance(name, str) else base or RunConfig()
-    problems = [] if name is None or isinstance(name, str) else ["preset must be a string"]
+    config, problems = base or RunConfig(), []
+    if name is not None:
+        try:
+            config = preset(str(name))
+        except ConfigError as error:
+            problems.append(str(error))
     parts: dict[str, Any] = {}
     for part in dataclasses.fields(RunConfig):
         table = tables.pop(part.name, {})
         parts[part.name], found = _overlay(getattr(config, part.name), table, part.name)
         problems += found
     problems += [f"unknown table or key {key!r}" for key in tables]
-    if not problems:
-        config = RunConfig(**parts)
-        problems = config.model.problems() + config.data.problems() + config.train.problems()
+    config = RunConfig(**parts)
+    problems += config.model.problems() + config.data.problems() + config.train.problems()
     if problems:
         raise ConfigError(f"{path}: " + "; ".join(problems))
     return config

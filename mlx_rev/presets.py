@@ -85,7 +85,7 @@ def preset(name: str) -> RunConfig:
     """The preset called `name`; ConfigError names the ones there are."""
     known = presets()
     if name not in known:
-        raise ConfigError(f"--preset {name}: unknown, expected one of {', '.join(known)}")
+        raise ConfigError(f"preset {name!r}: unknown, expected one of {', '.join(known)}")
     return known[name]
 
 

@@ -60,11 +60,15 @@ def test_a_preset_is_the_base_of_what_a_file_says(tmp_path: Path) -> None:
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(
-        "typo = 1\n[model]\ndim = 1.5\ntied = 1\n[train]\nbeta3 = 0.9\n[data]\ndata = 3\n"
+        'preset = "huge"\ntypo = 1\n[model]\ndim = 1.5\ntied = 1\nnorm_eps = nan\n'
+        "[train]\nbeta3 = 0.9\nsteps = -5\n[data]\ndata = 3\n"
     )
     with pytest.raises(ConfigError) as caught:
         read_toml(path)
+    assert str(caught.value).startswith(f"{path}: preset 'huge': unknown")
     for part in ("'typo'", "model.dim is 1.5", "model.tied is 1", "train.beta3", "data.data is 3"):
+        assert part in str(caught.value)
+    for part in ("norm_eps is nan, expected a finite", "steps is -5, expected more than 0"):
         assert part in str(caught.value)
 
 

@@ -66,8 +66,13 @@ class ModelChoice:
             reversal=Reversal(self.reversal) if self.reversal else None,
         )
         if not loaded.says_reversal:
-            sys.stderr.write(
-                f"mlx-rev: {self.reference} does not say how its text is reversed; it is taken "
-                "not to be (--reversal word or token says otherwise)\n"
-            )
+            say_not_reversed(self.reference)
         return loaded
+
+
+def say_not_reversed(reference: str) -> None:
+    """Say on standard error that the reversal of a model had to be guessed."""
+    sys.stderr.write(
+        f"mlx-rev: {reference} does not say how its text is reversed; it is taken "
+        "not to be (--reversal word or token says otherwise)\n"
+    )

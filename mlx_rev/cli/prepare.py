@@ -8,10 +8,11 @@ from rich.table import Table
 
 from mlx_rev.cli.options import cache_folder, parse
 from mlx_rev.cli.preparing import prepare_shown
-from mlx_rev.config import DataConfig
+from mlx_rev.config import DataConfig, ModelConfig, validate
 from mlx_rev.data.packing import pack, packing_report
 from mlx_rev.data.shards import Shard
 from mlx_rev.errors import ConfigError
+from mlx_rev.presets import preset
 from mlx_rev.ui.console import make_console
 
 
@@ -19,9 +20,9 @@ from mlx_rev.ui.console import make_console
 class PrepareCommand:
     """Make token shards of a corpus, as training will find them, and report on them."""
 
-    vocab_size: int = 1024
+    vocab_size: int = field(default_factory=lambda: preset("quick").model.vocab_size)
     """Tokenizer pieces."""
-    context: int = 256
+    context: int = field(default_factory=lambda: preset("quick").model.context)
     """Row length to report on."""
     cache: Path = field(default_factory=cache_folder)
     """Where corpora and token shards are kept."""
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     command = parse(PrepareCommand, arguments, program)
     if command.context < 2:
         raise ConfigError(f"--context {command.context}: expected 2 or more")
+    validate(command.data, ModelConfig(vocab_size=command.vocab_size))
     console = make_console(plain=command.plain)
     data = prepare_shown(command.data, command.vocab_size, command.cache, console)
     table = Table("", "train", "valid", title=f"{command.data.data}, {command.data.reversal}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from mlx_rev import files
-from mlx_rev.cli.options import RUNS, cache_folder, parse
+from mlx_rev.cli.options import RUNS, cache_folder, parse, say_not_reversed
 from mlx_rev.cli.preparing import prepare_shown
 from mlx_rev.cli.watch import Beat, watched
 from mlx_rev.config import (
@@ -32,9 +32,10 @@ from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
 from mlx_rev.presets import preset
 from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train import ranks
 from mlx_rev.train.beginning import CONFIG_FILE
-from mlx_rev.train.events import Event, Saved, Stopped
+from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
 from mlx_rev.train.nodes import Nodes
 from mlx_rev.train.runlog import METRICS_FILE
@@ -87,18 +88,19 @@ def main(arguments: Sequence[str], program: str) -> int:
 def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, beat: Beat) -> None:
     console = make_console(plain=command.plain, quiet=not nodes.first)
     run = _run_folder(command) if nodes.first else command.cache / f"node-{nodes.number}"
-    run.mkdir(parents=True, exist_ok=True)
-    initial = None
+    initial, source = None, config.data
     if command.init_from is not None:
         given = _given_model(command.init_from, config.data)
+        if given.reversal is None and config.data.reversal == "none":
+            say_not_reversed(command.init_from)
         initial = read_weights(given)
-        config = replace(config, data=_with_tokenizer_of(given, config.data, run))
-    data = prepare_shown(config.data, config.model.vocab_size, command.cache, console)
+        source = replace(source, tokenizer=str(_kept_tokenizer(given, command.cache)))
+        config = replace(config, data=replace(source, tokenizer=str(run / TOKENIZER_FILE)))
+    data = prepare_shown(source, config.model.vocab_size, command.cache, console)
     with ExitStack() as stack:
         if nodes.first:
+            run.mkdir(parents=True, exist_ok=True)
             stack.enter_context(files.lock(run))
-            files.write_text(run / CONFIG_FILE, to_toml(config))
-            data.codec.tokenizer.save(run / TOKENIZER_FILE)
         reporter = stack.enter_context(
             reporter_for(console, ending=config.train.ending, plain=command.plain)
         )
@@ -112,7 +114,7 @@ def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, beat: Beat) -
             run,
             config,
             data,
-            _WithPlot(reporter.report),
+            _RunFolder(run, config, data.codec.tokenizer, reporter.report),
             resume=command.resume is not None,
             initial=initial,
             write_story=_story_writer(data, config.train.ending),
@@ -163,12 +165,13 @@ def _given_model(reference: str, data: DataConfig) -> LazyModel:
     return open_model(reference, tokenizer=Path(data.tokenizer) if data.tokenizer else None)
 
 
-def _with_tokenizer_of(given: LazyModel, data: DataConfig, run: Path) -> DataConfig:
-    """The data, cut into the model's own pieces; its tokenizer is kept in the run."""
+def _kept_tokenizer(given: LazyModel, cache: Path) -> Path:
+    """A file of the model's own tokenizer, whatever it came in."""
     if given.tokenizer is None:
         raise FormatError(f"{given.source}: has no tokenizer; give it with --tokenizer")
-    given.tokenizer.save(run / TOKENIZER_FILE)
-    return replace(data, tokenizer=str(run / TOKENIZER_FILE))
+    path = cache / "tokenizers" / f"{given.tokenizer.fingerprint[:32]}.model"
+    given.tokenizer.save(path)
+    return path
 
 
 def _run_folder(command: TrainCommand) -> Path:
@@ -185,7 +188,7 @@ def _run_folder(command: TrainCommand) -> Path:
         return command.out
     name = f"{Path(command.data.data).stem}-{command.preset}"
     number = 1
-    while (run := RUNS / (name if number == 1 else f"{name}-{number}")).exists():
+    while ((run := RUNS / (name if number == 1 else f"{name}-{number}")) / CONFIG_FILE).exists():
         number += 1
     return run
 
@@ -200,18 +203,27 @@ def _story_writer(data: Prepared, ending: str) -> StoryWriter:
     return write
 
 
-class _WithPlot:
-    """Passes events on, and draws loss.png anew with every checkpoint."""
+class _RunFolder:
+    """Passes events on, and keeps in the run's folder what is no checkpoint and no record: its
+    options and tokenizer from the moment it starts, not from one that is refused, and loss.png,
+    drawn anew with every checkpoint."""
 
-    def __init__(self, pass_on: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        run: Path,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        pass_on: Callable[[Event], None],
+    ) -> None:
+        self._run, self._config, self._tokenizer = run, config, tokenizer
         self._pass_on = pass_on
-        self._run: Path | None = None
 
     def report(self, event: Event) -> None:
-        """Draw where something was saved or the run ends, and pass `event` on."""
-        if isinstance(event, Saved):
-            self._run = event.path.parents[1]
-        if isinstance(event, Saved | Stopped) and self._run is not None:
+        """Write what `event` is the time for, and pass it on."""
+        if isinstance(event, Started):
+            self._tokenizer.save(self._run / TOKENIZER_FILE)
+            files.write_text(self._run / CONFIG_FILE, to_toml(self._config))
+        if isinstance(event, Saved | Stopped):
             loss_plot(self._run / METRICS_FILE, self._run / "loss.png")
         self._pass_on(event)
 

@@ -10,6 +10,7 @@ from typing import Any
 from mlx_rev import files
 from mlx_rev.data import bundled, tinystories
 from mlx_rev.errors import DataError
+from mlx_rev.text.tokenizer import check_encodable
 
 SEPARATOR = "<|endoftext|>"
 _SUFFIXES = (".txt", ".json", ".jsonl")
@@ -77,8 +78,9 @@ def read_stories(path: Path) -> Iterator[str]:
     _checked(path)
     readers = {".txt": _read_text, ".json": _read_json, ".jsonl": _read_json_lines}
     try:
-        for story in readers[path.suffix.lower()](path):
+        for number, story in enumerate(readers[path.suffix.lower()](path), start=1):
             if stripped := story.strip():
+                _check_encodable(stripped, f"{path}: story {number}")
                 yield stripped
     except UnicodeDecodeError as error:
         raise DataError(
@@ -152,10 +154,7 @@ def _read_text(path: Path) -> Iterator[str]:
 
 
 def _read_json(path: Path) -> Iterator[str]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+    content = _parsed(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(content, list):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected a list of stories")
     for number, entry in enumerate(content, start=1):
@@ -165,13 +164,19 @@ def _read_json(path: Path) -> Iterator[str]:
 def _read_json_lines(path: Path) -> Iterator[str]:
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}: line {number} is not JSON ({error.msg})") from error
-            yield _story(entry, f"{path}: line {number}")
+            if line.strip():
+                place = f"{path}: line {number}"
+                yield _story(_parsed(line, place), place)
+
+
+def _parsed(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}: {error.msg}"
+        raise DataError(f"{place}: not JSON ({where})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: JSON that no story needs ({error})") from error
 
 
 def _story(entry: Any, place: str) -> str:
@@ -182,6 +187,13 @@ def _story(entry: Any, place: str) -> str:
             f'{place} has no story; expected a text or an object with "story" or "text"'
         )
     return entry
+
+
+def _check_encodable(story: str, place: str) -> None:
+    try:
+        check_encodable(story)
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error
 
 
 def _sha256(*parts: str) -> str:

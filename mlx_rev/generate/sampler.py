@@ -13,6 +13,8 @@ from mlx_rev.config import SampleConfig
 
 REPETITION_WINDOW = 64
 """Tokens that the repetition penalty looks back on."""
+COLDEST = 1e-6
+"""Below this temperature only the likeliest token is left, and float32 would overflow."""
 
 
 def penalise(logits: np.ndarray, recent: np.ndarray, penalty: float) -> np.ndarray:
@@ -87,7 +89,7 @@ def sample(
     Each row draws from its own generator.
     """
     logits = penalise(logits, recent, config.repetition_penalty)
-    if config.temperature == 0:
+    if config.temperature < COLDEST:
         likeliest: np.ndarray = logits.argmax(axis=-1)
         return likeliest
     weights = keep_top_k(relative(logits / np.float32(config.temperature)), config.top_k)

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -57,9 +57,10 @@ class Tokenizer:
         Raises DataError where the texts are too few for so many pieces.
         """
         writer = io.BytesIO()
+        lines = _Kept(_lines(texts))
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=_lines(texts),
+                sentence_iterator=lines,
                 model_writer=writer,
                 model_type="bpe",
                 vocab_size=vocab_size,
@@ -75,6 +76,8 @@ class Tokenizer:
                 minloglevel=2,
             )
         except (RuntimeError, OSError) as error:
+            if lines.error is not None:
+                raise lines.error from None
             raise DataError(
                 f"the text is too small for a vocabulary of {vocab_size} pieces; give more text "
                 "or a smaller --vocab-size"
@@ -160,7 +163,24 @@ def check_encodable(text: str) -> None:
         ) from error
 
 
-def _lines(texts: Iterable[str]) -> Iterable[str]:
+class _Kept(Iterator[str]):
+    """Lines, and the error that ended them: SentencePiece raises one of its own instead."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.error: Exception | None = None
+
+    def __next__(self) -> str:
+        try:
+            return next(self._lines)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
     """The lines of `texts`, as SentencePiece learns from them, up to TRAINING_BYTES."""
     size = 0
     for text in texts:

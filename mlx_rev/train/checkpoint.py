@@ -23,7 +23,7 @@ from mlx_rev import files
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import CheckpointError
 from mlx_rev.formats.huggingface import WEIGHTS_FILE, read_folder, write_folder
-from mlx_rev.formats.lazy import LazyModel, from_arrays
+from mlx_rev.formats.lazy import from_arrays
 from mlx_rev.formats.opening import CHECKPOINTS
 from mlx_rev.model.load import read_weights
 from mlx_rev.text.codec import StoryCodec
@@ -92,10 +92,10 @@ def save(
     return folder
 
 
-def load(run: Path, *, corpus_fingerprint: str) -> tuple[LazyModel, TrainingState]:
+def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> TrainingState:
     """Read the run's latest checkpoint, its checksums verified.
 
-    Raises CheckpointError where there is none, it is damaged, or its corpus is another.
+    Raises CheckpointError where there is none, it is damaged, or its corpus or shape is another.
     """
     folder = run / CHECKPOINTS / "latest"
     if not folder.is_dir():
@@ -120,6 +120,7 @@ def load(run: Path, *, corpus_fingerprint: str) -> tuple[LazyModel, TrainingStat
             "--reversal, or start a new run"
         )
     model = read_folder(folder)
+    _check_shape(model.config, config, folder)
     weights = read_weights(model)
     arrays = cast(Arrays, mx.load(str(folder / _OPTIMIZER_FILE)))
     mean, square = (
@@ -127,7 +128,7 @@ def load(run: Path, *, corpus_fingerprint: str) -> tuple[LazyModel, TrainingStat
     )
     moments = Moments(mean, square)
     mx.eval(moments)
-    return model, TrainingState(weights, moments, progress)
+    return TrainingState(weights, moments, progress)
 
 
 def remove_old(run: Path, keep: int) -> None:
@@ -140,6 +141,20 @@ def remove_old(run: Path, keep: int) -> None:
             shutil.rmtree(folder)
     for leftover in root.glob(".step-*"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check_shape(found: ModelConfig, wanted: ModelConfig, folder: Path) -> None:
+    """Dropout alone may change while a model is trained."""
+    before = dataclasses.asdict(dataclasses.replace(found, dropout=wanted.dropout))
+    changed = [
+        f"{name} {before[name]}, not {value}"
+        for name, value in dataclasses.asdict(wanted).items()
+        if value != before[name]
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{folder}: its model has {', '.join(changed)}; leave that out, or start a new run"
+        )
 
 
 def _point(link: Path, folder: Path) -> None:

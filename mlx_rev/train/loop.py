@@ -85,11 +85,13 @@ def fit(
         log = RunLog(run)
         reporters += [log, reporter]
     if resume and nodes.first:
-        _, state = checkpoint.load(run, corpus_fingerprint=data.corpus_fingerprint)
+        state = checkpoint.load(run, config.model, corpus_fingerprint=data.corpus_fingerprint)
         log.rewind(state.progress.step)
     else:
         state = _beginning(config, initial)
     training = _Training(run, config, data, _shared(state, nodes), reporters, nodes)
+    if resume:
+        training.saved_step = state.progress.step
     with closing(training):
         training.start()
         try:
@@ -157,7 +159,8 @@ class _Training:
         self._interval = _Interval(list(state.progress.losses))
         self._unsettled: list[tuple[int, mx.array]] = []
         self._norm = mx.array(0.0)
-        self._saved_step = state.progress.step
+        self.saved_step: int | None = None
+        """Of the last checkpoint, if there is one."""
 
     @property
     def step(self) -> int:
@@ -211,7 +214,7 @@ class _Training:
 
     def stop(self) -> Stopped:
         """Save if that is not done, and report the end."""
-        if self._nodes.first and self._saved_step != self.step:
+        if self._nodes.first and self.saved_step != self.step:
             self._save(best=False)
         stopped = Stopped(self.step, self._run, finished=self.step >= self._config.train.steps)
         self._report(stopped)
@@ -237,13 +240,20 @@ class _Training:
         for step, loss in self._unsettled:
             value = _number(loss)
             if not math.isfinite(value):
-                raise TrainingError(
-                    f"the loss of step {step} is {value}; the checkpoint of step "
-                    f"{self._saved_step} is kept. Lower --learning-rate or --gradient-clip, "
-                    "and go on from there with --resume"
-                )
+                raise TrainingError(self._not_finite(step, value))
             self._interval.losses.append(value)
         self._unsettled = []
+
+    def _not_finite(self, step: int, loss: float) -> str:
+        if self.saved_step is None:
+            return (
+                f"the loss of step {step} is {loss}, and no checkpoint was saved before; begin "
+                "again with a lower --learning-rate or --gradient-clip"
+            )
+        return (
+            f"the loss of step {step} is {loss}; the checkpoint of step {self.saved_step} is kept. "
+            "Lower --learning-rate or --gradient-clip, and go on from there with --resume"
+        )
 
     def _log(self) -> None:
         interval, train = self._interval, self._config.train
@@ -280,7 +290,7 @@ class _Training:
             corpus_fingerprint=self._data.corpus_fingerprint,
             best=best,
         )
-        self._saved_step = self.step
+        self.saved_step = self.step
         checkpoint.remove_old(self._run, self._config.train.keep)
         self._report(Saved(self.step, folder))
 

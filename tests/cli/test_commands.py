@@ -1,6 +1,7 @@
 import json
 import os
 import select
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -109,16 +110,61 @@ def test_tell_says_what_it_does_not_read(run: Run, trained: Path) -> None:
         (["sing"], "no command 'sing'; expected one of train"),
         (["score", "nowhere.txt", "--model", "MODEL"], "nowhere.txt: no such file"),
         (["prepare", "--data", "x.csv"], "unknown kind of corpus"),
+        (["prepare", "--vocab-size", "10"], "vocab_size is 10"),
+        (["prepare", "--data", "late.jsonl"], "late.jsonl: line 500 has no story"),
+        (["prepare", "--data", "late.jsonl", "--cache", "late.jsonl"], "late.jsonl"),
+        (["tell", "x", "--temperature", "inf"], "temperature is inf, expected 0 to 100"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
     run: Run, trained: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
+    (tmp_path / "late.jsonl").write_text('"Tom saw a dog and ran home."\n' * 499 + "{}\n")
     named = [str(trained) if argument == "MODEL" else argument for argument in arguments]
     done = run(*named, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["wtac"], ["repl"], ["tell"]])
+def test_closed_standard_input_is_empty(
+    command: list[str], trained: Path, command_environment: dict[str, str]
+) -> None:
+    model = ["--model", str(trained)] if command != ["wtac"] else []
+    line = shlex.join([sys.executable, "-m", "mlx_rev", *command, *model]) + " <&-"
+    done = subprocess.run(
+        line, shell=True, env=command_environment, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (2 if command == ["tell"] else 0)
+
+
+def test_standard_output_of_little_means(
+    trained: Path, command_environment: dict[str, str]
+) -> None:
+    line = shlex.join([sys.executable, "-m", "mlx_rev", "tell", "Café ☕ end.", "--model"])
+    line += f" {trained}"
+    done = subprocess.run(
+        line,
+        shell=True,
+        env=command_environment | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.endswith("Caf? ? end.\n"), done.stderr
+    if Path("/dev/full").exists():
+        done = subprocess.run(
+            f"{line} >/dev/full",
+            shell=True,
+            env=command_environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert done.stderr == "mlx-rev tell: No space left on device\n"
 
 
 def test_the_repl_takes_lines_from_a_pipe(run: Run, trained: Path) -> None:

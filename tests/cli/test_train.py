@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import mlx.core as mx
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+SMALL = ["--data", "small.txt", "--vocab-size", "300", "--valid", "small.txt"]
+"""A corpus of two stories."""
 
 
 def latest(run: Path) -> Path:
@@ -109,13 +113,16 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "huge"], "--preset huge: unknown, expected one of quick, 260k"),
+        (["--preset", "huge"], "preset 'huge': unknown, expected one of quick, 260k"),
         (["--data", "missing.txt"], "missing.txt: no such file"),
         (["--steps", "0", "--dim", "30"], "n_heads 8 does not divide dim 30; steps is 0"),
         (["--resume", "nowhere"], "nowhere/config.toml: cannot be read"),
         (["--config", "bad.toml"], "unknown key train.stepps; train.seed is 'x', expected int"),
         (["--dtype", "bfloat16"], "bfloat16 on CPU"),
-        (["--data", "small.txt", "--vocab-size", "300", "--valid", "small.txt"], "too few"),
+        (SMALL, "too few"),
+        (["--seed", str(1 << 70)], "expected under 2^63"),
+        (["--learning-rate", "inf"], "learning_rate is inf, expected a finite number"),
+        ([*SMALL, "--out", "small.txt/run"], "small.txt/run: Not a directory"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -127,7 +134,19 @@ def test_what_is_wrong_is_said_in_one_line(
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("latest"))
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("config.toml"))
+
+
+def test_a_refused_resume_changes_nothing(run: Run, trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder, symlinks=True)
+    names = ("config.toml", "tokenizer.model", "metrics.jsonl", "samples.md")
+    before = [(folder / name).read_bytes() for name in names]
+    for flags in (("--reversal", "none"), ("--vocab-size", 450), ("--dim", 64), ("--n-layers", 1)):
+        done = run("train", "--resume", folder, *flags, "--steps", 70, "--plain")
+        assert done.returncode == 2, done.stdout
+        assert len(done.stderr.splitlines()) == 1
+        assert [(folder / name).read_bytes() for name in names] == before
 
 
 def test_a_run_is_not_overwritten(run: Run, trained: Path, tiny_flags: list[str]) -> None:

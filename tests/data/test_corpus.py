@@ -83,7 +83,11 @@ def test_the_fingerprint_tells_contents_and_splits_apart(tmp_path: Path) -> None
         ("s.json", b'{"story": "a"}', "expected a list of stories"),
         ("s.json", b"[1]", "entry 1 has no story"),
         ("s.jsonl", b'{"story": "a"}\n{"tale": "b"}', "line 2 has no story"),
-        ("s.jsonl", b'{"story": "a"}\n{', "line 2 is not JSON"),
+        ("s.jsonl", b'{"story": "a"}\n{', "line 2: not JSON"),
+        ("s.jsonl", b'"a"\n' + b"9" * 5000, "line 2: JSON that no story needs"),
+        ("s.json", b"[" * 100_000, "JSON that no story needs"),
+        ("s.json", b'["a", "\\ud800"]', "story 2: the text has a lone surrogate"),
+        ("s.txt", "A dog.\n\nA▁cat.".encode(), r"story 2: the text has U\+2581"),
         ("missing.txt", None, "no such file"),
     ],
 )

@@ -75,7 +75,8 @@ def test_repetition_penalty_looks_only_at_recent_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"temperature": 0.0}, {"top_k": 1}, {"min_p": 1.0}, {"top_p": 1e-6}]
+    "settings",
+    [{"temperature": 0.0}, {"temperature": 1e-40}, {"top_k": 1}, {"min_p": 1.0}, {"top_p": 1e-6}],
 )
 def test_settings_that_leave_only_the_likeliest(settings: dict[str, float]) -> None:
     logits = np.random.default_rng(1).normal(size=(3, 50)).astype(np.float32)

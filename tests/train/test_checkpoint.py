@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -5,6 +6,7 @@ import pytest
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import CheckpointError, FormatError
+from mlx_rev.formats.opening import open_model
 from mlx_rev.model.llama import Llama, get_weights, initialise
 from mlx_rev.model.load import load_model
 from mlx_rev.text.codec import StoryCodec
@@ -35,7 +37,8 @@ def test_what_is_saved_comes_back(
     tmp_path: Path, tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]
 ) -> None:
     state = save(tmp_path, tiny, codecs[Reversal.TOKEN], 7)
-    content, loaded = checkpoint.load(tmp_path, corpus_fingerprint="abc")
+    loaded = checkpoint.load(tmp_path, tiny, corpus_fingerprint="abc")
+    content = open_model(tmp_path)
     assert content.config == tiny
     assert content.reversal is Reversal.TOKEN
     assert content.tokenizer.fingerprint == codecs[Reversal.TOKEN].tokenizer.fingerprint
@@ -60,7 +63,18 @@ def test_a_damaged_checkpoint_is_refused(
     else:
         path.write_bytes(b"\xff" + content[1:])
     with pytest.raises(CheckpointError, match="damaged"):
-        checkpoint.load(tmp_path, corpus_fingerprint="abc")
+        checkpoint.load(tmp_path, tiny, corpus_fingerprint="abc")
+
+
+def test_another_shape_is_refused_by_name_but_not_another_dropout(
+    tmp_path: Path, tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]
+) -> None:
+    save(tmp_path, tiny, codecs[Reversal.WORD], 7)
+    checkpoint.load(tmp_path, replace(tiny, dropout=0.3), corpus_fingerprint="abc")
+    for name, value in (("rope_theta", 500.0), ("dim", 2 * tiny.dim), ("context", 7)):
+        other = replace(tiny, **{name: value})
+        with pytest.raises(CheckpointError, match=rf"its model has {name} .*, not {value}"):
+            checkpoint.load(tmp_path, other, corpus_fingerprint="abc")
 
 
 def test_the_newest_and_the_best_are_kept(

@@ -156,6 +156,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
     with pytest.raises(TrainingError, match=r"loss of step \d+ is (nan|inf).*step 2 is kept"):
         fit(tmp_path, changed(wild, save_every=100), prepared, Silent(), resume=True)
     assert same(weights_of(tmp_path), good)
+    with pytest.raises(TrainingError, match="no checkpoint was saved before; begin again"):
+        fit(tmp_path / "new", changed(wild, save_every=100), prepared, Silent())
 
 
 def test_evaluation_is_of_the_saved_model(
