@@ -22,6 +22,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+for _name in (
+    *("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"),
+    *("MLX_RANK", "MLX_HOSTFILE"),
+):
+    os.environ.pop(_name, None)
+os.environ["TERM"] = "xterm-256color"
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real TinyStories and a real llama2.c model; skips where it is not."""
@@ -81,10 +89,10 @@ def run(command_environment: dict[str, str]) -> Run:
             [sys.executable, "-m", "mlx_rev", *map(str, arguments)],
             input=stdin,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             env=command_environment,
             cwd=cwd,
-            timeout=200,
+            timeout=800,
             check=False,
         )
 

@@ -129,7 +129,7 @@ def test_every_command_works(
                     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                 },
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 check=False,
             )
         assert done.returncode == 0, f"{command} {shorter}\n{done.stdout}\n{done.stderr}"

@@ -54,7 +54,7 @@ def test_wtac_answers_a_line_before_the_next_comes() -> None:
         assert process.stdout
         process.stdin.write(b"one two\n")
         process.stdin.flush()
-        assert select.select([process.stdout], [], [], 20)[0]
+        assert select.select([process.stdout], [], [], 200)[0]
         assert os.read(process.stdout.fileno(), 100) == b"two one\n"
         process.stdin.close()
 

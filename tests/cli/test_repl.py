@@ -80,7 +80,7 @@ def test_a_closed_pipe_is_no_traceback(command_environment: dict[str, str], trai
     ) as process:
         assert process.stdout
         process.stdout.close()
-        _, error = process.communicate(b"One day.\n" * 4, timeout=100)
+        _, error = process.communicate(b"One day.\n" * 4, timeout=400)
     assert error == b""
     assert process.returncode in (0, 141)
 

@@ -66,7 +66,7 @@ def fetch(endpoint: str, folder: Path) -> subprocess.CompletedProcess[str]:
         | {"MLX_REV_BLAS": "off", "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
 

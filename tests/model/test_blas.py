@@ -45,7 +45,7 @@ def python(code: str, cache: Path | None = None, **environment: str) -> tuple[li
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=400,
     )
     return done.stdout.splitlines(), done.stderr
 

@@ -53,7 +53,7 @@ def run(builds: Path) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=400,
     ).stdout
 
 
