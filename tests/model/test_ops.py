@@ -17,7 +17,9 @@ def normal(seed: int, *shape: int, scale: float = 1.0) -> mx.array:
     return mx.array(np.random.default_rng(seed).normal(0, scale, shape).astype(np.float32))
 
 
-def agree(ours: Callable, plain: Callable, *inputs: mx.array, slope: mx.array | None = None) -> None:
+def agree(
+    ours: Callable, plain: Callable, *inputs: mx.array, slope: mx.array | None = None
+) -> None:
     """All values, and the gradients of all inputs, agree, relative to the largest entry, eagerly
     and compiled. `slope` is what the values' gradients are, 1 by default.
 
