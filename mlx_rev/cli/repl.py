@@ -75,8 +75,10 @@ def _converse(session: Session, view: View, *, live: bool) -> None:
                         return
                     if last is not None:
                         view.show(last)
-        except RevError as error:
-            view.error(str(error))
+        except BrokenPipeError:
+            raise
+        except (RevError, OSError) as error:
+            view.error(_in_a_line(error))
         except KeyboardInterrupt:
             view.error("stopped")
 
@@ -106,8 +108,8 @@ def _answer_lines(session: Session, *, as_json: bool) -> int:
     for number, line in enumerate(sys.stdin.buffer):
         try:
             story = _story(session, _text(line))
-        except RevError as error:
-            sys.stderr.write(f"mlx-rev repl: line {number + 1}: {error}\n")
+        except (RevError, OSError) as error:
+            sys.stderr.write(f"mlx-rev repl: line {number + 1}: {_in_a_line(error)}\n")
             code = 2
             continue
         if as_json:
@@ -116,6 +118,13 @@ def _answer_lines(session: Session, *, as_json: bool) -> int:
             sys.stdout.write(("\n" if number else "") + story.text + "\n")
         sys.stdout.flush()
     return code
+
+
+def _in_a_line(error: RevError | OSError) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def _text(line: bytes) -> str:

@@ -1,12 +1,19 @@
 """`mlx-rev repl` where there is no terminal: pipes, JSON, and what the shell sees."""
 
+import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from mlx_rev.cli import repl
+from mlx_rev.repl.replies import Reply, Says
+from mlx_rev.repl.view import View
+from mlx_rev.ui.console import make_console
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ENDINGS = ["He was happy.", 'She said, "Yes!" ']
@@ -105,3 +112,37 @@ def test_the_model_that_ships_is_taken_with_no_network(
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("The end.\n")
     assert [*tmp_path.iterdir()] == []
+
+
+class Refusing:
+    """A session that the system refuses something at the first line."""
+
+    prompt, teller = "> ", SimpleNamespace(warm_up=lambda: None)
+
+    def greeting(self) -> str:
+        return "hello"
+
+    def respond(self, line: str) -> Iterator[Reply]:
+        if line == "first":
+            raise PermissionError(13, "Permission denied", "some/file")
+        yield Says("second answer")
+
+    tell = respond
+
+
+def test_what_the_system_refuses_is_a_line_and_the_conversation_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["first", "second"])
+    output = io.StringIO()
+    view = View(make_console(output, plain=True))
+    repl._converse(Refusing(), view, live=False)  # type: ignore[arg-type]
+    assert "some/file: Permission denied\nsecond answer\n" in output.getvalue()
+
+
+def test_what_the_system_refuses_is_said_with_the_line_in_pipes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"first\n")))
+    assert repl._answer_lines(Refusing(), as_json=False) == 2  # type: ignore[arg-type]
+    assert capsys.readouterr().err == "mlx-rev repl: line 1: some/file: Permission denied\n"

@@ -131,6 +131,29 @@ def test_save(session: Session, tmp_path: Path, suffix: str) -> None:
     assert "happy" in text
 
 
+def test_save_replaces_nothing_without_force(session: Session, tmp_path: Path) -> None:
+    last(session, ENDING)
+    path = tmp_path / "story.MD"
+    path.write_text("mine")
+    with pytest.raises(RevError, match=r"story.MD: exists; .*--force"):
+        last(session, f"/save {path}")
+    assert path.read_text() == "mine"
+    assert last(session, f"/save {path} --force") == Says(f"saved as {path}")
+    assert path.read_text().endswith(f"Ending given: {ENDING}\n")
+
+
+@pytest.mark.parametrize("command", ["/save", "/export --to llama2c", "/export --to run"])
+def test_what_the_system_refuses_is_said_with_the_target(tmp_path: Path, command: str) -> None:
+    session = Session(load(), str(shipped_model()), SampleConfig(max_tokens=2))
+    last(session, ENDING)
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "x.md"
+    with pytest.raises(RevError) as error:
+        last(session, f"{command} {target}")
+    assert str(error.value).startswith(f"{target}: ")
+    assert "\n" not in str(error.value)
+
+
 def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
     source = str(shipped_model())
     progress: list[float] = []
@@ -199,6 +222,8 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
         ("/model x --tokenizer", "/model --tokenizer: expected a file"),
         ("/export 'x", "/export: a quotation mark is not closed"),
         ("/save x.txt", "no story yet"),
+        ("/save x.txt y", "/save: y is one too many; it takes FILE [--force]"),
+        ("/model ~nobody.here/x", "~nobody.here/x: there is no such user"),
         ("/hlep", "did you mean /help?"),
     ],
 )
