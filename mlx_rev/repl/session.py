@@ -74,6 +74,7 @@ class Session:
 
     def respond(self, line: str) -> Iterator[Reply]:
         """The replies to a line. Raises RevError where it makes no sense."""
+        self._stopped = False
         offered, self._offered = self._offered, ()
         if offered and line.strip().isdecimal():
             yield from self._pick(offered, int(line))
@@ -132,13 +133,11 @@ class Session:
         """Stories with one seed after another, until they are whole or stopped."""
         settings = self.settings
         self.settings = replace(settings, seed=settings.seed + len(endings))
-        self._stopped = False
         started = time.perf_counter()
         stories = [
-            Told(ending, ending, "", (), (), 0.0, settings.seed + number, source,
-                 teller.grows_leftwards)
+            _begun(teller, source, ending, settings.seed + number)
             for number, ending in enumerate(endings)
-        ]  # fmt: skip
+        ]
         yield Grows(tuple(stories))
         for event in teller.stream(endings, settings):
             seconds = time.perf_counter() - started
@@ -217,14 +216,15 @@ class Session:
         ending = self._last().ending
         other_source, other = _loaded(Command("compare", rest))
         seed = self.settings.seed
-        stories: list[Told] = []
-        for teller, source in ((self.teller, self.source), (other, other_source)):
+        tellers = ((self.teller, self.source), (other, other_source))
+        stories = [_begun(teller, source, ending, seed) for teller, source in tellers]
+        for place, (teller, source) in enumerate(tellers):
             self.settings = replace(self.settings, seed=seed)
-            grown: tuple[Told, ...] = ()
             for reply in self._grow(teller, source, [ending]):
-                grown = reply.stories
-                yield Grows((*stories, *grown))
-            stories += grown
+                [stories[place]] = reply.stories
+                yield Grows(tuple(stories))
+            if self._stopped:
+                break
         yield Offers(tuple(stories), (self.source, other_source))
 
     def _do_model(self, rest: str) -> Iterator[Reply]:
@@ -297,6 +297,10 @@ class Session:
     def _check_same_model(self, story: Told) -> None:
         if story.model != self.source:
             raise ConfigError(f"the last story is by {story.model}; tell one with this model first")
+
+
+def _begun(teller: Teller, source: str, ending: str, seed: int) -> Told:
+    return Told(ending, ending, "", (), (), 0.0, seed, source, teller.grows_leftwards)
 
 
 def _grown(story: Told, event: StoryEvent, seconds: float) -> Told:

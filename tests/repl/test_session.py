@@ -119,6 +119,21 @@ def test_scores_are_those_of_the_command(session: Session) -> None:
     assert "bits per byte" in said.text
 
 
+def test_both_stories_of_a_comparison_are_shown_from_the_start_and_stopped_together(
+    session: Session,
+) -> None:
+    last(session, ENDING)
+    stories = []
+    for reply in session.respond(f"/compare {shipped_model()}"):
+        assert isinstance(reply, Grows | Offers)
+        stories.append(reply.stories)
+        if len(stories) == 4:
+            session.stop()
+    assert {len(shown) for shown in stories} == {2}
+    assert [len(story.tokens) for story in stories[-1]] == [3, 0]
+    assert [story.model for story in stories[0]] == ["tiny", str(shipped_model())]
+
+
 @pytest.mark.parametrize("suffix", ["txt", "md", "html", "svg"])
 def test_save(session: Session, tmp_path: Path, suffix: str) -> None:
     told = last(session, ENDING)
