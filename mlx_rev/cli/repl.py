@@ -14,7 +14,7 @@ from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.generate.teller import Teller
-from mlx_rev.repl.replies import Grows, Leaves, Reply, Tells, Told
+from mlx_rev.repl.replies import Grows, Leaves, Reply, Says, Tells, Told
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
 from mlx_rev.ui.console import is_interactive, make_console
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     session = Session(
         Teller(command.choice.load()), command.choice.reference, command.sample, view.progress
     )
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):  # None where it is closed
         return _answer_lines(session, as_json=command.json)
     if command.json:
         raise ConfigError("--json is for pipes; here is a terminal")
@@ -104,20 +104,25 @@ def _watched(session: Session, reply: Reply, replies: Iterator[Reply]) -> Reply 
 
 def _answer_lines(session: Session, *, as_json: bool) -> int:
     """A story for each line of standard input; exit code 2 if there was none for some."""
-    code = 0
-    for number, line in enumerate(sys.stdin.buffer):
+    code, separator = 0, ""
+    for number, line in enumerate(sys.stdin.buffer if sys.stdin else (), 1):
         try:
-            story = _story(session, _text(line))
+            story = _story(session, _text(line), number)
         except (RevError, OSError) as error:
-            sys.stderr.write(f"mlx-rev repl: line {number + 1}: {_in_a_line(error)}\n")
+            _note(number, _in_a_line(error))
             code = 2
             continue
         if as_json:
             sys.stdout.write(json.dumps(_as_object(story), ensure_ascii=False) + "\n")
         else:
-            sys.stdout.write(("\n" if number else "") + story.text + "\n")
+            sys.stdout.write(separator + story.text + "\n")
+            separator = "\n"
         sys.stdout.flush()
     return code
+
+
+def _note(number: int, message: str) -> None:
+    sys.stderr.write(f"mlx-rev repl: line {number}: {message}\n")
 
 
 def _in_a_line(error: RevError | OSError) -> str:
@@ -129,14 +134,20 @@ def _in_a_line(error: RevError | OSError) -> str:
 
 def _text(line: bytes) -> str:
     try:
-        return line.decode().removesuffix("\n")
+        return line.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise ConfigError(f"byte {error.start} is not UTF-8") from error
 
 
-def _story(session: Session, ending: str) -> Told:
-    replies = list(session.tell(ending))
-    return next(reply.story for reply in replies if isinstance(reply, Tells))
+def _story(session: Session, ending: str, number: int) -> Told:
+    """The story that a line asks for; what is said of the line goes to standard error."""
+    stories = []
+    for reply in session.tell(ending):
+        if isinstance(reply, Says):
+            _note(number, reply.text)
+        elif isinstance(reply, Tells):
+            stories.append(reply.story)
+    return stories[0]
 
 
 def _as_object(story: Told) -> dict[str, object]:

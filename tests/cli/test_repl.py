@@ -29,6 +29,46 @@ def test_each_line_is_an_ending(run: Run, trained: Path) -> None:
     assert done.stdout == first + "\n" + second
 
 
+def test_a_long_line_is_said_to_be_cut_and_windows_line_ends_are_none(
+    command_environment: dict[str, str], trained: Path
+) -> None:
+    ending = b"Tom went home. " * 80
+    done = subprocess.run(
+        [sys.executable, "-m", "mlx_rev", "repl", "--model", trained, "--json"],
+        input=b"He was happy.\r\n" + ending + b"\r\n",
+        capture_output=True,
+        env=command_environment,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"mlx-rev repl: line 2: That is longer than the model can read")
+    assert len(done.stderr.splitlines()) == 1
+    found = [json.loads(line)["ending"] for line in done.stdout.splitlines()]
+    assert found == ["He was happy.", ending.decode()]
+
+
+def test_a_closed_standard_input_is_an_empty_one(
+    command_environment: dict[str, str], trained: Path
+) -> None:
+    done = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            '"$@" <&-',
+            "sh",
+            sys.executable,
+            "-m",
+            "mlx_rev.repl",
+            "--model",
+            trained,
+        ],
+        capture_output=True,
+        env=command_environment,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_an_object_a_line(run: Run, trained: Path) -> None:
     done = run("repl", "--model", trained, "--seed", 5, "--json", stdin="\n".join(ENDINGS) + "\n")
     assert done.returncode == 0, done.stderr
