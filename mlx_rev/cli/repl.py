@@ -4,7 +4,6 @@ import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,13 +67,10 @@ def _converse(session: Session, view: View, *, live: bool) -> None:
     for line in typed_lines(history, prompt):
         try:
             replies = session.respond(line)
-            with nullcontext() if live else _interrupts_stop(session):
-                for reply in replies:
-                    last = _watched(session, reply, replies) if live else reply
-                    if isinstance(last, Leaves):
-                        return
-                    if last is not None:
-                        view.show(last)
+            for reply in _watched(session, replies) if live else _stoppable(session, replies):
+                if isinstance(reply, Leaves):
+                    return
+                view.show(reply)
         except BrokenPipeError:
             raise
         except (RevError, OSError) as error:
@@ -83,23 +79,29 @@ def _converse(session: Session, view: View, *, live: bool) -> None:
             view.error("stopped")
 
 
-@contextmanager
-def _interrupts_stop(session: Session) -> Iterator[None]:
-    """Ctrl-C ends the story that grows, not the program."""
-    before = signal.signal(signal.SIGINT, lambda *_: session.stop())
+def _stoppable(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
+    """The replies but those that grow: meanwhile Ctrl-C ends the story, otherwise the command."""
+    before = signal.getsignal(signal.SIGINT)
     try:
-        yield
+        for reply in replies:
+            grows = isinstance(reply, Grows)
+            signal.signal(signal.SIGINT, (lambda *_: session.stop()) if grows else before)
+            if not grows:
+                yield reply
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _watched(session: Session, reply: Reply, replies: Iterator[Reply]) -> Reply | None:
-    """Show stories that grow, and give the reply that ends them; any other as it is."""
-    if not isinstance(reply, Grows):
-        return reply
-    from mlx_rev.repl.growing import grow
+def _watched(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
+    """The replies but those that grow: their stories are shown until another one comes."""
+    for reply in replies:
+        last: Reply | None = reply
+        if isinstance(reply, Grows):
+            from mlx_rev.repl.growing import grow
 
-    return grow(reply, replies, session.stop, session.teller.model.config.context)
+            last = grow(reply, replies, session.stop, session.teller.model.config.context)
+        if last is not None:
+            yield last
 
 
 def _answer_lines(session: Session, *, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,11 @@ from types import SimpleNamespace
 import pytest
 
 from mlx_rev.cli import repl
+from mlx_rev.config import SampleConfig
+from mlx_rev.formats.opening import shipped_model
+from mlx_rev.generate.teller import load
 from mlx_rev.repl.replies import Reply, Says
+from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
 from mlx_rev.ui.console import make_console
 
@@ -186,3 +191,49 @@ def test_what_the_system_refuses_is_said_with_the_line_in_pipes(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"first\n")))
     assert repl._answer_lines(Refusing(), as_json=False) == 2  # type: ignore[arg-type]
     assert capsys.readouterr().err == "mlx-rev repl: line 1: some/file: Permission denied\n"
+
+
+def test_under_plain_nothing_is_framed_and_an_interrupt_ends_an_export(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = [
+        "The end.",
+        "/candidates 2",
+        f"/export {tmp_path / 'a.bin'}",
+        f"/export {tmp_path / 'b'}",
+    ]
+    monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: lines)
+    output = io.StringIO()
+    interrupts = iter([signal.SIGINT])
+
+    def progress(*_: object) -> None:
+        for number in interrupts:
+            signal.raise_signal(number)
+
+    source = str(shipped_model())
+    session = Session(load(source), source, SampleConfig(max_tokens=3), progress)
+    repl._converse(session, View(make_console(output, plain=True)), live=False)
+    text = output.getvalue()
+    assert "\n2: " in text
+    assert text.count("stopped\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert "mlx, float32" in text
+    assert not set(text) & set("│┃─━╭╰")
+
+
+def test_under_plain_an_interrupt_ends_a_story_and_keeps_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["The end."])
+    source = str(shipped_model())
+    session = Session(load(source), source)
+    stream = session.teller.stream
+
+    def interrupted(*arguments: object) -> Iterator[object]:
+        for event in stream(*arguments):  # type: ignore[arg-type]
+            signal.raise_signal(signal.SIGINT)
+            yield event
+
+    monkeypatch.setattr(session.teller, "stream", interrupted)
+    repl._converse(session, View(make_console(io.StringIO(), plain=True)), live=False)
+    assert [len(story.tokens) for story in session.told] == [1]
