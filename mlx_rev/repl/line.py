@@ -1,6 +1,7 @@
 """The line that a person types on: history, search, completion."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -90,12 +91,21 @@ def typed_lines(history: Path | None, prompt: Callable[[], str]) -> Iterator[str
             return
 
 
+class _Kept(FileHistory):
+    """A history in a file, which may become impossible to write while one types."""
+
+    def store_string(self, string: str) -> None:
+        """Append a line to the file, where that can be done; the session has it anyway."""
+        with suppress(OSError, UnicodeError):
+            super().store_string(string)
+
+
 def _history(path: Path | None) -> FileHistory | InMemoryHistory:
     if path is None:
         return InMemoryHistory()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a"):
-            return FileHistory(path)
+        with open(path, "a+"):
+            return _Kept(path)
     except OSError:
         return InMemoryHistory()

@@ -4,7 +4,7 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from mlx_rev.repl.line import CommandCompleter
+from mlx_rev.repl.line import CommandCompleter, _history
 
 
 def completed(text: str) -> list[str]:
@@ -45,3 +45,12 @@ def test_paths_are_completed_where_one_is_wanted(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "story.md").touch()
     assert completed(typed) == [typed + "story.md"]
+
+
+def test_a_history_that_cannot_be_written_is_kept_in_the_session(tmp_path: Path) -> None:
+    history = _history(tmp_path / "state" / "history")
+    (tmp_path / "state" / "history").unlink()
+    (tmp_path / "state").rmdir()
+    history.append_string("They went home.")
+    history.append_string("a\udcff")
+    assert history.get_strings() == ["They went home.", "a\udcff"]

@@ -321,7 +321,7 @@ def test_a_whole_conversation(session: Session, tellers: dict[Reversal, Teller])
 
 PIECES = (
     *("Tom", " ", "\n", "\t", ".", '"', "日本", "🙂", "e\u0301", "\u0301", "\x00", "\x1b[31m"),
-    *("\u2581", "\u202e", "\ud7ff", "\uffff", "ﷺ", "🏳️‍🌈", "a" * 50, "'", "[bold]", "[/]"),
+    *("\u2581", "\u202e", "\ud7ff", "\udcff", "\uffff", "ﷺ", "🏳️‍🌈", "a" * 50, "'", "[bold]", "[/]"),
     *("/", "/set ", "/tokens ", "/score ", "/candidates ", "/again", "/surprise", "/raw"),
     *("/history", "/save ", "/export ", "/model ", "/compare ", "temperature ", "seed "),
     *("-1", "0", "2", "99", "nan", "1e999"),
@@ -352,7 +352,7 @@ def test_no_input_makes_a_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    view = View(Console(file=io.StringIO(), width=30, theme=THEME))
+    view = View(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=30, theme=THEME))
     fuzz(Session(tellers[reversal], "tiny", SampleConfig(max_tokens=2)), view, 1, 200)
 
 
@@ -362,7 +362,7 @@ def test_ten_thousand_inputs_make_no_traceback(
     tellers: dict[Reversal, Teller], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    view = View(Console(file=io.StringIO(), width=30, theme=THEME))
+    view = View(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=30, theme=THEME))
     session = Session(tellers[Reversal.WORD], "tiny", SampleConfig(max_tokens=2))
     fuzz(session, view, 2, 10_000)
 
