@@ -59,6 +59,7 @@ def grow(
         input=input,
         output=output or _output(),
     )
+    application.before_render += _leaver_of_scrollback(application)
 
     async def follow() -> None:
         nonlocal shown
@@ -102,6 +103,25 @@ def _output() -> Output:
     if isinstance(output, Vt100_Output):
         output.erase_down = erase_down  # type: ignore[method-assign]
     return output
+
+
+def _leaver_of_scrollback(application: Application[None]) -> Callable[[object], None]:
+    """Called before each frame: from the first resize on, frames are on the alternate screen.
+
+    Terminals wrap lines anew when they become narrower, and what then no longer fits goes into
+    the scrollback at each step of a window's edge; the alternate screen has none.
+    """
+    seen = application.output.get_size()
+
+    def look(_: object) -> None:
+        nonlocal seen
+        renderer, size = application.renderer, application.output.get_size()
+        if size != seen and not renderer.full_screen:
+            renderer.erase()
+            renderer.full_screen = True
+        seen = size
+
+    return look
 
 
 def _keys(stop: Callable[[], None], typed: list[KeyPress]) -> KeyBindings:

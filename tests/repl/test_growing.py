@@ -93,6 +93,9 @@ def test_a_resize_while_a_story_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not "".join(screen.display).strip()
     # tmux moves into its scrollback what is erased so.
     assert "\x1b[J" not in paper.written
+    before, alternate = paper.written.split("\x1b[?1049h")
+    assert "tokens/s" in before
+    assert alternate.count("\x1b[?1049l") == 1
 
 
 def test_keys_typed_meanwhile_are_for_the_next_prompt_and_an_interrupt_stops() -> None:
