@@ -4,7 +4,6 @@ import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.generate.teller import Teller
-from mlx_rev.repl.replies import Grows, Leaves, Reply, Tells, Told
+from mlx_rev.repl.replies import Grows, Leaves, Reply, Says, Tells, Told
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
 from mlx_rev.ui.console import is_interactive, make_console
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     session = Session(
         Teller(command.choice.load()), command.choice.reference, command.sample, view.progress
     )
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):  # None where it is closed
         return _answer_lines(session, as_json=command.json)
     if command.json:
         raise ConfigError("--json is for pipes; here is a terminal")
@@ -68,66 +67,89 @@ def _converse(session: Session, view: View, *, live: bool) -> None:
     for line in typed_lines(history, prompt):
         try:
             replies = session.respond(line)
-            with nullcontext() if live else _interrupts_stop(session):
-                for reply in replies:
-                    last = _watched(session, reply, replies) if live else reply
-                    if isinstance(last, Leaves):
-                        return
-                    if last is not None:
-                        view.show(last)
-        except RevError as error:
-            view.error(str(error))
+            for reply in _watched(session, replies) if live else _stoppable(session, replies):
+                if isinstance(reply, Leaves):
+                    return
+                view.show(reply)
+        except BrokenPipeError:
+            raise
+        except (RevError, OSError) as error:
+            view.error(_in_a_line(error))
         except KeyboardInterrupt:
             view.error("stopped")
 
 
-@contextmanager
-def _interrupts_stop(session: Session) -> Iterator[None]:
-    """Ctrl-C ends the story that grows, not the program."""
-    before = signal.signal(signal.SIGINT, lambda *_: session.stop())
+def _stoppable(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
+    """The replies but those that grow: meanwhile Ctrl-C ends the story, otherwise the command."""
+    before = signal.getsignal(signal.SIGINT)
     try:
-        yield
+        for reply in replies:
+            grows = isinstance(reply, Grows)
+            signal.signal(signal.SIGINT, (lambda *_: session.stop()) if grows else before)
+            if not grows:
+                yield reply
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _watched(session: Session, reply: Reply, replies: Iterator[Reply]) -> Reply | None:
-    """Show stories that grow, and give the reply that ends them; any other as it is."""
-    if not isinstance(reply, Grows):
-        return reply
-    from mlx_rev.repl.growing import grow
+def _watched(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
+    """The replies but those that grow: their stories are shown until another one comes."""
+    for reply in replies:
+        last: Reply | None = reply
+        if isinstance(reply, Grows):
+            from mlx_rev.repl.growing import grow
 
-    return grow(reply, replies, session.stop, session.teller.model.config.context)
+            last = grow(reply, replies, session.stop, session.teller.model.config.context)
+        if last is not None:
+            yield last
 
 
 def _answer_lines(session: Session, *, as_json: bool) -> int:
     """A story for each line of standard input; exit code 2 if there was none for some."""
-    code = 0
-    for number, line in enumerate(sys.stdin.buffer):
+    code, separator = 0, ""
+    for number, line in enumerate(sys.stdin.buffer if sys.stdin else (), 1):
         try:
-            story = _story(session, _text(line))
-        except RevError as error:
-            sys.stderr.write(f"mlx-rev repl: line {number + 1}: {error}\n")
+            story = _story(session, _text(line), number)
+        except (RevError, OSError) as error:
+            _note(number, _in_a_line(error))
             code = 2
             continue
         if as_json:
             sys.stdout.write(json.dumps(_as_object(story), ensure_ascii=False) + "\n")
         else:
-            sys.stdout.write(("\n" if number else "") + story.text + "\n")
+            sys.stdout.write(separator + story.text + "\n")
+            separator = "\n"
         sys.stdout.flush()
     return code
 
 
+def _note(number: int, message: str) -> None:
+    sys.stderr.write(f"mlx-rev repl: line {number}: {message}\n")
+
+
+def _in_a_line(error: RevError | OSError) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
 def _text(line: bytes) -> str:
     try:
-        return line.decode().removesuffix("\n")
+        return line.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise ConfigError(f"byte {error.start} is not UTF-8") from error
 
 
-def _story(session: Session, ending: str) -> Told:
-    replies = list(session.tell(ending))
-    return next(reply.story for reply in replies if isinstance(reply, Tells))
+def _story(session: Session, ending: str, number: int) -> Told:
+    """The story that a line asks for; what is said of the line goes to standard error."""
+    stories = []
+    for reply in session.tell(ending):
+        if isinstance(reply, Says):
+            _note(number, reply.text)
+        elif isinstance(reply, Tells):
+            stories.append(reply.story)
+    return stories[0]
 
 
 def _as_object(story: Told) -> dict[str, object]:

@@ -1,9 +1,16 @@
 """A typed line is an ending or a command: told apart here."""
 
 import difflib
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mlx_rev.errors import ConfigError
+from mlx_rev.formats.convert import Dtype, Format
+from mlx_rev.text.reversal import Reversal
+
+RUN = "run"
+"""What /export --to takes besides the formats: a run to be trained further."""
 
 
 @dataclass(frozen=True)
@@ -14,27 +21,44 @@ class Spec:
     summary: str
     takes_path: bool = False
     """Whether its first argument is a path, for completion."""
+    options: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
+    """Each with its values: None for any file, empty for a flag."""
 
+
+_FORCE: Mapping[str, Sequence[str] | None] = {"--force": ()}
+_MODEL: Mapping[str, Sequence[str] | None] = {"--reversal": [*Reversal], "--tokenizer": None}
 
 COMMANDS = {
     "again": Spec("", "another story with the same ending"),
     "candidates": Spec("N", "N stories with the same ending at once; pick one by its number"),
     "surprise": Spec("", "colour the words of the last story by how surprising they were"),
     "raw": Spec("", "the last story in the order in which the model wrote it"),
-    "save": Spec("FILE", "the last story as .md, .txt, .html or .svg", takes_path=True),
+    "save": Spec(
+        "FILE [--force]",
+        "the last story as .md, .txt, .html or .svg",
+        takes_path=True,
+        options=_FORCE,
+    ),
     "history": Spec("", "the stories told so far"),
     "score": Spec("TEXT", "how well the model foresees a text"),
     "tokens": Spec("TEXT", "the pieces of a text with their ids, in model order"),
-    "compare": Spec("MODEL", "the last ending told by this model and by another", takes_path=True),
+    "compare": Spec(
+        "MODEL",
+        "the last ending told by this model and by another",
+        takes_path=True,
+        options=_MODEL,
+    ),
     "model": Spec(
         "MODEL [--reversal ORDER] [--tokenizer FILE]",
         "talk to another model: a run, folder, .bin, .gguf, hf:…",
         takes_path=True,
+        options=_MODEL,
     ),
     "export": Spec(
         "TARGET [--to FORMAT] [--dtype DTYPE] [--force]",
         "convert this model: NAME.bin, NAME.gguf, a folder, a run",
         takes_path=True,
+        options={"--to": [*Format, RUN], "--dtype": [*Dtype], **_FORCE},
     ),
     "settings": Spec("", "how the next token is chosen"),
     "set": Spec("NAME VALUE", "change a setting"),
@@ -72,6 +96,42 @@ def read(line: str) -> Command | None:
     if command.rest and not takes:
         raise ConfigError(f"/{name} takes nothing, found {command.rest!r}")
     return command
+
+
+def arguments(command: Command) -> tuple[str, dict[str, str]]:
+    """The one argument of a command, quoted as in a shell, and its options; a flag has "".
+
+    Raises ConfigError for what the command does not take.
+    """
+    spec, argument, options = COMMANDS[command.name], None, {}
+    rest = iter(_words(command))
+    for word in rest:
+        if word in spec.options:
+            possible = spec.options[word]
+            options[word] = "" if possible == () else next(rest, "")
+            if possible != () and (
+                not options[word] or (possible is not None and options[word] not in possible)
+            ):
+                expected = "a file" if possible is None else ", ".join(possible)
+                raise ConfigError(f"/{command.name} {word}: expected {expected}")
+        elif argument is None and not word.startswith("--"):
+            argument = word
+        else:
+            raise ConfigError(f"/{command.name}: {word} is one too many; it takes {spec.arguments}")
+    if argument is None:
+        raise ConfigError(f"/{command.name}: needs {spec.arguments}")
+    return argument, options
+
+
+def _words(command: Command) -> list[str]:
+    if "\0" in command.rest:
+        raise ConfigError(f"/{command.name}: no file has a NUL character in its name")
+    try:
+        return shlex.split(command.rest)
+    except ValueError as error:
+        raise ConfigError(
+            f"/{command.name}: a quotation mark is not closed in {command.rest!r}"
+        ) from error
 
 
 def nearest(given: str, known: dict[str, Spec] | list[str], mark: str = "") -> str:

@@ -1,17 +1,19 @@
 """Stories while they grow, redrawn in place: prompt_toolkit writes only the cells that changed."""
 
 import asyncio
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prompt_toolkit.application import Application
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.layout import FormattedTextControl, HSplit, Layout, Window
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout import FormattedTextControl, Layout, Window
 from prompt_toolkit.output import Output
+from prompt_toolkit.output.defaults import create_output
+from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
-from prompt_toolkit.widgets import Frame
 from rich.cells import cell_len
 
 from mlx_rev.repl import layout
@@ -20,7 +22,8 @@ from mlx_rev.repl.view import READING_COLUMNS, summary
 
 FRAMES_PER_SECOND = 30
 _STYLE = Style.from_dict({"ending": "ansicyan bold", "label": "fg:default dim"})
-_LEAST_LINES = 3
+_LEAST_LINES = 2
+"""Of each story, where there are several; those for which this leaves no room are counted."""
 _CELLS_PER_TOKEN = 5
 """More than a token of English has; decides how many lines are kept free for a story."""
 
@@ -36,42 +39,27 @@ def grow(
 ) -> Reply | None:
     """Show stories as they grow until another reply comes, and give that one.
 
-    Ctrl-C calls `stop`. `context` is the model's, in tokens. What was drawn is taken away at the
-    end: the whole story is printed by the view.
+    Ctrl-C calls `stop`; other keys are kept for the next prompt. `context` is the model's, in
+    tokens. What was drawn is taken away at the end: the whole story is printed by the view.
     """
     shown = first
     last: list[Reply | Exception | None] = []
-    size = shutil.get_terminal_size()
-    height = _height(context, min(size.columns, READING_COLUMNS), size.lines, len(first.stories))
+    typed: list[KeyPress] = []
 
-    def panel(number: int) -> Window:
-        def content() -> StyleAndTextTuples:
-            if number >= len(shown.stories):
-                return []
-            columns = application.output.get_size().columns
-            inner = columns if len(first.stories) == 1 else columns - 2
-            return fragments(shown.stories[number], min(inner, READING_COLUMNS), height)
-
-        return Window(FormattedTextControl(content), height=height + 1, wrap_lines=False)
-
-    panels = [panel(number) for number in range(max(1, len(first.stories)))]
-    body = panels[0] if len(panels) == 1 else HSplit([Frame(window) for window in panels])
-    keys = KeyBindings()
-
-    @keys.add("c-c")
-    @keys.add("<sigint>")
-    def _(event: KeyPressEvent) -> None:
-        stop()
+    def content() -> StyleAndTextTuples:
+        size = application.output.get_size()
+        return screen(shown.stories, size.columns, size.rows, context)
 
     application: Application[None] = Application(
-        layout=Layout(body),
-        key_bindings=keys,
+        layout=Layout(Window(FormattedTextControl(content), wrap_lines=False)),
+        key_bindings=_keys(stop, typed),
         style=_STYLE,
         erase_when_done=True,
         min_redraw_interval=1 / FRAMES_PER_SECOND,
         input=input,
-        output=output,
+        output=output or _output(),
     )
+    application.before_render += _leaver_of_scrollback(application)
 
     async def follow() -> None:
         nonlocal shown
@@ -94,13 +82,81 @@ def grow(
         application.create_background_task(follow())
 
     application.run(pre_run=start)
+    store_typeahead(application.input, typed + get_typeahead(application.input))
     if isinstance(last[0], Exception):
         raise last[0]
     return last[0]
 
 
-def fragments(story: Told, width: int, height: int) -> StyleAndTextTuples:
-    """A frame of a story of `height` rows and a row of figures, styled."""
+def _output() -> Output:
+    """The terminal, whose rows are erased one by one.
+
+    What is erased at once from the top of the screen on, as after a resize, tmux and others move
+    into their scrollback.
+    """
+    output = create_output()
+
+    def erase_down() -> None:
+        rows = output.get_size().rows
+        output.write_raw("\x1b7\x1b[K" + "\x1b[B\x1b[K" * (rows - 1) + "\x1b8")
+
+    if isinstance(output, Vt100_Output):
+        output.erase_down = erase_down  # type: ignore[method-assign]
+    return output
+
+
+def _leaver_of_scrollback(application: Application[None]) -> Callable[[object], None]:
+    """Called before each frame: from the first resize on, frames are on the alternate screen.
+
+    Terminals wrap lines anew when they become narrower, and what then no longer fits goes into
+    the scrollback at each step of a window's edge; the alternate screen has none.
+    """
+    seen = application.output.get_size()
+
+    def look(_: object) -> None:
+        nonlocal seen
+        renderer, size = application.renderer, application.output.get_size()
+        if size != seen and not renderer.full_screen:
+            renderer.erase()
+            renderer.full_screen = True
+        seen = size
+
+    return look
+
+
+def _keys(stop: Callable[[], None], typed: list[KeyPress]) -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("c-c")
+    @keys.add("<sigint>")
+    def _(event: KeyPressEvent) -> None:
+        stop()
+
+    @keys.add(Keys.Any)
+    def _(event: KeyPressEvent) -> None:
+        typed.extend(event.key_sequence)
+
+    return keys
+
+
+def screen(stories: Sequence[Told], columns: int, rows: int, context: int) -> StyleAndTextTuples:
+    """A frame of stories, one above the other, as high as a screen of `rows` has room for."""
+    width = min(columns, READING_COLUMNS)
+    count, height = _room(len(stories), rows, -(-context * _CELLS_PER_TOKEN // max(1, width)) + 1)
+    styled: StyleAndTextTuples = []
+    for number, story in enumerate(stories[:count], 1):
+        if number > 1:
+            styled.append(("", "\n"))
+        styled += fragments(story, width, height, number if len(stories) > 1 else None)
+    if count < len(stories):
+        styled.append(("class:label", f"\nand {len(stories) - count} more"[: width + 1]))
+    return styled
+
+
+def fragments(
+    story: Told, width: int, height: int, number: int | None = None
+) -> StyleAndTextTuples:
+    """A story in `height` rows and, in a row that ends it, its number among others and figures."""
     frame = layout.frame(story.text, width, height, leftwards=story.leftwards)
     given = len(story.text) - len(story.ending) if story.leftwards else len(story.ending)
     styled: StyleAndTextTuples = []
@@ -115,14 +171,21 @@ def fragments(story: Told, width: int, height: int) -> StyleAndTextTuples:
         styled.append(("", "\n"))
     figures = summary(story)
     if frame.hidden:
-        figures += f" · {frame.hidden} more lines {'below' if story.leftwards else 'above'}"
+        # In front, where a narrow screen shows it.
+        lines = "line" if frame.hidden == 1 else "lines"
+        side = "below" if story.leftwards else "above"
+        figures = f"{frame.hidden} more {lines} {side} · {figures}"
+    if number is not None:
+        figures = f"{number}: {figures} ".ljust(width, "─")
     styled.append(("class:label", figures[:width]))
     return styled
 
 
-def _height(context: int, width: int, rows: int, stories: int) -> int:
-    """Lines for each story: enough for a whole one, where the screen has them."""
-    wanted = -(-context * _CELLS_PER_TOKEN // max(1, width)) + 1
-    frames = 2 if stories > 1 else 0
-    free = (rows - 1) // stories - 1 - frames
-    return max(_LEAST_LINES, min(wanted, free))
+def _room(stories: int, rows: int, wanted: int) -> tuple[int, int]:
+    """How many stories a screen shows, and in how many lines each, of which `wanted` suffice."""
+    free = rows - 1
+    shown = stories
+    if stories > 1 and stories * (_LEAST_LINES + 1) > free:
+        free -= 1
+        shown = min(stories, max(1, free // (_LEAST_LINES + 1)))
+    return shown, max(1, min(wanted, free // shown - 1))

@@ -73,7 +73,9 @@ def lines_from_start(text: str, width: int) -> list[Line]:
     ]
 
 
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _Cluster = tuple[int, str]
 """A character with the marks that stand on it, and its place in the text."""
 

@@ -1,6 +1,7 @@
 """The line that a person types on: history, search, completion."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from mlx_rev.config import SampleConfig
-from mlx_rev.repl.commands import COMMANDS
+from mlx_rev.repl.commands import COMMANDS, Spec
 
 
 class CommandCompleter(Completer):
-    """Completes commands, the settings' names after /set, and paths where one is wanted."""
+    """Completes commands, the settings' names after /set, options with their values, and paths
+    where one is wanted."""
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -38,10 +40,28 @@ class CommandCompleter(Completer):
             for setting in fields(SampleConfig):
                 if setting.name.startswith(rest):
                     yield Completion(setting.name, -len(rest))
-        elif name in COMMANDS and COMMANDS[name].takes_path:
-            yield from PathCompleter(expanduser=True).get_completions(
-                Document(rest.split(" ")[-1]), complete_event
-            )
+        elif name in COMMANDS:
+            words = rest.split(" ")
+            possible = _possible(COMMANDS[name], words)
+            if possible is None:
+                yield from PathCompleter(expanduser=True).get_completions(
+                    Document(words[-1]), complete_event
+                )
+                return
+            for value in possible:
+                if value.startswith(words[-1]):
+                    yield Completion(value, -len(words[-1]))
+
+
+def _possible(spec: Spec, words: Sequence[str]) -> Sequence[str] | None:
+    """What the last of a command's words may be; None where it is any path."""
+    *before, last = words
+    if before and (values := spec.options.get(before[-1], ())) != ():
+        return values
+    named = bool(before) and not before[0].startswith("-")
+    if not spec.takes_path or named or last.startswith("-"):
+        return [option for option in spec.options if option not in before]
+    return None
 
 
 def typed_lines(history: Path | None, prompt: Callable[[], str]) -> Iterator[str]:
@@ -71,12 +91,21 @@ def typed_lines(history: Path | None, prompt: Callable[[], str]) -> Iterator[str
             return
 
 
+class _Kept(FileHistory):
+    """A history in a file, which may become impossible to write while one types."""
+
+    def store_string(self, string: str) -> None:
+        """Append a line to the file, where that can be done; the session has it anyway."""
+        with suppress(OSError, UnicodeError):
+            super().store_string(string)
+
+
 def _history(path: Path | None) -> FileHistory | InMemoryHistory:
     if path is None:
         return InMemoryHistory()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a"):
-            return FileHistory(path)
+        with open(path, "a+"):
+            return _Kept(path)
     except OSError:
         return InMemoryHistory()

@@ -14,12 +14,16 @@ from mlx_rev.ui.console import THEME, story_text
 PICTURE_COLUMNS = 80
 
 
-def save_story(story: Told, path: Path) -> None:
-    """Write a story in the format of the file's name; ConfigError for one that is not known."""
+def save_story(story: Told, path: Path, *, force: bool = False) -> None:
+    """Write a story in the format of the file's name. ConfigError for one that is not known, and
+    where there is a file already and `force` is not given."""
     makers = {".txt": _as_text, ".md": _as_markdown, ".html": _as_html, ".svg": _as_svg}
-    if path.suffix not in makers:
+    suffix = path.suffix.lower()
+    if suffix not in makers:
         raise ConfigError(f"{path}: expected a name that ends in {', '.join(makers)}")
-    files.write_text(path, makers[path.suffix](story))
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: exists; choose another name, or replace it with --force")
+    files.write_text(path, makers[suffix](story))
 
 
 def _as_text(story: Told) -> str:
@@ -30,7 +34,7 @@ def _as_markdown(story: Told) -> str:
     side = "Ending" if story.leftwards else "Opening"
     given = " ".join(story.ending.split())
     body = "\n\n".join(line for line in story.text.split("\n") if line.strip())
-    return f"{body}\n\n---\n\n{side} given: {given}. Model: {story.model}, seed {story.seed}.\n"
+    return f"{body}\n\n---\n\nModel: {story.model}, seed {story.seed}. {side} given: {given}\n"
 
 
 def _as_html(story: Told) -> str:

@@ -1,8 +1,8 @@
 """What the REPL does with a line: no terminal here, so a test can hold the conversation."""
 
-import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
@@ -10,7 +10,7 @@ from typing import get_type_hints
 import numpy as np
 
 from mlx_rev.config import SampleConfig, validate
-from mlx_rev.errors import ConfigError
+from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.formats.convert import Dtype, Format, Progress, convert, format_for
 from mlx_rev.formats.opening import SHIPPED, open_model, shipped_model
 from mlx_rev.generate.decode import StoryEvent
@@ -33,13 +33,10 @@ from mlx_rev.repl.replies import (
     Told,
 )
 from mlx_rev.repl.saving import save_story
-from mlx_rev.text.reversal import Reversal
 from mlx_rev.text.tokenizer import BOUNDARY
 from mlx_rev.train.beginning import how_to_go_on, write_run
 
 MOST_CANDIDATES = 16
-RUN = "run"
-"""What /export --to takes besides the formats: a run to be trained further."""
 
 
 class Session:
@@ -77,6 +74,7 @@ class Session:
 
     def respond(self, line: str) -> Iterator[Reply]:
         """The replies to a line. Raises RevError where it makes no sense."""
+        self._stopped = False
         offered, self._offered = self._offered, ()
         if offered and line.strip().isdecimal():
             yield from self._pick(offered, int(line))
@@ -135,13 +133,11 @@ class Session:
         """Stories with one seed after another, until they are whole or stopped."""
         settings = self.settings
         self.settings = replace(settings, seed=settings.seed + len(endings))
-        self._stopped = False
         started = time.perf_counter()
         stories = [
-            Told(ending, ending, "", (), (), 0.0, settings.seed + number, source,
-                 teller.grows_leftwards)
+            _begun(teller, source, ending, settings.seed + number)
             for number, ending in enumerate(endings)
-        ]  # fmt: skip
+        ]
         yield Grows(tuple(stories))
         for event in teller.stream(endings, settings):
             seconds = time.perf_counter() - started
@@ -188,8 +184,10 @@ class Session:
         yield Says(self.teller.codec.reversal.reverse(story.text))
 
     def _do_save(self, rest: str) -> Iterator[Reply]:
-        path = Path(_words("save", rest)[0]).expanduser()
-        save_story(self._last(), path)
+        name, options = commands.arguments(Command("save", rest))
+        path = _path(name)
+        with _writing(path):
+            save_story(self._last(), path, force="--force" in options)
         yield Says(f"saved as {path}")
 
     def _do_history(self, _: str) -> Iterator[Reply]:
@@ -216,20 +214,21 @@ class Session:
 
     def _do_compare(self, rest: str) -> Iterator[Reply]:
         ending = self._last().ending
-        other_source, other = _loaded("compare", rest)
+        other_source, other = _loaded(Command("compare", rest))
         seed = self.settings.seed
-        stories: list[Told] = []
-        for teller, source in ((self.teller, self.source), (other, other_source)):
+        tellers = ((self.teller, self.source), (other, other_source))
+        stories = [_begun(teller, source, ending, seed) for teller, source in tellers]
+        for place, (teller, source) in enumerate(tellers):
             self.settings = replace(self.settings, seed=seed)
-            grown: tuple[Told, ...] = ()
             for reply in self._grow(teller, source, [ending]):
-                grown = reply.stories
-                yield Grows((*stories, *grown))
-            stories += grown
+                [stories[place]] = reply.stories
+                yield Grows(tuple(stories))
+            if self._stopped:
+                break
         yield Offers(tuple(stories), (self.source, other_source))
 
     def _do_model(self, rest: str) -> Iterator[Reply]:
-        self.source, self.teller = _loaded("model", rest)
+        self.source, self.teller = _loaded(Command("model", rest))
         yield Says(self.greeting())
 
     def greeting(self) -> str:
@@ -253,18 +252,22 @@ class Session:
         )
 
     def _do_export(self, rest: str) -> Iterator[Reply]:
-        target, options, force = _export_options(_words("export", rest))
+        name, options = commands.arguments(Command("export", rest))
+        target, force = _path(name), "--force" in options
         model = open_model(self.source)
         codec = self.teller.codec
         model = replace(model, tokenizer=codec.tokenizer, reversal=codec.reversal)
-        if options.get("--to") == RUN:
-            write_run(model, target)
+        if options.get("--to") == commands.RUN:
+            with _writing(target):
+                write_run(model, target)
             yield Says(how_to_go_on(target))
             return
         to = Format(options["--to"]) if "--to" in options else None
         dtype = Dtype(options["--dtype"]) if "--dtype" in options else None
         chosen, kept = format_for(target, to, dtype)
-        yield Converted(convert(model, target, chosen, kept, force=force, progress=self._progress))
+        with _writing(target):
+            done = convert(model, target, chosen, kept, force=force, progress=self._progress)
+        yield Converted(done)
 
     def _do_settings(self, _: str) -> Iterator[Reply]:
         values = vars(self.settings)
@@ -296,6 +299,10 @@ class Session:
             raise ConfigError(f"the last story is by {story.model}; tell one with this model first")
 
 
+def _begun(teller: Teller, source: str, ending: str, seed: int) -> Told:
+    return Told(ending, ending, "", (), (), 0.0, seed, source, teller.grows_leftwards)
+
+
 def _grown(story: Told, event: StoryEvent, seconds: float) -> Told:
     return replace(
         story,
@@ -308,59 +315,29 @@ def _grown(story: Told, event: StoryEvent, seconds: float) -> Told:
     )
 
 
-def _words(command: str, rest: str) -> list[str]:
-    """The arguments of a command, quoted as in a shell: paths or models' names."""
-    if "\0" in rest:
-        raise ConfigError(f"/{command}: no file has a NUL character in its name")
-    try:
-        return shlex.split(rest)
-    except ValueError as error:
-        raise ConfigError(f"/{command}: a quotation mark is not closed in {rest!r}") from error
-
-
-def _loaded(command: str, rest: str) -> tuple[str, Teller]:
+def _loaded(command: Command) -> tuple[str, Teller]:
     """The model that the arguments of a command name, as they name it and loaded."""
-    orders = [*Reversal]
-    source, options, _ = _with_options(
-        command, _words(command, rest), {"--reversal": orders, "--tokenizer": None}
-    )
-    order = options.get("--reversal")
-    return source, load(source, tokenizer=options.get("--tokenizer"), reversal=order)
+    source, options = commands.arguments(command)
+    if source.startswith("~"):
+        source = str(_path(source))
+    tokenizer, order = options.get("--tokenizer"), options.get("--reversal")
+    return source, load(source, tokenizer=tokenizer and _path(tokenizer), reversal=order)
 
 
-def _export_options(words: Sequence[str]) -> tuple[Path, dict[str, str], bool]:
-    """The target, the options with a value, and whether to replace what is there."""
-    choices = {"--to": [*Format, RUN], "--dtype": [*Dtype]}
-    target, options, flags = _with_options("export", words, choices, ("--force",))
-    return Path(target).expanduser(), options, bool(flags)
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{text}: there is no such user") from error
 
 
-def _with_options(
-    command: str,
-    words: Sequence[str],
-    choices: Mapping[str, Sequence[str] | None],
-    flags: Sequence[str] = (),
-) -> tuple[str, dict[str, str], set[str]]:
-    """A command's one argument, its options with a value (any, where there are no choices), and
-    the flags among its words."""
-    argument, options, found = None, {}, set()
-    rest = iter(words)
-    for word in rest:
-        if word in choices:
-            options[word], possible = next(rest, ""), choices[word]
-            if not options[word] or (possible and options[word] not in possible):
-                expected = ", ".join(possible) if possible else "a file"
-                raise ConfigError(f"/{command} {word}: expected {expected}")
-        elif word in flags:
-            found.add(word)
-        elif argument is None and not word.startswith("--"):
-            argument = word
-        else:
-            takes = commands.COMMANDS[command].arguments
-            raise ConfigError(f"/{command}: {word} is one too many; it takes {takes}")
-    if argument is None:
-        raise ConfigError(f"/{command}: needs {commands.COMMANDS[command].arguments}")
-    return argument, options, found
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Names the target in what goes wrong, not the temporary file beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise RevError(f"{target}: {error.strerror or error}") from error
 
 
 def _shortened(text: str, most: int = 60) -> str:

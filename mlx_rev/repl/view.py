@@ -20,7 +20,7 @@ from mlx_rev.repl.replies import (
     Told,
 )
 from mlx_rev.ui import conversion
-from mlx_rev.ui.console import story_text
+from mlx_rev.ui.console import is_interactive, story_text
 
 READING_COLUMNS = 100
 """Wider lines are hard to read."""
@@ -52,7 +52,10 @@ class View:
                 self._print(Text(summary(story), style="label"))
                 self._print(story_text(visible(story.text), visible(story.ending)))
             case Offers(stories, titles, pick):
-                self._print(_panels(stories, titles))
+                if is_interactive(self.console):
+                    self._print(_panels(stories, titles))
+                else:
+                    self._print(_titled(stories, titles))
                 if pick:
                     self._print(Text("type a number to keep one, or go on", style="label"))
             case Shades(words):
@@ -96,12 +99,26 @@ def _panels(stories: tuple[Told, ...], titles: tuple[str, ...]) -> Columns:
             Panel(
                 story_text(visible(story.text), visible(story.ending)),
                 title=Text(title),
-                subtitle=Text(f"{story.mean_surprise:.2f} bits a token, seed {story.seed}"),
+                subtitle=Text(_figures(story)),
             )
             for story, title in zip(stories, titles, strict=True)
         ],
         equal=True,
     )
+
+
+def _titled(stories: tuple[Told, ...], titles: tuple[str, ...]) -> Text:
+    """The stories one after the other, without frames: for screen readers and pipes."""
+    text = Text()
+    for story, title in zip(stories, titles, strict=True):
+        text.append(f"{visible(title)}: {_figures(story)}\n", style="label")
+        text.append(story_text(visible(story.text), visible(story.ending))).append("\n\n")
+    text.rstrip()
+    return text
+
+
+def _figures(story: Told) -> str:
+    return f"{story.mean_surprise:.2f} bits a token, seed {story.seed}"
 
 
 def _shaded(words: tuple[tuple[str, float | None], ...]) -> Text:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -12,8 +13,11 @@ from mlx_rev.ui.console import is_interactive
 
 
 def show(done: Conversion, console: Console) -> None:
-    """Print the table of a conversion, its notes, and how to run the result."""
-    table = Table("file", "bytes", "sha256", title=f"{done.format}, {done.dtype}")
+    """Print the table of a conversion, its notes, and how to run the result; without frames where
+    there is no terminal, or a plain one."""
+    frames = HEAVY_HEAD if is_interactive(console) else None
+    title = f"{done.format}, {done.dtype}"
+    table = Table("file", "bytes", "sha256", title=title, box=frames)
     for path, size, checksum in done.files:
         table.add_row(path.name, f"{size:,}", checksum[:16])
     console.print(table)

@@ -16,6 +16,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -34,6 +35,10 @@ from mlx_rev.train.events import (
 from mlx_rev.ui.console import is_interactive, story_text
 
 CURVE_HEIGHT = 8
+REFRESHES_PER_SECOND = 1.0
+"""Of the clock, while no event comes: more would take time from training on two cores."""
+_SPEED_OVER = 1800.0
+"""Seconds that the time left is judged by; with slow presets minutes lie between two events."""
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -81,22 +86,23 @@ class _Seen:
 class Dashboard:
     """A reporter that draws: progress, figures, curves and the latest story.
 
-    It redraws when an event comes, not by a clock of its own: on two cores a redrawing thread
-    would take time from training.
+    What it knows changes with events only; the clock goes on between them.
     """
 
     def __init__(self, console: Console, ending: str) -> None:
         self._console, self._ending = console, ending
         self._seen = _Seen()
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
+            TextColumn("left", style="label"),
             TimeRemainingColumn(),
             expand=True,
+            speed_estimate_period=_SPEED_OVER,
         )
         self._task = self._progress.add_task("training")
-        self._live = Live(self.render(), console=console, auto_refresh=False)
+        self._live = Live(self.render(), console=console, refresh_per_second=REFRESHES_PER_SECOND)
 
     def __enter__(self) -> "Dashboard":
         self._live.start()

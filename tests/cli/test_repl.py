@@ -1,12 +1,24 @@
 """`mlx-rev repl` where there is no terminal: pipes, JSON, and what the shell sees."""
 
+import io
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from mlx_rev.cli import repl
+from mlx_rev.config import SampleConfig
+from mlx_rev.formats.opening import shipped_model
+from mlx_rev.generate.teller import load
+from mlx_rev.repl.replies import Reply, Says
+from mlx_rev.repl.session import Session
+from mlx_rev.repl.view import View
+from mlx_rev.ui.console import make_console
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ENDINGS = ["He was happy.", 'She said, "Yes!" ']
@@ -20,6 +32,46 @@ def test_each_line_is_an_ending(run: Run, trained: Path) -> None:
         for ending, seed in zip(ENDINGS, (5, 6), strict=True)
     )
     assert done.stdout == first + "\n" + second
+
+
+def test_a_long_line_is_said_to_be_cut_and_windows_line_ends_are_none(
+    command_environment: dict[str, str], trained: Path
+) -> None:
+    ending = b"Tom went home. " * 80
+    done = subprocess.run(
+        [sys.executable, "-m", "mlx_rev", "repl", "--model", trained, "--json"],
+        input=b"He was happy.\r\n" + ending + b"\r\n",
+        capture_output=True,
+        env=command_environment,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"mlx-rev repl: line 2: That is longer than the model can read")
+    assert len(done.stderr.splitlines()) == 1
+    found = [json.loads(line)["ending"] for line in done.stdout.splitlines()]
+    assert found == ["He was happy.", ending.decode()]
+
+
+def test_a_closed_standard_input_is_an_empty_one(
+    command_environment: dict[str, str], trained: Path
+) -> None:
+    done = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            '"$@" <&-',
+            "sh",
+            sys.executable,
+            "-m",
+            "mlx_rev.repl",
+            "--model",
+            trained,
+        ],
+        capture_output=True,
+        env=command_environment,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_an_object_a_line(run: Run, trained: Path) -> None:
@@ -105,3 +157,83 @@ def test_the_model_that_ships_is_taken_with_no_network(
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("The end.\n")
     assert [*tmp_path.iterdir()] == []
+
+
+class Refusing:
+    """A session that the system refuses something at the first line."""
+
+    prompt, teller = "> ", SimpleNamespace(warm_up=lambda: None)
+
+    def greeting(self) -> str:
+        return "hello"
+
+    def respond(self, line: str) -> Iterator[Reply]:
+        if line == "first":
+            raise PermissionError(13, "Permission denied", "some/file")
+        yield Says("second answer")
+
+    tell = respond
+
+
+def test_what_the_system_refuses_is_a_line_and_the_conversation_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["first", "second"])
+    output = io.StringIO()
+    view = View(make_console(output, plain=True))
+    repl._converse(Refusing(), view, live=False)  # type: ignore[arg-type]
+    assert "some/file: Permission denied\nsecond answer\n" in output.getvalue()
+
+
+def test_what_the_system_refuses_is_said_with_the_line_in_pipes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"first\n")))
+    assert repl._answer_lines(Refusing(), as_json=False) == 2  # type: ignore[arg-type]
+    assert capsys.readouterr().err == "mlx-rev repl: line 1: some/file: Permission denied\n"
+
+
+def test_under_plain_nothing_is_framed_and_an_interrupt_ends_an_export(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = [
+        "The end.",
+        "/candidates 2",
+        f"/export {tmp_path / 'a.bin'}",
+        f"/export {tmp_path / 'b'}",
+    ]
+    monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: lines)
+    output = io.StringIO()
+    interrupts = iter([signal.SIGINT])
+
+    def progress(*_: object) -> None:
+        for number in interrupts:
+            signal.raise_signal(number)
+
+    source = str(shipped_model())
+    session = Session(load(source), source, SampleConfig(max_tokens=3), progress)
+    repl._converse(session, View(make_console(output, plain=True)), live=False)
+    text = output.getvalue()
+    assert "\n2: " in text
+    assert text.count("stopped\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert "mlx, float32" in text
+    assert not set(text) & set("│┃─━╭╰")
+
+
+def test_under_plain_an_interrupt_ends_a_story_and_keeps_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["The end."])
+    source = str(shipped_model())
+    session = Session(load(source), source)
+    stream = session.teller.stream
+
+    def interrupted(*arguments: object) -> Iterator[object]:
+        for event in stream(*arguments):  # type: ignore[arg-type]
+            signal.raise_signal(signal.SIGINT)
+            yield event
+
+    monkeypatch.setattr(session.teller, "stream", interrupted)
+    repl._converse(session, View(make_console(io.StringIO(), plain=True)), live=False)
+    assert [len(story.tokens) for story in session.told] == [1]

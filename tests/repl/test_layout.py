@@ -75,4 +75,4 @@ def test_lines_fill_from_the_bottom_right() -> None:
 
 
 def test_control_characters_are_pictures_of_themselves() -> None:
-    assert visible("a\x1b[31m\x00\x7f\u202eb\tc\n") == "a␛[31m␀␡\ufffdb c\n"
+    assert visible("a\x1b[31m\x00\x7f\u202e\udcffb\tc\n") == "a␛[31m␀␡\ufffd\ufffdb c\n"

@@ -119,6 +119,21 @@ def test_scores_are_those_of_the_command(session: Session) -> None:
     assert "bits per byte" in said.text
 
 
+def test_both_stories_of_a_comparison_are_shown_from_the_start_and_stopped_together(
+    session: Session,
+) -> None:
+    last(session, ENDING)
+    stories = []
+    for reply in session.respond(f"/compare {shipped_model()}"):
+        assert isinstance(reply, Grows | Offers)
+        stories.append(reply.stories)
+        if len(stories) == 4:
+            session.stop()
+    assert {len(shown) for shown in stories} == {2}
+    assert [len(story.tokens) for story in stories[-1]] == [3, 0]
+    assert [story.model for story in stories[0]] == ["tiny", str(shipped_model())]
+
+
 @pytest.mark.parametrize("suffix", ["txt", "md", "html", "svg"])
 def test_save(session: Session, tmp_path: Path, suffix: str) -> None:
     told = last(session, ENDING)
@@ -129,6 +144,29 @@ def test_save(session: Session, tmp_path: Path, suffix: str) -> None:
     if suffix == "txt":
         assert text == told.story.text + "\n"
     assert "happy" in text
+
+
+def test_save_replaces_nothing_without_force(session: Session, tmp_path: Path) -> None:
+    last(session, ENDING)
+    path = tmp_path / "story.MD"
+    path.write_text("mine")
+    with pytest.raises(RevError, match=r"story.MD: exists; .*--force"):
+        last(session, f"/save {path}")
+    assert path.read_text() == "mine"
+    assert last(session, f"/save {path} --force") == Says(f"saved as {path}")
+    assert path.read_text().endswith(f"Ending given: {ENDING}\n")
+
+
+@pytest.mark.parametrize("command", ["/save", "/export --to llama2c", "/export --to run"])
+def test_what_the_system_refuses_is_said_with_the_target(tmp_path: Path, command: str) -> None:
+    session = Session(load(), str(shipped_model()), SampleConfig(max_tokens=2))
+    last(session, ENDING)
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "x.md"
+    with pytest.raises(RevError) as error:
+        last(session, f"{command} {target}")
+    assert str(error.value).startswith(f"{target}: ")
+    assert "\n" not in str(error.value)
 
 
 def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
@@ -199,6 +237,8 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
         ("/model x --tokenizer", "/model --tokenizer: expected a file"),
         ("/export 'x", "/export: a quotation mark is not closed"),
         ("/save x.txt", "no story yet"),
+        ("/save x.txt y", "/save: y is one too many; it takes FILE [--force]"),
+        ("/model ~nobody.here/x", "~nobody.here/x: there is no such user"),
         ("/hlep", "did you mean /help?"),
     ],
 )
@@ -281,7 +321,7 @@ def test_a_whole_conversation(session: Session, tellers: dict[Reversal, Teller])
 
 PIECES = (
     *("Tom", " ", "\n", "\t", ".", '"', "日本", "🙂", "e\u0301", "\u0301", "\x00", "\x1b[31m"),
-    *("\u2581", "\u202e", "\ud7ff", "\uffff", "ﷺ", "🏳️‍🌈", "a" * 50, "'", "[bold]", "[/]"),
+    *("\u2581", "\u202e", "\ud7ff", "\udcff", "\uffff", "ﷺ", "🏳️‍🌈", "a" * 50, "'", "[bold]", "[/]"),
     *("/", "/set ", "/tokens ", "/score ", "/candidates ", "/again", "/surprise", "/raw"),
     *("/history", "/save ", "/export ", "/model ", "/compare ", "temperature ", "seed "),
     *("-1", "0", "2", "99", "nan", "1e999"),
@@ -312,7 +352,7 @@ def test_no_input_makes_a_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    view = View(Console(file=io.StringIO(), width=30, theme=THEME))
+    view = View(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=30, theme=THEME))
     fuzz(Session(tellers[reversal], "tiny", SampleConfig(max_tokens=2)), view, 1, 200)
 
 
@@ -322,7 +362,7 @@ def test_ten_thousand_inputs_make_no_traceback(
     tellers: dict[Reversal, Teller], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    view = View(Console(file=io.StringIO(), width=30, theme=THEME))
+    view = View(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=30, theme=THEME))
     session = Session(tellers[Reversal.WORD], "tiny", SampleConfig(max_tokens=2))
     fuzz(session, view, 2, 10_000)
 

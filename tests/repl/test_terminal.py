@@ -46,7 +46,7 @@ def test_frames_are_what_the_tokens_say_and_move_nothing(terminal: Terminal) -> 
     terminal.type(ENDING + "\r")
     terminal.wait_for_prompt()
     frames = [rows for rows in map(story_rows, terminal.frames) if rows]
-    assert len(frames) > 5
+    assert len(frames) >= 3
 
     session = Session(load(shipped_model()), "", SampleConfig(seed=3, max_tokens=150))
     told = [reply.stories[0].text for reply in session.respond(ENDING) if isinstance(reply, Grows)]

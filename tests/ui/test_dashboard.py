@@ -1,4 +1,5 @@
 import io
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,30 @@ def test_the_dashboard_shows_what_happened_at_any_width(width: int) -> None:
     if width >= 80:
         for figure in ("1.23 million", "loss 2.500", "12,346 tok/s", "412 MB", "best 1.250"):
             assert figure in text
+
+
+def test_between_two_events_the_clock_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlx_rev.ui.dashboard.REFRESHES_PER_SECOND", 50)
+    output = io.StringIO()
+    with Dashboard(Console(file=output, width=80, force_terminal=True), "x") as dashboard:
+        dashboard.report(EVENTS[0])
+        drawn_before = output.getvalue().count("0/200")
+        end = time.monotonic() + 5
+        while output.getvalue().count("0/200") < drawn_before + 3 and time.monotonic() < end:
+            time.sleep(0.02)
+        assert output.getvalue().count("0/200") >= drawn_before + 3
+
+
+def test_the_time_left_is_known_where_minutes_lie_between_events() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    dashboard = Dashboard(console, "x")
+    now = 0.0
+    dashboard._progress.get_time = lambda: now
+    for event in EVENTS[:3]:
+        dashboard.report(event)
+        now += 300
+    console.print(dashboard.render())
+    assert "left 0:40:00" in console.file.getvalue()
 
 
 def test_plain_lines() -> None:

@@ -1,0 +1,122 @@
+"""Growing stories on a screen: what fits, what a resize leaves, what is typed meanwhile."""
+
+import time
+from collections.abc import Iterator
+
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.input.typeahead import get_typeahead
+from prompt_toolkit.output.vt100 import Vt100_Output
+
+from mlx_rev.repl import growing
+from mlx_rev.repl.replies import Grows, Leaves, Reply, Told
+
+ENDING = "and they all went home."
+
+
+def told(words: int, number: int = 1) -> Told:
+    text = "once " * words + ENDING
+    return Told(ENDING, text, text.removesuffix(ENDING), (), (), 1.0, number, "m", True)
+
+
+def lines(stories: int, rows: int, columns: int = 80, words: int = 60) -> list[str]:
+    shown = [told(words, number) for number in range(stories)]
+    styled = growing.screen(shown, columns, rows, 256)
+    return "".join(text for _, text, *_ in styled).split("\n")
+
+
+@given(st.integers(1, 16), st.integers(4, 60), st.integers(2, 120))
+def test_stories_fit_on_any_screen(stories: int, rows: int, columns: int) -> None:
+    shown = lines(stories, rows, columns)
+    assert len(shown) < rows
+    assert max(map(len, shown)) <= columns
+
+
+@pytest.mark.parametrize(("stories", "shown"), [(1, 1), (5, 5), (7, 7), (16, 7)])
+def test_as_many_stories_as_fit_are_shown_and_the_others_counted(stories: int, shown: int) -> None:
+    rows = lines(stories, 24)
+    assert sum("tokens/s" in row for row in rows) == shown
+    assert (rows[-1] == f"and {stories - shown} more") == (stories > shown)
+
+
+def test_the_hidden_lines_are_counted_where_a_narrow_screen_shows_it() -> None:
+    assert lines(1, 5, 40, words=24)[-1].startswith("1 more line below · …")
+    assert lines(2, 12, 40)[-1].startswith("2: 5 more lines below · …")
+
+
+class Paper:
+    """Where an Output writes: drawn, and kept."""
+
+    def __init__(self, screen: pyte.Screen) -> None:
+        self.stream, self.written = pyte.Stream(screen), ""
+
+    def write(self, text: str) -> None:
+        self.stream.feed(text)
+        self.written += text
+
+    def flush(self) -> None:
+        pass
+
+
+def output_to(paper: Paper, screen: pyte.Screen) -> Vt100_Output:
+    def size() -> Size:
+        return Size(screen.lines, screen.columns)
+
+    return Vt100_Output(paper, size, enable_cpr=False)  # type: ignore[arg-type]
+
+
+def test_a_resize_while_a_story_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = pyte.Screen(80, 30)
+    paper = Paper(screen)
+    output = output_to(paper, screen)
+    monkeypatch.setattr(growing, "create_output", lambda: output)
+    feet = []
+
+    def replies() -> Iterator[Reply]:
+        for columns, rows in ((80, 30), (80, 12), (50, 12), (90, 20)):
+            screen.resize(rows, columns)
+            for words in range(120, 126):
+                yield Grows((told(words),))
+                time.sleep(1 / growing.FRAMES_PER_SECOND)
+            feet.append([row.rstrip() for row in screen.display if "tokens/s" in row])
+        yield Leaves()
+
+    with create_pipe_input() as keys:
+        last = growing.grow(Grows((told(1),)), replies(), lambda: None, 256, input=keys)
+    assert last == Leaves()
+    assert [len(rows) for rows in feet] == [1] * 4
+    assert "more lines below" in feet[2][0]
+    assert not "".join(screen.display).strip()
+    # tmux moves into its scrollback what is erased so.
+    assert "\x1b[J" not in paper.written
+    before, alternate = paper.written.split("\x1b[?1049h")
+    assert "tokens/s" in before
+    assert alternate.count("\x1b[?1049l") == 1
+
+
+def test_keys_typed_meanwhile_are_for_the_next_prompt_and_an_interrupt_stops() -> None:
+    screen = pyte.Screen(80, 24)
+    output = output_to(Paper(screen), screen)
+    stopped: list[bool] = []
+    with create_pipe_input() as keys:
+
+        def replies() -> Iterator[Reply]:
+            keys.send_text("2")
+            yield Grows((told(2),))
+            keys.send_text("\x03\r")
+            for words in range(100):
+                yield Grows((told(words),))
+                if stopped:
+                    break
+            yield Leaves()
+
+        growing.grow(
+            Grows((told(1),)), replies(), lambda: stopped.append(True), 256, input=keys,
+            output=output,
+        )  # fmt: skip
+        assert [key.data for key in get_typeahead(keys)] == ["2", "\r"]
+    assert stopped == [True]
