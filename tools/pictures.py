@@ -57,7 +57,7 @@ def repl() -> list[Frame]:
     """An ending is typed, a story grows, and its words are coloured by surprise."""
     frames: list[Frame] = []
     with tempfile.TemporaryDirectory() as home:
-        terminal = Terminal(Path(home), "mlx_rev.repl", "--seed", "11", columns=COLUMNS, lines=22)
+        terminal = Terminal(Path(home), "-m", "mlx_rev.repl", "--seed", "11", columns=COLUMNS, lines=22)
 
         def wait(until: Callable[[list[str]], bool], hold: float, each: float = 0.12) -> None:
             terminal.wait(until, on_frame=lambda: frames.append(drawn(terminal.screen, each)))

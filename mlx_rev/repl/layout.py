@@ -116,10 +116,10 @@ def _filled(clusters: list[_Cluster], width: int) -> list[list[_Cluster]]:
         else:
             cells = sum(cell_len(cluster) for _, cluster in word)
             space = sum(cell_len(cluster) for _, cluster in gap)
-            if used and used + space + cells > width:
+            if lines[-1] and used + space + cells > width:
                 lines.append([])
                 used = 0
-            elif used + space < width:
+            elif used + space <= width:
                 lines[-1] += gap
                 used += space
             gap = []

@@ -15,10 +15,10 @@ PAUSE = 0.008
 
 
 class Terminal:
-    """A screen on which a module of the package runs, in the folder `home`."""
+    """A screen on which Python runs a program, in the folder `home`."""
 
     def __init__(
-        self, home: Path, module: str, *arguments: str, columns: int = 80, lines: int = 24
+        self, home: Path, *arguments: str | Path, columns: int = 80, lines: int = 24
     ) -> None:
         self.screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._stream = pyte.ByteStream(self.screen)
@@ -34,11 +34,9 @@ class Terminal:
             # pyte does not say where its cursor is.
             "PROMPT_TOOLKIT_NO_CPR": "1",
         }
-        environment.pop("NO_COLOR", None)
-        environment.pop("COLUMNS", None)
         self.process = pexpect.spawn(
             sys.executable,
-            ["-m", module, *arguments],
+            [*map(str, arguments)],
             env=environment,
             cwd=str(home),
             dimensions=(lines, columns),
@@ -66,7 +64,7 @@ class Terminal:
     def wait(
         self,
         until: Callable[[list[str]], bool],
-        seconds: float = 60,
+        seconds: float = 200,
         on_frame: Callable[[], None] = lambda: None,
     ) -> None:
         """Draw frames until the screen is as wanted; each is kept in `frames`."""
@@ -102,6 +100,6 @@ class Terminal:
     def leave(self, keys: str = "\x04") -> int:
         """Send the keys that end the session, Ctrl-D by default; gives the exit code."""
         self.type(keys)
-        self.process.expect(pexpect.EOF)
+        self.process.expect(pexpect.EOF, timeout=200)
         self.process.close()
         return int(self.process.exitstatus or 0)

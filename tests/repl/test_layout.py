@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -16,6 +16,7 @@ def letters(text: str) -> str:
 
 
 @given(texts, widths)
+@example("\u0301 aaaaa", 2)
 def test_lines_hold_the_text_and_no_line_is_too_wide(text: str, width: int) -> None:
     for lines in (lines_from_end(text, width), lines_from_start(text, width)):
         assert letters("".join(line.text for line in lines)) == letters(text)
