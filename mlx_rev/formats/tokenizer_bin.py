@@ -1,5 +1,6 @@
 """llama2.c's tokenizer.bin (tokenizer.py, export) and the SentencePiece model it came from."""
 
+import hashlib
 import struct
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from mlx_rev.formats.sentencepiece_model import (
 )
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
+TOKENIZER_BIN = "tokenizer.bin"
+NEIGHBOURS = (TOKENIZER_BIN, "tokenizer.model")
+"""The files beside a .bin that keep its tokenizer: llama2.c's form, and SentencePiece's own."""
 _MARKS = {BOUNDARY: "<s>", END: "</s>"}
 _LONGEST_PIECE = 1 << 16
 
@@ -28,6 +32,11 @@ def to_bytes(tokenizer: Tokenizer) -> bytes:
     content = [struct.pack("<I", max(len(text) for _, text in entries))]
     content += [struct.pack("<fi", score, len(text)) + text for score, text in entries]
     return b"".join(content)
+
+
+def pieces_fingerprint(tokenizer: Tokenizer) -> str:
+    """sha256 of tokenizer.bin: the same for a tokenizer and for one rebuilt from its pieces."""
+    return hashlib.sha256(to_bytes(tokenizer)).hexdigest()
 
 
 def recognises(start: bytes) -> bool:

@@ -48,7 +48,7 @@ def test_the_table_names_files_errors_and_the_command(
     assert "llama2c-v2, q8" in done.stdout
     assert "tokenizer.bin" in done.stdout
     assert re.search(r"largest rounding error 0\.\d+, in model\.", done.stdout)
-    assert "wtac.py" in done.stdout
+    assert "mlx-rev wtac" in done.stdout
 
 
 def test_the_script_is_the_command(trained: Path, tmp_path: Path) -> None:
