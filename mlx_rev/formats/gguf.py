@@ -97,9 +97,10 @@ def write(path: Path, model: LazyModel, type: Type) -> dict[str, float]:
     return errors
 
 
-def read(path: Path) -> LazyModel:
+def read(path: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
     """Open a GGUF file of the llama architecture with F32, F16 and Q8_0 tensors.
 
+    A `tokenizer` that is given is taken in place of the file's.
     Raises FormatError where it is something else, or damaged.
     """
     reader = Reader(path)
@@ -129,7 +130,7 @@ def read(path: Path) -> LazyModel:
         str(path),
         config,
         read_weight,
-        _tokenizer(metadata, path),
+        _tokenizer(metadata, path) if tokenizer is None else tokenizer,
         Reversal(reversal) if reversal in set(Reversal) else None,
     )
 

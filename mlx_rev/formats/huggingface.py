@@ -70,9 +70,10 @@ def write_folder(
     return _write_weights(folder, model, _DTYPES[dtype], group_size, shard_bytes)
 
 
-def read_folder(folder: Path) -> LazyModel:
+def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
     """Open a folder of Llama architecture: ours, mlx-lm's (quantised too) or transformers'.
 
+    A `tokenizer` that is given is taken in place of the folder's, which is not looked at then.
     Raises FormatError for a file that is missing or damaged, another architecture, a wrong name
     or shape, or a tokenizer that is not the one the model was trained with.
     """
@@ -91,7 +92,7 @@ def read_folder(folder: Path) -> LazyModel:
         str(folder),
         config,
         read_weight,
-        _tokenizer(folder, extra),
+        _tokenizer(folder, extra) if tokenizer is None else tokenizer,
         _reversal(extra, folder),
         {key: extra[key] for key in ("corpus_sha256",) if extra.get(key)},
     )
@@ -196,13 +197,16 @@ def _tokenizer(folder: Path, extra: Mapping[str, Any]) -> Tokenizer | None:
         return read_tokenizer_json(made) if is_sentencepiece(_read_json(made)) else None
     if not path.is_file():
         if expected:
-            raise FormatError(f"{path}: missing; expected the tokenizer with sha256 {expected}")
+            raise FormatError(
+                f"{path}: missing; expected the tokenizer with sha256 {expected[:12]}…. Put it "
+                "there, or name it with --tokenizer"
+            )
         return None
     tokenizer = Tokenizer.load(path)
     if expected and tokenizer.fingerprint != expected:
         raise FormatError(
             f"{path}: its sha256 is {tokenizer.fingerprint[:12]}…, the model was trained with "
-            f"{expected[:12]}…; put the right tokenizer.model there"
+            f"{expected[:12]}…; put the right tokenizer.model there, or name it with --tokenizer"
         )
     return tokenizer
 

@@ -8,7 +8,9 @@ from typing import Any
 from mlx_rev import files
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.tokenizer_bin import pieces_fingerprint
 from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,15 @@ class Sidecar:
 
     reversal: Reversal | None
     tokenizer_sha256: str | None
+    tokenizer_pieces_sha256: str | None
+    """Of the tokenizer.bin, which a tokenizer rebuilt from its pieces has too."""
     corpus_sha256: str | None
+
+    def fits(self, tokenizer: Tokenizer) -> bool:
+        """Whether the model was trained with `tokenizer`, as far as is known."""
+        if self.tokenizer_sha256 in (None, tokenizer.fingerprint):
+            return True
+        return self.tokenizer_pieces_sha256 == pieces_fingerprint(tokenizer)
 
 
 def path_of(model: Path) -> Path:
@@ -32,6 +42,7 @@ def write(target: Path, content_sha256: str, model: LazyModel) -> None:
         described["reversal"] = str(model.reversal)
     if model.tokenizer is not None:
         described["tokenizer_sha256"] = model.tokenizer.fingerprint
+        described["tokenizer_pieces_sha256"] = pieces_fingerprint(model.tokenizer)
     files.write_text(path_of(target), json.dumps(described, indent=1) + "\n")
 
 
@@ -50,6 +61,7 @@ def read(model: Path) -> Sidecar | None:
         found = Sidecar(
             Reversal(reversal) if reversal is not None else None,
             described.get("tokenizer_sha256"),
+            described.get("tokenizer_pieces_sha256"),
             described.get("corpus_sha256"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
