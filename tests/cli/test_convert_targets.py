@@ -1,10 +1,16 @@
 """What a conversion may replace, and what it leaves alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mlx_rev.config import ModelConfig
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.reversal import Reversal
+from mlx_rev.train import beginning
 from tests.conftest import Run
+from tests.formats.conftest import drawn
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +95,46 @@ def test_a_file_does_not_replace_a_folder(run: Run, folder: Path, tmp_path: Path
     for to in ("llama2c", "gguf"):
         said = refused(run, folder, tmp_path, "--to", to, "--force")
         assert "a folder, and this format is a file" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "flags", "named"),
+    [
+        ("", ("--to", "run", "--force"), "--force does not apply to --to run"),
+        ("", ("--to", "run", "--dtype", "q8"), "--dtype does not apply to --to run"),
+        ("", ("--to", "run", "--push", "me/it"), "--push does not apply to --to run"),
+        ("tokenizer.model", ("--push", "me/it"), "--push does not apply to a tokenizer"),
+        ("tokenizer.model", ("--to", "gguf"), "--to does not apply to a tokenizer"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    run: Run, folder: Path, tmp_path: Path, source: str, flags: tuple[str, ...], named: str
+) -> None:
+    assert named in refused(run, folder / source, tmp_path / "t.bin", *flags)
+    assert not tree(tmp_path)
+
+
+def test_a_run_is_made_whole_and_described(run: Run, shared: Path, tmp_path: Path) -> None:
+    source = shared / "llama2c" / "stories260K.bin"
+    made = run("convert", source, tmp_path / "my run", "--to", "run")
+    assert made.returncode == 0, made.stderr
+    for said in ("optimizer.safetensors", "tensors", "--reversal word", "--resume"):
+        assert said in made.stdout
+    assert "a run is not replaced" in refused(run, source, tmp_path / "my run", "--to", "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["my run"]
+
+
+def test_a_run_that_fails_leaves_nothing(
+    tiny: ModelConfig,
+    codecs: dict[Reversal, StoryCodec],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(config: object) -> str:
+        raise OSError("no room")
+
+    model = replace(drawn(tiny), tokenizer=codecs[Reversal.NONE].tokenizer)
+    monkeypatch.setattr(beginning, "to_toml", fail)
+    with pytest.raises(OSError, match="no room"):
+        beginning.write_run(model, tmp_path / "run")
+    assert not tree(tmp_path)
