@@ -174,6 +174,49 @@ def test_models_come_from_the_hub(
     assert run("convert", "hf:nowhere", tmp_path / "x").returncode == 2
 
 
+def test_a_folder_of_a_repository_is_a_model(
+    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
+) -> None:
+    assert run("convert", trained, tmp_path / "folder").returncode == 0
+    for path in tmp_path.glob("folder/*"):
+        hub.files[f"deep/er/{path.name}"] = path.read_bytes()
+    story = tell(run, trained)
+    for reference in ("hf:me/tale/deep/er", "hf:me/tale/deep/er/model.safetensors@main"):
+        assert tell(run, reference) == story
+    (tmp_path / "linked").mkdir()
+    for path in tmp_path.glob("folder/*"):
+        blob = tmp_path / f"blob-{path.name}"
+        path.rename(blob)
+        (tmp_path / "linked" / path.name).symlink_to(blob)
+    assert tell(run, tmp_path / "linked" / "model.safetensors") == story
+
+
+@pytest.mark.parametrize("path", ["", "/m.bin", "/model.safetensors"])
+def test_a_repository_that_is_not_there_is_a_sentence(
+    run: Run, tmp_path: Path, hub: type[FakeHub], path: str
+) -> None:
+    done = run("convert", f"hf:you/none{path}", tmp_path / "x")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no such repository on the hub" in done.stderr
+
+
+def test_a_hub_that_cannot_be_reached_is_a_sentence(
+    run: Run,
+    trained: Path,
+    tmp_path: Path,
+    command_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(command_environment, "HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setitem(command_environment, "HF_HOME", str(tmp_path / "hf"))
+    done = run("convert", trained, tmp_path / "m.gguf", "--push", "me/tale")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "the hub cannot be reached" in done.stderr
+    assert (tmp_path / "m.gguf").is_file()
+
+
 def test_a_conversion_is_pushed(
     run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
 ) -> None:
