@@ -13,9 +13,10 @@ import numpy as np
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import safetensors
-from mlx_rev.formats.lazy import LazyModel, as_float16
+from mlx_rev.formats.fields import Fields, read_json
+from mlx_rev.formats.lazy import LazyModel, as_float16, reversal_in
 from mlx_rev.formats.llama_config import config_json, model_config
-from mlx_rev.formats.mlx_quantised import group_size_of, quantise, read_quantised
+from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
 from mlx_rev.formats.safetensors import Entry, Planned
 from mlx_rev.formats.tokenizer_json import (
     is_sentencepiece,
@@ -23,7 +24,6 @@ from mlx_rev.formats.tokenizer_json import (
     tokenizer_from_json,
     tokenizer_json,
 )
-from mlx_rev.text.reversal import Reversal
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 CONFIG_FILE = "config.json"
@@ -77,15 +77,16 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> LazyMode
     Raises FormatError for a file that is missing or damaged, another architecture, a wrong name
     or shape, or a tokenizer that is not the one the model was trained with.
     """
-    described = _read_json(folder / CONFIG_FILE)
-    config = model_config(described, str(folder / CONFIG_FILE))
-    extra = described.get("mlx_rev", {})
+    described = read_json(folder / CONFIG_FILE)
+    config = model_config(described)
+    extra = described.object("mlx_rev")
     tensors = _entries(folder)
-    quantization = described.get("quantization") or {}
+    quantization = described.object("quantization")
+    stated = {"corpus_sha256": extra.text("corpus_sha256", "")}
 
     def read_weight(name: str) -> np.ndarray:
-        if name.removesuffix("weight") + "scales" in tensors:
-            return read_quantised(tensors, name, quantization, str(folder))
+        if _is_quantised(tensors, name):
+            return read_quantised(tensors, name, quantization)
         return tensors[name].read()
 
     model = LazyModel(
@@ -93,16 +94,16 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> LazyMode
         config,
         read_weight,
         _tokenizer(folder, extra) if tokenizer is None else tokenizer,
-        _reversal(extra, folder),
-        {key: extra[key] for key in ("corpus_sha256",) if extra.get(key)},
+        reversal_in(extra, "reversal"),
+        {key: value for key, value in stated.items() if value},
     )
-    _check_entries(model, tensors)
+    _check_entries(model, tensors, quantization)
     return model
 
 
 def read_tokenizer_json(path: Path) -> Tokenizer:
     """The SentencePiece model that a tokenizer.json was made from; FormatError if from none."""
-    return tokenizer_from_json(_read_json(path), str(path))
+    return tokenizer_from_json(read_json(path))
 
 
 def _write_weights(
@@ -160,27 +161,33 @@ def _contents(
 def _entries(folder: Path) -> Mapping[str, Entry]:
     if not (folder / _INDEX_FILE).is_file():
         return safetensors.entries(folder / WEIGHTS_FILE)
-    places = _read_json(folder / _INDEX_FILE).get("weight_map")
-    if not isinstance(places, dict):
-        raise FormatError(f"{folder / _INDEX_FILE}: has no weight_map")
+    index = read_json(folder / _INDEX_FILE)
+    places = index.object("weight_map")
     found: dict[str, Entry] = {}
-    for file in sorted(set(map(str, places.values()))):
-        if Path(file).name != file:
-            raise FormatError(f"{folder / _INDEX_FILE}: names {file!r}, not a file beside it")
+    for file in sorted({places.text(name) for name in places.values}):
+        if Path(file).name != file or "\0" in file:
+            raise FormatError(f"{index.source}: names {file!r}, not a file beside it")
         found.update(safetensors.entries(folder / file))
     return found
 
 
-def _check_entries(model: LazyModel, tensors: Mapping[str, Entry]) -> None:
+def _is_quantised(tensors: Mapping[str, Entry], name: str) -> bool:
+    return name.removesuffix("weight") + "scales" in tensors
+
+
+def _check_entries(model: LazyModel, tensors: Mapping[str, Entry], quantization: Fields) -> None:
     stems = {name.removesuffix("weight") for name in model.shapes}
     for name, shape in model.shapes.items():
         if name not in tensors:
             raise FormatError(f"{model.source}: {name} is missing")
-        quantised = name.removesuffix("weight") + "scales" in tensors
-        if not quantised and tensors[name].shape != shape:
-            raise FormatError(
-                f"{model.source}: {name} has shape {tensors[name].shape}, expected {shape}"
-            )
+        if _is_quantised(tensors, name):
+            check_quantised(tensors, name, shape, quantization)
+            continue
+        found = tensors[name]
+        if found.shape != shape:
+            raise FormatError(f"{model.source}: {name} has shape {found.shape}, expected {shape}")
+        if not found.is_float:
+            raise FormatError(f"{model.source}: {name} is {found.dtype}, expected F32, F16 or BF16")
     for name in tensors:
         tied_copy = model.config.tied and name.startswith("lm_head.")
         known = name.rpartition(".")[0] + "." in stems or name.endswith("rotary_emb.inv_freq")
@@ -188,13 +195,14 @@ def _check_entries(model: LazyModel, tensors: Mapping[str, Entry]) -> None:
             raise FormatError(f"{model.source}: holds {name}, which a Llama here has not")
 
 
-def _tokenizer(folder: Path, extra: Mapping[str, Any]) -> Tokenizer | None:
+def _tokenizer(folder: Path, extra: Fields) -> Tokenizer | None:
     """The tokenizer.model in the folder, or else the one that its tokenizer.json was made from."""
     path = folder / TOKENIZER_FILE
-    expected = extra.get("tokenizer_sha256")
+    expected = extra.text("tokenizer_sha256", "")
     made = folder / _TOKENIZER_JSON
     if not path.is_file() and made.is_file():
-        return read_tokenizer_json(made) if is_sentencepiece(_read_json(made)) else None
+        content = read_json(made)
+        return tokenizer_from_json(content) if is_sentencepiece(content) else None
     if not path.is_file():
         if expected:
             raise FormatError(
@@ -211,28 +219,5 @@ def _tokenizer(folder: Path, extra: Mapping[str, Any]) -> Tokenizer | None:
     return tokenizer
 
 
-def _reversal(extra: Mapping[str, Any], folder: Path) -> Reversal | None:
-    value = extra.get("reversal")
-    if value is None:
-        return None
-    if value not in set(Reversal):
-        raise FormatError(
-            f"{folder / CONFIG_FILE}: reversal is {value!r}, expected word, token or none"
-        )
-    return Reversal(value)
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise FormatError(f"{path}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise FormatError(f"{path}: expected a JSON object")
-    return content

@@ -1,16 +1,19 @@
 """mlx's affine quantisation, as mlx-lm stores it: packed uint32, scales and biases."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
 from mlx_rev.errors import FormatError
+from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.formats.safetensors import Entry
 
 _GROUP_SIZES = (64, 32)
+_KNOWN_GROUPS = (32, 64, 128)
+_KNOWN_BITS = (2, 3, 4, 5, 6, 8)
+"""What mlx can dequantise."""
 
 
 def group_size_of(model: LazyModel) -> int:
@@ -34,21 +37,49 @@ def quantise(weight: np.ndarray, group_size: int) -> tuple[tuple[bytes, ...], fl
     return parts, error
 
 
-def read_quantised(
-    tensors: Mapping[str, Entry], name: str, settings: Mapping[str, Any], source: str
-) -> np.ndarray:
-    """A matrix as float32. Raises FormatError where the settings or parts do not fit."""
+def check_quantised(
+    tensors: Mapping[str, Entry], name: str, shape: tuple[int, ...], settings: Fields
+) -> None:
+    """Raise FormatError where the settings, or the parts' types and shapes, do not make a matrix
+    of `shape`."""
+    group_size, bits = _settings(settings, name)
     stem = name.removesuffix("weight")
-    own = settings.get(stem.removesuffix("."), settings)
-    mode = own.get("mode", "affine")
-    if mode != "affine":
-        raise FormatError(f"{source}: quantization mode is {mode!r}, expected 'affine'")
-    try:
-        group_size, bits = int(own["group_size"]), int(own["bits"])
-        values, scales, biases = (
-            mx.array(tensors[stem + part].read()) for part in ("weight", "scales", "biases")
-        )
-        whole = mx.dequantize(values, scales, biases, group_size=group_size, bits=bits)
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{source}: {name} cannot be dequantised ({error})") from error
+    rows, columns = shape[0], shape[-1]
+    if len(shape) != 2 or columns % group_size:
+        raise FormatError(f"{settings.source}: {name} has groups of {group_size}, not its {shape}")
+    groups = rows, columns // group_size
+    values = rows, columns * bits // 32
+    for part, wanted in (("weight", values), ("scales", groups), ("biases", groups)):
+        found = tensors.get(stem + part)
+        if found is None:
+            raise FormatError(f"{settings.source}: {stem}{part} is missing")
+        fits = found.dtype == "U32" if part == "weight" else found.is_float
+        if found.shape != wanted or not fits:
+            kind = "U32" if part == "weight" else "floats"
+            raise FormatError(
+                f"{settings.source}: {stem}{part} has shape {found.shape} of {found.dtype}, "
+                f"expected {wanted} of {kind}"
+            )
+
+
+def read_quantised(tensors: Mapping[str, Entry], name: str, settings: Fields) -> np.ndarray:
+    """A matrix as float32, of which the parts have been checked."""
+    group_size, bits = _settings(settings, name)
+    stem = name.removesuffix("weight")
+    values, scales, biases = (
+        mx.array(tensors[stem + part].read()) for part in ("weight", "scales", "biases")
+    )
+    whole = mx.dequantize(values, scales, biases, group_size=group_size, bits=bits)
     return np.array(whole.astype(mx.float32))
+
+
+def _settings(settings: Fields, name: str) -> tuple[int, int]:
+    """Group size and bits of a matrix: its own, or those of all."""
+    own = name.removesuffix(".weight")
+    chosen = settings.object(own) if settings.has(own) else settings
+    if (mode := chosen.text("mode", "affine")) != "affine":
+        raise FormatError(f"{settings.source}: quantization mode is {mode!r}, expected 'affine'")
+    for field, known in (("group_size", _KNOWN_GROUPS), ("bits", _KNOWN_BITS)):
+        if chosen.integer(field) not in known:
+            raise chosen.error(field, f"one of {', '.join(map(str, known))}")
+    return chosen.integer("group_size"), chosen.integer("bits")

@@ -1,12 +1,12 @@
 """What may stand where a model is to be written, and what --force may replace."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import sidecar
+from mlx_rev.formats.fields import read_json
 from mlx_rev.formats.tokenizer_bin import NEIGHBOURS
 
 _OURS = re.compile(
@@ -92,10 +92,9 @@ def _is_ours(path: Path) -> bool:
 
 def _is_sidecar(path: Path) -> bool:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return read_json(path).has("sha256")
+    except FormatError:
         return False
-    return isinstance(content, dict) and "sha256" in content
 
 
 def _others(target: Path) -> bool:

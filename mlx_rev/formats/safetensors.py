@@ -5,6 +5,7 @@ object that gives each tensor's dtype, shape and place; the data.
 """
 
 import json
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlx_rev.errors import FormatError
+from mlx_rev.formats.fields import Fields, parse_json
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "U8": 1, "F64": 8, "I64": 8}
 _LARGEST_HEADER = 100_000_000
@@ -32,7 +34,12 @@ class Entry:
     @property
     def bytes(self) -> int:
         """Its size in the file."""
-        return int(np.prod(self.shape, dtype=np.int64)) * _BYTES[self.dtype]
+        return math.prod(self.shape) * _BYTES[self.dtype]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it holds floating point numbers."""
+        return self.dtype in ("F64", "F32", "F16", "BF16")
 
     def read(self) -> np.ndarray:
         """The tensor; floating types as float32, others as they are."""
@@ -67,37 +74,48 @@ def entries(path: Path) -> dict[str, Entry]:
                     f"{path}: its header is {length} bytes long, the file {size}; not "
                     "safetensors, or truncated"
                 )
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length), f"{path}, its header")
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise FormatError(f"{path}: its header is not JSON; damaged") from error
-    if not isinstance(header, dict):
-        raise FormatError(f"{path}: its header is no JSON object; damaged")
-    return {
-        name: _entry(path, name, described, 8 + length, size)
-        for name, described in header.items()
+    found = {
+        name: _entry(path, name, header.object(name), 8 + length)
+        for name in header.values
         if name != "__metadata__"
     }
+    _check_tiling(path, found, 8 + length, size)
+    return found
 
 
-def _entry(path: Path, name: str, described: Any, data: int, size: int) -> Entry:
-    try:
-        dtype, shape = described["dtype"], tuple(map(int, described["shape"]))
-        begin, end = map(int, described["data_offsets"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: the header's entry {name} is damaged") from error
+def _entry(path: Path, name: str, described: Fields, data: int) -> Entry:
+    dtype = described.text("dtype")
     if dtype not in _BYTES:
         raise FormatError(f"{path}: {name} is {dtype}; known are {', '.join(_BYTES)}")
-    if min(shape, default=1) < 0:
-        raise FormatError(f"{path}: {name} has shape {shape}")
-    entry = Entry(path, dtype, shape, data + begin)
-    if end - begin != entry.bytes or begin < 0 or data + end > size:
+    shape, places = described.list("shape"), described.list("data_offsets")
+    if not all(type(number) is int and number >= 0 for number in (*shape, *places)):
+        raise FormatError(f"{path}: {name} has a shape or offset that is no whole number")
+    if len(places) != 2:
+        raise FormatError(f"{path}: {name} has {len(places)} data_offsets, expected 2")
+    entry = Entry(path, dtype, tuple(shape), data + places[0])
+    if places[1] - places[0] != entry.bytes:
         raise FormatError(
-            f"{path}: {name} lies at {begin} to {end}, which is not {entry.bytes} bytes inside "
-            f"the file's {size}; truncated or damaged"
+            f"{path}: {name} lies at {places[0]} to {places[1]}, which is not its {entry.bytes} "
+            "bytes; damaged"
         )
     return entry
+
+
+def _check_tiling(path: Path, found: Mapping[str, Entry], data: int, size: int) -> None:
+    """Raise FormatError unless the tensors fill the file, one directly after the other."""
+    end = data
+    for name, entry in sorted(found.items(), key=lambda item: (item[1].offset, item[1].bytes)):
+        if entry.offset != end:
+            raise FormatError(
+                f"{path}: {name} begins at byte {entry.offset}, expected {end}, where the tensor "
+                "before it ends; damaged"
+            )
+        end += entry.bytes
+    if end != size:
+        raise FormatError(f"{path}: has {size} bytes, its tensors end at {end}; cut or damaged")
 
 
 @dataclass(frozen=True)
@@ -110,7 +128,7 @@ class Planned:
     @property
     def bytes(self) -> int:
         """Its size in the file."""
-        return int(np.prod(self.shape, dtype=np.int64)) * _BYTES[self.dtype]
+        return math.prod(self.shape) * _BYTES[self.dtype]
 
 
 def write(

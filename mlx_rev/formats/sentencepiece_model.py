@@ -1,9 +1,11 @@
 """A SentencePiece model file made from a list of pieces, for formats that keep only those."""
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from mlx_rev.errors import FormatError
 from mlx_rev.text.tokenizer import BOUNDARY, SPACE_MARK, Tokenizer
 
 UNKNOWN, END = 0, 2
@@ -40,8 +42,14 @@ def pieces_of(tokenizer: Tokenizer) -> list[Piece]:
 def tokenizer_of(pieces: list[Piece], *, adds_space: bool, source: str) -> Tokenizer:
     """A BPE tokenizer with these pieces, white space kept as it stands.
 
-    Raises DataError where SentencePiece cannot use them.
+    Raises FormatError for a piece or score that cannot be, DataError where SentencePiece cannot use
+    them.
     """
+    for token, piece in enumerate(pieces):
+        if not math.isfinite(piece.score):
+            raise FormatError(f"{source}: score of piece {token} is {piece.score}, not a number")
+        if any("\ud800" <= character <= "\udfff" for character in piece.text):
+            raise FormatError(f"{source}: piece {token} is not valid Unicode")
     protobuf = _protobuf()
     model = protobuf.ModelProto()
     for piece in pieces:
