@@ -21,6 +21,7 @@ from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
 from mlx_rev.formats.lazy import LazyModel, as_float16, checked_config, reversal_in
 from mlx_rev.formats.q8 import dequantised, quantised
+from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.sentencepiece_model import Kind, Piece, pieces_of, tokenizer_of
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
@@ -78,7 +79,7 @@ def write(path: Path, model: LazyModel, type: Type) -> dict[str, float]:
         tensors.append(_Tensor(_gguf_name(name), shape, _type_of(shape, type), offset))
         offset += _aligned(tensors[-1].bytes)
     metadata = _metadata(model, model.tokenizer, type)
-    errors: dict[str, float] = {}
+    errors = LargestErrors()
     with open(path, "wb") as file:
         file.write(MAGIC + struct.pack("<IQQ", VERSION, len(tensors), len(metadata)))
         for key, value in metadata.items():
@@ -90,11 +91,13 @@ def write(path: Path, model: LazyModel, type: Type) -> dict[str, float]:
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
         for (name, weight), tensor in zip(model.weights(), tensors, strict=True):
             turned = names.interleaved(weight, names.turned_heads(model.config, name))
-            content = _encoded(turned, tensor.type, f"{model.source}: {name}")
-            if tensor.type is not Type.F32:
-                kept = _decoded(content, tensor)
-                errors[name] = float(np.abs(kept - turned).max())
-            file.write(content.ljust(_aligned(len(content)), b"\0"))
+            for part in row_parts(turned):
+                content = _encoded(part, tensor.type, f"{model.source}: {name}")
+                if tensor.type is not Type.F32:
+                    kept = _decoded(np.frombuffer(content, np.uint8), tensor.type)
+                    errors.note(name, kept, part)
+                file.write(content)
+            file.write(b"\0" * (_aligned(tensor.bytes) - tensor.bytes))
     return errors
 
 
@@ -124,9 +127,8 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
 
     def read_weight(name: str) -> np.ndarray:
         tensor = tensors[_gguf_name(name)]
-        with open(path, "rb") as file:
-            file.seek(start + tensor.offset)
-            array = _decoded(file.read(tensor.bytes), tensor)
+        raw = np.fromfile(path, np.uint8, tensor.bytes, offset=start + tensor.offset)
+        array = _decoded(raw, tensor.type).reshape(tensor.shape)
         return names.half_split(array, names.turned_heads(config, name))
 
     return LazyModel(
@@ -269,7 +271,7 @@ def _type_of(shape: names.Shape, asked: Type) -> Type:
 
 def _encoded(weight: np.ndarray, type: Type, what: str) -> bytes:
     if type is Type.F32:
-        return weight.astype("<f4").tobytes()
+        return weight.astype("<f4", copy=False).tobytes()
     if type is Type.F16:
         return as_float16(weight, what).tobytes()
     values, scales = quantised(weight, _Q8_GROUP, np.float16)
@@ -278,13 +280,12 @@ def _encoded(weight: np.ndarray, type: Type, what: str) -> bytes:
     return blocks.tobytes()
 
 
-def _decoded(content: bytes, tensor: _Tensor) -> np.ndarray:
-    if tensor.type is Type.Q8_0:
-        blocks = np.frombuffer(content, [("scale", "<f2"), ("values", "i1", _Q8_GROUP)])
-        flat = dequantised(blocks["values"].ravel(), blocks["scale"], _Q8_GROUP)
-    else:
-        flat = np.frombuffer(content, "<f4" if tensor.type is Type.F32 else "<f2")
-    return flat.astype(np.float32).reshape(tensor.shape)
+def _decoded(raw: np.ndarray, type: Type) -> np.ndarray:
+    """The float32 numbers, flat, that the bytes of a tensor stand for."""
+    if type is Type.Q8_0:
+        blocks = raw.view([("scale", "<f2"), ("values", "i1", _Q8_GROUP)])
+        return dequantised(blocks["values"], blocks["scale"], _Q8_GROUP)
+    return raw.view("<f4" if type is Type.F32 else "<f2").astype(np.float32, copy=False)
 
 
 def _aligned(size: int) -> int:

@@ -5,7 +5,7 @@ has no room for: the reversal, and fingerprints of tokenizer and corpus.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import safetensors
 from mlx_rev.formats.fields import Fields, read_json
-from mlx_rev.formats.lazy import LazyModel, as_float16, reversal_in
+from mlx_rev.formats.lazy import LazyModel, reversal_in
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
+from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
 from mlx_rev.formats.tokenizer_json import (
     is_sentencepiece,
@@ -116,7 +117,7 @@ def _write_weights(
         if plans[-1] and full + sum(tensor.bytes for tensor in tensors.values()) > shard_bytes:
             plans.append({})
         plans[-1].update(tensors)
-    errors: dict[str, float] = {}
+    errors = LargestErrors()
     contents = _contents(model, dtype, group_size, errors)
     files = [WEIGHTS_FILE]
     if len(plans) > 1:
@@ -143,19 +144,27 @@ def _planned(name: str, shape: tuple[int, ...], dtype: str, group_size: int) -> 
 
 
 def _contents(
-    model: LazyModel, dtype: str, group_size: int, errors: dict[str, float]
-) -> Iterator[tuple[str, bytes]]:
+    model: LazyModel, dtype: str, group_size: int, errors: LargestErrors
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Each tensor's name and bytes, in parts."""
     for name, weight in model.weights():
         if group_size and weight.ndim == 2 and weight.shape[1] % group_size == 0:
-            parts, error = quantise(weight, group_size)
-            errors[name] = error
+            parts = quantise(weight, group_size, name, errors)
             stem = name.removesuffix("weight")
             yield from zip((name, stem + "scales", stem + "biases"), parts, strict=True)
-            continue
-        if dtype == "F16":
-            yield name, as_float16(weight, f"{model.source}: {name}").tobytes()
         else:
-            yield name, safetensors.encoded(weight, dtype)
+            yield name, _rounded(weight, dtype, name, model.source, errors)
+
+
+def _rounded(
+    weight: np.ndarray, dtype: str, name: str, source: str, errors: LargestErrors
+) -> Iterator[bytes]:
+    for part in row_parts(weight):
+        content = safetensors.encoded(part, dtype, f"{source}: {name}")
+        if dtype != "F32":
+            kept = safetensors.decoded(np.frombuffer(content, np.uint8), dtype)
+            errors.note(name, kept, part)
+        yield content
 
 
 def _entries(folder: Path) -> Mapping[str, Entry]:

@@ -18,6 +18,7 @@ from mlx_rev.formats import names
 from mlx_rev.formats.fields import LARGEST_SIZE
 from mlx_rev.formats.lazy import LazyModel, checked_config
 from mlx_rev.formats.q8 import dequantised, quantised, scale_count
+from mlx_rev.formats.rows import LargestErrors, row_parts
 
 MAGIC = 0x616B3432  # "ak42"
 THETA, EPSILON = 10000.0, 1e-5
@@ -152,7 +153,7 @@ def write(path: Path, model: LazyModel, version: int) -> dict[str, float]:
         )
     group_size = _group_size(config) if version == 2 else 0
     header = Header(version, config, group_size)
-    errors: dict[str, float] = {}
+    errors = LargestErrors()
     with open(path, "wb") as file:
         file.write(_header_bytes(header))
         for block in _blocks(header):
@@ -178,17 +179,20 @@ def rope_table(config: ModelConfig, function: np.ufunc) -> Iterator[np.ndarray]:
 
 
 def _write_weight(
-    file: BinaryIO, model: LazyModel, block: _Block, group_size: int, errors: dict[str, float]
+    file: BinaryIO, model: LazyModel, block: _Block, group_size: int, errors: LargestErrors
 ) -> None:
     name = block.name or ""
     weight = names.interleaved(model.weight(name), names.turned_heads(model.config, name))
-    if not block.quantised:
-        file.write(weight.astype("<f4").tobytes())
-        return
-    values, scales = quantised(weight, group_size)
-    errors[name] = float(np.abs(dequantised(values, scales, group_size) - weight.ravel()).max())
-    file.write(values.tobytes())
-    file.write(scales.astype("<f4").tobytes())
+    scales = []
+    for part in row_parts(weight):
+        if not block.quantised:
+            file.write(part.astype("<f4", copy=False).tobytes())
+            continue
+        values, own = quantised(part, group_size)
+        errors.note(name, dequantised(values, own, group_size), part)
+        file.write(values.tobytes())
+        scales.append(own.astype("<f4").tobytes())
+    file.write(b"".join(scales))
 
 
 def _header_bytes(header: Header) -> bytes:

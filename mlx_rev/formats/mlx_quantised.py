@@ -8,6 +8,7 @@ import numpy as np
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.rows import LargestErrors, row_parts, row_slices
 from mlx_rev.formats.safetensors import Entry
 
 _GROUP_SIZES = (64, 32)
@@ -25,16 +26,20 @@ def group_size_of(model: LazyModel) -> int:
     return _GROUP_SIZES[-1]
 
 
-def quantise(weight: np.ndarray, group_size: int) -> tuple[tuple[bytes, ...], float]:
-    """8-bit values, scales and biases (float16) of a matrix, and the largest error."""
-    values, scales, biases = mx.quantize(
-        mx.array(weight).astype(mx.float16), group_size=group_size, bits=8
-    )
-    wide_scales, wide_biases = scales.astype(mx.float32), biases.astype(mx.float32)
-    kept = mx.dequantize(values, wide_scales, wide_biases, group_size=group_size, bits=8)
-    error = float(np.abs(np.array(kept) - weight).max())
-    parts = tuple(np.array(part).tobytes() for part in (values, scales, biases))
-    return parts, error
+def quantise(
+    weight: np.ndarray, group_size: int, name: str, errors: LargestErrors
+) -> tuple[list[bytes], ...]:
+    """8-bit values, scales and biases (float16) of a matrix, each in parts to be joined."""
+    parts: tuple[list[bytes], ...] = [], [], []
+    for rows in row_parts(weight):
+        made = mx.quantize(mx.array(rows).astype(mx.float16), group_size=group_size, bits=8)
+        values, scales, biases = made
+        wide = scales.astype(mx.float32), biases.astype(mx.float32)
+        kept = mx.dequantize(values, *wide, group_size=group_size, bits=8)
+        errors.note(name, np.array(kept), rows)
+        for into, part in zip(parts, made, strict=True):
+            into.append(np.array(part).tobytes())
+    return parts
 
 
 def check_quantised(
@@ -66,11 +71,14 @@ def read_quantised(tensors: Mapping[str, Entry], name: str, settings: Fields) ->
     """A matrix as float32, of which the parts have been checked."""
     group_size, bits = _settings(settings, name)
     stem = name.removesuffix("weight")
-    values, scales, biases = (
-        mx.array(tensors[stem + part].read()) for part in ("weight", "scales", "biases")
-    )
-    whole = mx.dequantize(values, scales, biases, group_size=group_size, bits=bits)
-    return np.array(whole.astype(mx.float32))
+    parts = [tensors[stem + part].read() for part in ("weight", "scales", "biases")]
+    rows, groups = parts[1].shape
+    whole = np.empty((rows, groups * group_size), np.float32)
+    for taken in row_slices(whole.shape):
+        values, scales, biases = (mx.array(part[taken]) for part in parts)
+        kept = mx.dequantize(values, scales, biases, group_size=group_size, bits=bits)
+        whole[taken] = np.array(kept.astype(mx.float32))
+    return whole
 
 
 def _settings(settings: Fields, name: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import Fields, parse_json
+from mlx_rev.formats.lazy import as_float16
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "U8": 1, "F64": 8, "I64": 8}
 _LARGEST_HEADER = 100_000_000
@@ -46,12 +47,7 @@ class Entry:
         raw = np.fromfile(self.path, np.uint8, self.bytes, offset=self.offset)
         if len(raw) != self.bytes:
             raise FormatError(f"{self.path}: ends inside a tensor; truncated")
-        if self.dtype == "BF16":
-            wide = raw.view("<u2").astype(np.uint32) << 16
-            return wide.view(np.float32).reshape(self.shape)
-        kinds = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "U32": "<u4", "I32": "<i4"}
-        array = raw.view(kinds.get(self.dtype, "u1")).reshape(self.shape)
-        return array.astype(np.float32) if self.dtype.startswith("F") else array
+        return decoded(raw, self.dtype).reshape(self.shape)
 
 
 def recognises(start: bytes, size: int) -> bool:
@@ -134,10 +130,10 @@ class Planned:
 def write(
     path: Path,
     plan: Mapping[str, Planned],
-    tensors: Iterable[tuple[str, bytes]],
+    tensors: Iterable[tuple[str, Iterable[bytes]]],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write the tensors in the order of the plan, each when it comes."""
+    """Write the tensors in the order of the plan, the parts of each when they come."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
     for name, planned in plan.items():
@@ -148,16 +144,32 @@ def write(
     text = text.ljust(len(text) + -len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for (name, content), expected in zip(tensors, plan, strict=True):
-            if name != expected or len(content) != plan[name].bytes:
+        for (name, parts), expected in zip(tensors, plan, strict=True):
+            written = sum(file.write(part) for part in parts)
+            if name != expected or written != plan[name].bytes:
                 raise ValueError(f"{name} came where {expected} was planned")
-            file.write(content)
 
 
-def encoded(array: np.ndarray, dtype: str) -> bytes:
-    """A float32 array as the bytes of F32 or BF16 (rounded to nearest, ties to even)."""
+def encoded(array: np.ndarray, dtype: str, what: str) -> bytes:
+    """A float32 array as the bytes of F32, F16 or BF16, rounded to nearest, ties to even.
+
+    Raises FormatError where `what`, the array, has values beyond the type's range.
+    """
     if dtype == "F32":
         return array.astype("<f4", copy=False).tobytes()
+    if dtype == "F16":
+        return as_float16(array, what).tobytes()
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
     rounded = bits + 0x7FFF + ((bits >> 16) & 1)
     return (rounded >> 16).astype("<u2").tobytes()
+
+
+def decoded(raw: np.ndarray, dtype: str) -> np.ndarray:
+    """The numbers, flat, that bytes stand for; floating types as float32, others as they are."""
+    if dtype == "BF16":
+        wide = raw.view("<u2").astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    kinds = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "U32": "<u4", "I32": "<i4"}
+    array = raw.view(kinds.get(dtype, "u1"))
+    return array.astype(np.float32, copy=False) if dtype.startswith("F") else array
