@@ -13,6 +13,7 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.formats import replacing, tokenizer_bin
 from mlx_rev.formats.convert import Dtype, Format, convert, describe, folder_to_push, format_for
 from mlx_rev.formats.opening import is_tokenizer, open_model, read_tokenizer
+from mlx_rev.formats.tokenizer_limits import check_exportable
 from mlx_rev.text.reversal import Reversal
 from mlx_rev.train.beginning import resuming, write_run
 from mlx_rev.ui import conversion
@@ -90,5 +91,7 @@ def _convert_tokenizer(source: Path, target: Path, *, force: bool) -> None:
         raise ConfigError(f"{target}: a tokenizer is written as .bin (llama2.c) or .model")
     tokenizer = read_tokenizer(source)
     replacing.check_file(target, force=force)
+    if target.suffix == ".bin":
+        check_exportable(tokenizer, str(source))
     content = tokenizer_bin.to_bytes(tokenizer) if target.suffix == ".bin" else tokenizer.model
     files.write_bytes(target, content)

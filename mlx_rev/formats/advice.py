@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.formats.tokenizer_bin import TOKENIZER_BIN
+from mlx_rev.formats.tokenizer_limits import differences
 from mlx_rev.text.reversal import Reversal
 
 _PROGRAMS = {"mlx": "mlx-lm", "gguf": "llama.cpp"}
@@ -25,6 +26,8 @@ def notes(model: LazyModel, to: str) -> Iterator[str]:
         )
     if model.tokenizer is None:
         yield "no tokenizer was found, so none was written; --tokenizer names one"
+    elif to != "run":
+        yield from differences(model.tokenizer)
 
 
 def how_to_run(target: Path, to: str, model: LazyModel) -> str:

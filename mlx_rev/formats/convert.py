@@ -24,6 +24,7 @@ from mlx_rev.formats import (
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.formats.mlx_quantised import group_size_of
 from mlx_rev.formats.model_card import model_card
+from mlx_rev.formats.tokenizer_limits import check_exportable
 
 Progress = Callable[[str, float], None]
 """Told the weight that is being converted and the share that is done."""
@@ -116,6 +117,8 @@ def convert(
     Raises FormatError for what the format cannot hold, and where something stands at the target
     and `force` is not given.
     """
+    if model.tokenizer is not None:
+        check_exportable(model.tokenizer, model.source, finds_bytes=to is Format.GGUF)
     watched = _watched(model, progress)
     if to is Format.MLX:
         errors, written = _write_folder(watched, target, dtype, force)

@@ -19,12 +19,14 @@ from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
+from mlx_rev.formats.sentencepiece_model import padded
 from mlx_rev.formats.tokenizer_json import (
     is_sentencepiece,
     tokenizer_config,
     tokenizer_from_json,
     tokenizer_json,
 )
+from mlx_rev.formats.tokenizer_limits import is_exportable
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 CONFIG_FILE = "config.json"
@@ -32,6 +34,8 @@ WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.model"
 _TOKENIZER_JSON = "tokenizer.json"
 _INDEX_FILE = "model.safetensors.index.json"
+_MOST_PADDING = 1024
+"""Rows of the embedding beyond the tokenizer's pieces: some programs round them up."""
 _SHARD_BYTES = 5_000_000_000
 _DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "q8": "F16"}
 
@@ -60,8 +64,9 @@ def write_folder(
         extra["reversal"] = str(model.reversal)
     if model.tokenizer is not None:
         extra["tokenizer_sha256"] = model.tokenizer.fingerprint
-        _write_json(folder / _TOKENIZER_JSON, tokenizer_json(model.tokenizer))
-        _write_json(folder / "tokenizer_config.json", tokenizer_config(model.tokenizer))
+        if is_exportable(model.tokenizer):
+            _write_json(folder / _TOKENIZER_JSON, tokenizer_json(model.tokenizer))
+            _write_json(folder / "tokenizer_config.json", tokenizer_config(model.tokenizer))
         (folder / TOKENIZER_FILE).write_bytes(model.tokenizer.model)
     group_size = group_size_of(model) if dtype == "q8" else 0
     if group_size:
@@ -74,7 +79,8 @@ def write_folder(
 def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
     """Open a folder of Llama architecture: ours, mlx-lm's (quantised too) or transformers'.
 
-    A `tokenizer` that is given is taken in place of the folder's, which is not looked at then.
+    A `tokenizer` that is given is taken in place of the folder's, which is not looked at then. One
+    with fewer pieces than the model has rows gets unused ones.
     Raises FormatError for a file that is missing or damaged, another architecture, a wrong name
     or shape, or a tokenizer that is not the one the model was trained with.
     """
@@ -90,11 +96,14 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> LazyMode
             return read_quantised(tensors, name, quantization)
         return tensors[name].read()
 
+    found = _tokenizer(folder, extra) if tokenizer is None else tokenizer
+    if found is not None and 0 < config.vocab_size - found.vocab_size <= _MOST_PADDING:
+        found = padded(found, config.vocab_size)
     model = LazyModel(
         str(folder),
         config,
         read_weight,
-        _tokenizer(folder, extra) if tokenizer is None else tokenizer,
+        found,
         reversal_in(extra, "reversal"),
         {key: value for key, value in stated.items() if value},
     )

@@ -7,8 +7,10 @@ from pathlib import Path
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.sentencepiece_model import (
     END,
+    Kind,
     Piece,
     kind_at,
+    padding_text,
     pieces_of,
     tokenizer_of,
     with_marks,
@@ -28,6 +30,10 @@ def to_bytes(tokenizer: Tokenizer) -> bytes:
     entries = []
     for token, piece in enumerate(pieces_of(tokenizer)):
         text = f"\n{_MARKS[token]}\n" if token in _MARKS else without_marks(piece.text)
+        if piece.kind is Kind.UNUSED:
+            text = (
+                ""  # run.c needs as many pieces as the model has rows, and prints this as nothing
+            )
         entries.append((piece.score, text.encode()))
     content = [struct.pack("<I", max(len(text) for _, text in entries))]
     content += [struct.pack("<fi", score, len(text)) + text for score, text in entries]
@@ -80,5 +86,7 @@ def _read_piece(
         text = content[begin : begin + length].decode()
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: piece {token} is not UTF-8") from error
+    if not text and token > END:
+        return Piece(padding_text(token), score, Kind.UNUSED), begin
     text = _MARKS.get(token) or with_marks(text)
     return Piece(text, score, kind_at(token, text)), begin + length

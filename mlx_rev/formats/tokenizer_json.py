@@ -20,7 +20,10 @@ _ADDED = "added_tokens"
 def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     """The content of tokenizer.json; encoding adds the boundary in front."""
     processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
-    ids = range(tokenizer.vocab_size)
+    size = tokenizer.vocab_size
+    while processor.is_unused(size - 1):
+        size -= 1  # padding: the format lets a model have more rows than pieces
+    ids = range(size)
     pieces = [str(processor.id_to_piece(token)) for token in ids]
     boundary = pieces[BOUNDARY]
     special = [token for token in ids if processor.is_control(token) or processor.is_unknown(token)]

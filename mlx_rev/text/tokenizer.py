@@ -138,7 +138,7 @@ class Tokenizer:
         piece = str(processor.id_to_piece(token))
         if processor.is_byte(token):
             return bytes([int(piece[1:-1], 16)])
-        if processor.is_control(token):
+        if processor.is_control(token) or processor.is_unused(token):
             return b""
         if processor.is_unknown(token):
             return " ⁇ ".encode()
