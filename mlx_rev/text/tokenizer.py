@@ -31,7 +31,8 @@ class Tokenizer:
         self.model = model
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
+            self._processor.id_to_piece(list(range(self._processor.vocab_size())))
+        except (RuntimeError, UnicodeDecodeError) as error:  # the latter from a damaged piece
             raise DataError(
                 f"{source}: not a SentencePiece model; expected a .model file"
             ) from error

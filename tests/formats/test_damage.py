@@ -234,3 +234,10 @@ def test_a_damaged_tokenizer_bin_is_refused(
     (tmp_path / "t.bin").write_bytes(content)
     with pytest.raises(FormatError):
         tokenizer_bin.read(tmp_path / "t.bin")
+
+
+def test_a_tokenizer_model_with_a_piece_that_is_no_text_is_refused(tokenizer: Tokenizer) -> None:
+    piece = tokenizer.piece_bytes[300].replace(b" ", "▁".encode())
+    damaged = tokenizer.model.replace(piece, b"\xff" * len(piece), 1)
+    with pytest.raises(DataError, match="not a SentencePiece model"):
+        Tokenizer(damaged)
