@@ -73,12 +73,13 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def is_tokenizer(path: Path) -> bool:
-    """Whether a file is a tokenizer.bin or a SentencePiece .model rather than a model."""
+    """Whether a file is a tokenizer.bin, SentencePiece .model or tokenizer.json, not a model."""
     if not path.is_file():
         return False
     with open(path, "rb") as file:
         start = file.read(64)
-    return tokenizer_bin.recognises(start) or (path.suffix == ".model" and start[:1] == b"\n")
+    named = {".model": b"\n", ".json": b"{"}.get(path.suffix)
+    return tokenizer_bin.recognises(start) or start[:1] == named
 
 
 def _open_folder(path: Path, tokenizer: Tokenizer | None) -> LazyModel:

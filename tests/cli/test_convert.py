@@ -121,6 +121,12 @@ def test_a_bin_alone_says_what_it_lacks(run: Run, trained: Path, tmp_path: Path)
     assert tell(run, tmp_path / "m.bin", *flags) == story
 
 
+def test_a_tokenizer_json_converts_alone(run: Run, trained: Path, tmp_path: Path) -> None:
+    made = trained / "checkpoints" / "best" / "tokenizer.json"
+    assert run("convert", made, tmp_path / "t.model").returncode == 0
+    assert tell(run, trained, "--tokenizer", tmp_path / "t.model") == tell(run, trained)
+
+
 def test_a_tokenizer_converts_alone(run: Run, trained: Path, tmp_path: Path) -> None:
     assert run("convert", trained / "tokenizer.model", tmp_path / "t.bin").returncode == 0
     assert run("convert", tmp_path / "t.bin", tmp_path / "t.model").returncode == 0
@@ -175,14 +181,22 @@ def test_models_come_from_the_hub(
 
 
 def test_a_folder_of_a_repository_is_a_model(
-    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
+    run: Run,
+    trained: Path,
+    tmp_path: Path,
+    hub: type[FakeHub],
+    command_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert run("convert", trained, tmp_path / "folder").returncode == 0
     for path in tmp_path.glob("folder/*"):
         hub.files[f"deep/er/{path.name}"] = path.read_bytes()
     story = tell(run, trained)
-    for reference in ("hf:me/tale/deep/er", "hf:me/tale/deep/er/model.safetensors@main"):
-        assert tell(run, reference) == story
+    references = ("hf:me/tale/deep/er", "hf:me/tale/deep/er/model.safetensors@main")
+    for offline in ("0", "1"):
+        monkeypatch.setitem(command_environment, "HF_HUB_OFFLINE", offline)
+        for reference in references:
+            assert tell(run, reference) == story
     (tmp_path / "linked").mkdir()
     for path in tmp_path.glob("folder/*"):
         blob = tmp_path / f"blob-{path.name}"
