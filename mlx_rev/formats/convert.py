@@ -126,6 +126,7 @@ def convert(
         replacing.check_file(target, force=force)
         with files.atomic_path(target) as temporary:
             errors = gguf.write(temporary, watched, _GGUF_TYPES[dtype])
+            replacing.check_file(target, force=force)  # again: writing takes a while
         written = [target]
     else:
         errors, written = _write_bin(watched, target, _VERSIONS[to], force)
@@ -168,6 +169,7 @@ def _write_bin(
     replacing.check_bin(target, beside, force=force)
     with files.atomic_path(target) as temporary:
         errors = llama2c.write(temporary, model, version)
+        replacing.check_bin(target, beside, force=force)  # again: writing takes a while
         checksum = files.sha256_file(temporary)
         sidecar.path_of(target).unlink(missing_ok=True)
     for path, content in beside.items():
@@ -185,6 +187,7 @@ def _write_folder(
         errors = huggingface.write_folder(temporary, model, dtype=dtype)
         card = model_card(model, named.name, quantised=dtype is Dtype.Q8)
         (temporary / "README.md").write_text(card, encoding="utf-8")
+        replacing.check_folder(target, force=force)  # again: writing takes a while
     return errors, sorted(path for path in target.iterdir() if path.is_file())
 
 

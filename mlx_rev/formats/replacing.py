@@ -99,5 +99,5 @@ def _is_sidecar(path: Path) -> bool:
 
 def _others(target: Path) -> bool:
     """Whether the folder has another model that needs the tokenizer there."""
-    bins = (path for path in target.parent.glob("*.bin") if path.name not in NEIGHBOURS)
-    return (target.parent / "config.json").exists() or any(path != target for path in bins)
+    bins = {path.name for path in target.parent.glob("*.bin") if not path.name.startswith(".")}
+    return (target.parent / "config.json").exists() or bool(bins - {target.name, *NEIGHBOURS})

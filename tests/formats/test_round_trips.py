@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import llama2c, names
-from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.convert import Dtype, Format, convert, format_for
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.formats.opening import open_model
 from mlx_rev.text.tokenizer import Tokenizer
@@ -160,6 +160,23 @@ def test_exporting_changes_nothing(tmp_path: Path, talking: LazyModel) -> None:
     for to, dtype in [(to, Dtype.FLOAT32) for to in EXACT] + [(Format.LLAMA2C_V2, Dtype.Q8)]:
         written(talking, tmp_path / to, to, dtype)
     assert all(np.array_equal(before[name], weight) for name, weight in talking.weights())
+
+
+@pytest.mark.parametrize("name", ["m.bin", "m.gguf", "m"])
+def test_what_appears_meanwhile_is_kept(tmp_path: Path, talking: LazyModel, name: str) -> None:
+    target = tmp_path / name
+    mine = target if target.suffix else target / "thesis.tex"
+
+    def read(weight: str) -> np.ndarray:
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text("mine")
+        return talking.read(weight)
+
+    to, dtype = format_for(target, None, None)
+    with pytest.raises(FormatError, match=r"exists|thesis\.tex"):
+        convert(replace(talking, read=read), target, to, dtype)
+    assert mine.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_folder_can_be_in_several_files(tmp_path: Path, talking: LazyModel) -> None:
