@@ -23,7 +23,6 @@ def download(
     HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE mean what they mean to huggingface_hub.
     """
     import huggingface_hub
-    from huggingface_hub import errors
 
     try:
         return Path(
@@ -35,15 +34,16 @@ def download(
                 tqdm_class=_bar(progress),
             )
         )
-    except (errors.RepositoryNotFoundError, errors.EntryNotFoundError) as error:
-        if not isinstance(error, errors.LocalEntryNotFoundError):
-            raise DataError(
-                _sentence(repository, filename, "it is not on the hub", advice)
-            ) from error
-        reason = "the hub cannot be reached, and it is not in the local cache"
-        raise DataError(_sentence(repository, filename, reason, advice)) from error
-    except (errors.HfHubHTTPError, OSError, ValueError) as error:
+    except _failures() as error:
         raise DataError(_sentence(repository, filename, _reason(error), advice)) from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a download or an upload raises: also what the HTTP library does, whichever it is, of
+    which huggingface_hub's own error is a kind."""
+    from huggingface_hub import errors
+
+    return (*errors.HfHubHTTPError.__bases__, errors.EntryNotFoundError, OSError, ValueError)
 
 
 def _sentence(repository: str, filename: str, reason: str, advice: str) -> str:
@@ -86,19 +86,34 @@ def fetch_model(reference: str) -> Path:
 
     Raises DataError for a reference that is none, or a download that fails.
     """
+    from huggingface_hub import errors
+
     path, _, revision = reference.removeprefix(_PREFIX).partition("@")
     owner, _, rest = path.partition("/")
     name, _, file = rest.partition("/")
     if not owner or not name:
         raise DataError(f"{reference}: expected hf:owner/repo[/file][@revision]")
-    repository = f"{owner}/{name}"
+    repository, wanted, file = f"{owner}/{name}", revision or None, file.strip("/")
     if not file:
-        return _snapshot(repository, revision or None)
-    found = download(repository, file, revision=revision or None)
-    for other in _listed(repository, revision or None):
+        return _snapshot(repository, wanted)
+    if file.endswith(".safetensors"):  # the weights of a folder, which are nothing without it
+        inside = PurePosixPath(file).parent
+        return _snapshot(repository, wanted, "" if inside.name == "" else str(inside))
+    try:
+        found = download(repository, file, revision=wanted)
+    except DataError as error:
+        if not isinstance(error.__cause__, errors.LocalEntryNotFoundError) and not any(
+            other.startswith(f"{file}/") for other in _listed(repository, wanted)
+        ):
+            raise
+        folder = _snapshot(repository, wanted, file, optional=True)
+        if not folder.is_dir():
+            raise
+        return folder
+    for other in _listed(repository, wanted):
         beside = PurePosixPath(other).parent == PurePosixPath(file).parent
         if other == f"{file}.json" or (beside and _TOKENIZER.fullmatch(Path(other).name)):
-            download(repository, other, revision=revision or None)
+            download(repository, other, revision=wanted)
     return found
 
 
@@ -108,45 +123,75 @@ def push(folder: Path, repository: str) -> str:
     Raises DataError where the hub refuses or cannot be reached. HF_TOKEN or a stored login is used.
     """
     import huggingface_hub
-    from huggingface_hub import errors
 
     api = huggingface_hub.HfApi()
     try:
         address = api.create_repo(repository, exist_ok=True)
         api.upload_folder(folder_path=folder, repo_id=repository)
-    except (errors.HfHubHTTPError, OSError, ValueError) as error:
+    except _failures() as error:
+        advice = (
+            "Try again when it can"
+            if _is_transport(error)
+            else "Log in with `hf auth login` or set HF_TOKEN"
+        )
         raise DataError(
-            f"cannot upload {folder} to {repository}: {_reason(error)}. Log in with `hf auth "
-            "login` or set HF_TOKEN"
+            f"cannot upload to {repository}: {_reason(error)}. {advice}; what was converted is kept"
         ) from error
     return str(address)
 
 
-def _snapshot(repository: str, revision: str | None) -> Path:
+def _snapshot(
+    repository: str, revision: str | None, inside: str = "", *, optional: bool = False
+) -> Path:
+    """The folder `inside` a repository, downloaded; an `optional` one may be missing then."""
     import huggingface_hub
-    from huggingface_hub import errors
 
+    start = f"{inside}/" if inside else ""
     try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                repository, revision=revision, allow_patterns=list(_MODEL_FILES)
-            )
+        root = huggingface_hub.snapshot_download(
+            repository, revision=revision, allow_patterns=[start + name for name in _MODEL_FILES]
         )
-    except (errors.HfHubHTTPError, OSError, ValueError) as error:
-        raise DataError(_sentence(repository, "the model", _reason(error), "")) from error
+    except _failures() as error:
+        if optional:
+            return Path(inside, "missing")
+        what = inside or "the model"
+        raise DataError(_sentence(repository, what, _reason(error), "")) from error
+    return Path(root, inside)
 
 
 def _listed(repository: str, revision: str | None) -> list[str]:
     """The files of a repository; none where the hub cannot be reached."""
     import huggingface_hub
-    from huggingface_hub import errors
 
     try:
         return list(huggingface_hub.HfApi().list_repo_files(repository, revision=revision))
-    except (errors.HfHubHTTPError, OSError, ValueError):
+    except _failures():
         return []
 
 
+def _is_transport(error: Exception) -> bool:
+    """Whether no answer came at all."""
+    from huggingface_hub import errors
+
+    answered, (library, *_) = errors.HfHubHTTPError, errors.HfHubHTTPError.__bases__
+    return isinstance(error, library) and not isinstance(error, answered)
+
+
 def _reason(error: Exception) -> str:
+    """Why it failed, in words that need no knowledge of the hub's library."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return "the hub cannot be reached, and it is not in the local cache"
+    if isinstance(error, errors.GatedRepoError):
+        return "its owner has to grant access first"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "there is no such repository on the hub, or it is private"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the repository has no such revision"
+    if isinstance(error, errors.EntryNotFoundError):
+        return "it is not on the hub"
+    if _is_transport(error):
+        return "the hub cannot be reached"
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

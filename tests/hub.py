@@ -58,7 +58,8 @@ class FakeHub(BaseHTTPRequestHandler):
         name = self.path.removeprefix(prefix).partition("/")[2]
         if not self.path.startswith(prefix) or name not in self.files:
             self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
+            code = "EntryNotFound" if self.path.startswith(prefix) else "RepoNotFound"
+            self.send_header("X-Error-Code", code)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return

@@ -9,12 +9,13 @@ import tyro
 
 from mlx_rev import files, hub
 from mlx_rev.cli.options import parse
-from mlx_rev.errors import ConfigError, FormatError
-from mlx_rev.formats import tokenizer_bin
-from mlx_rev.formats.convert import Dtype, Format, convert, folder_to_push, format_for
+from mlx_rev.errors import ConfigError
+from mlx_rev.formats import replacing, tokenizer_bin
+from mlx_rev.formats.convert import Dtype, Format, convert, describe, folder_to_push, format_for
 from mlx_rev.formats.opening import is_tokenizer, open_model, read_tokenizer
+from mlx_rev.formats.tokenizer_limits import check_exportable
 from mlx_rev.text.reversal import Reversal
-from mlx_rev.train.beginning import how_to_go_on, write_run
+from mlx_rev.train.beginning import resuming, write_run
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import make_console
 
@@ -49,17 +50,22 @@ def main(arguments: Sequence[str], program: str) -> int:
     command = parse(ConvertCommand, arguments, program)
     console = make_console(plain=command.plain)
     if not hub.is_reference(command.source) and is_tokenizer(Path(command.source)):
+        _refuse(command, "a tokenizer", ("to", "dtype", "tokenizer", "reversal", "push"))
         _convert_tokenizer(Path(command.source), command.target, force=command.force)
         console.print(f"{command.target}: {command.target.stat().st_size:,} bytes", soft_wrap=True)
         return 0
+    if command.to == "run":
+        _refuse(command, "--to run", ("force", "dtype", "push"))
     model = open_model(
         command.source,
         tokenizer=command.tokenizer,
         reversal=Reversal(command.reversal) if command.reversal else None,
     )
     if command.to == "run":
-        write_run(model, command.target)
-        console.print(how_to_go_on(command.target), soft_wrap=True)
+        written = write_run(model, command.target)
+        run = resuming(command.target)
+        done = describe(model, command.target, written, command.to, Dtype.FLOAT32, run)
+        conversion.show(done, console)
         return 0
     dtype = Dtype(command.dtype) if command.dtype else None
     to, kept = format_for(command.target, Format(command.to) if command.to else None, dtype)
@@ -73,11 +79,19 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
+def _refuse(command: ConvertCommand, what: str, options: Sequence[str]) -> None:
+    """Raise ConfigError for an option that was given and means nothing here."""
+    for option in options:
+        if getattr(command, option):
+            raise ConfigError(f"--{option} does not apply to {what}; leave it out")
+
+
 def _convert_tokenizer(source: Path, target: Path, *, force: bool) -> None:
-    tokenizer = read_tokenizer(source)
-    if target.exists() and not force:
-        raise FormatError(f"{target}: exists; choose another name, or replace it with --force")
     if target.suffix not in (".bin", ".model"):
         raise ConfigError(f"{target}: a tokenizer is written as .bin (llama2.c) or .model")
+    tokenizer = read_tokenizer(source)
+    replacing.check_file(target, force=force)
+    if target.suffix == ".bin":
+        check_exportable(tokenizer, str(source))
     content = tokenizer_bin.to_bytes(tokenizer) if target.suffix == ".bin" else tokenizer.model
     files.write_bytes(target, content)

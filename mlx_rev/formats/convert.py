@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -12,11 +12,19 @@ import numpy as np
 
 from mlx_rev import files
 from mlx_rev.errors import FormatError
-from mlx_rev.formats import gguf, huggingface, llama2c, sidecar, tokenizer_bin
+from mlx_rev.formats import (
+    advice,
+    gguf,
+    huggingface,
+    llama2c,
+    replacing,
+    sidecar,
+    tokenizer_bin,
+)
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.formats.mlx_quantised import group_size_of
 from mlx_rev.formats.model_card import model_card
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.formats.tokenizer_limits import check_exportable
 
 Progress = Callable[[str, float], None]
 """Told the weight that is being converted and the share that is done."""
@@ -60,7 +68,8 @@ _GGUF_TYPES = {
 class Conversion:
     """What was written."""
 
-    format: Format
+    format: str
+    """A Format, or run."""
     dtype: Dtype
     target: Path
     files: tuple[tuple[Path, int, str], ...]
@@ -108,17 +117,30 @@ def convert(
     Raises FormatError for what the format cannot hold, and where something stands at the target
     and `force` is not given.
     """
+    if model.tokenizer is not None:
+        check_exportable(model.tokenizer, model.source, finds_bytes=to is Format.GGUF)
     watched = _watched(model, progress)
     if to is Format.MLX:
         errors, written = _write_folder(watched, target, dtype, force)
     elif to is Format.GGUF:
-        _check_free(target, force)
+        replacing.check_file(target, force=force)
         with files.atomic_path(target) as temporary:
             errors = gguf.write(temporary, watched, _GGUF_TYPES[dtype])
+            replacing.check_file(target, force=force)  # again: writing takes a while
         written = [target]
     else:
         errors, written = _write_bin(watched, target, _VERSIONS[to], force)
     matrices = [name for name, shape in model.shapes.items() if len(shape) == 2]
+    kept_whole = tuple(_not_quantised(model, matrices, to)) if dtype is Dtype.Q8 else ()
+    run = advice.how_to_run(target, to, model)
+    done = describe(model, target, written, to, dtype, run)
+    return replace(done, errors=errors, kept_whole=kept_whole)
+
+
+def describe(
+    model: LazyModel, target: Path, written: Sequence[Path], to: str, dtype: Dtype, run: str
+) -> Conversion:
+    """What to say of `model`, of which `written` was made, with nothing rounded."""
     return Conversion(
         format=to,
         dtype=dtype,
@@ -126,10 +148,10 @@ def convert(
         files=tuple((path, path.stat().st_size, files.sha256_file(path)) for path in written),
         tensors=len(model.shapes),
         parameters=model.parameters,
-        errors=errors,
-        kept_whole=tuple(_not_quantised(model, matrices, to)) if dtype is Dtype.Q8 else (),
-        notes=tuple(_notes(model, to)),
-        run=_how_to_run(target, to, model),
+        errors={},
+        kept_whole=(),
+        notes=tuple(advice.notes(model, to)),
+        run=run,
     )
 
 
@@ -139,14 +161,15 @@ def _write_bin(
     """The .bin, its sidecar, and beside them the tokenizer in llama2.c's form and in its own."""
     beside: dict[Path, bytes] = {}
     if model.tokenizer is not None:
-        beside[target.with_name("tokenizer.bin")] = tokenizer_bin.to_bytes(model.tokenizer)
-        beside[target.with_name("tokenizer.model")] = model.tokenizer.model
-    _check_free(target, force)
-    for path, content in beside.items():
-        if path.exists() and path.read_bytes() != content:
-            _check_free(path, force)
+        contents = tokenizer_bin.to_bytes(model.tokenizer), model.tokenizer.model
+        beside = {
+            target.with_name(name): content
+            for name, content in zip(tokenizer_bin.NEIGHBOURS, contents, strict=True)
+        }
+    replacing.check_bin(target, beside, force=force)
     with files.atomic_path(target) as temporary:
         errors = llama2c.write(temporary, model, version)
+        replacing.check_bin(target, beside, force=force)  # again: writing takes a while
         checksum = files.sha256_file(temporary)
         sidecar.path_of(target).unlink(missing_ok=True)
     for path, content in beside.items():
@@ -158,24 +181,14 @@ def _write_bin(
 def _write_folder(
     model: LazyModel, target: Path, dtype: Dtype, force: bool
 ) -> tuple[dict[str, float], list[Path]]:
-    if target.is_dir() and any(target.iterdir()):
-        if force and not huggingface.recognises(target):
-            raise FormatError(
-                f"{target}: holds other things than a model, so --force does not replace it; "
-                "choose another folder"
-            )
-        _check_free(target, force)
-    elif target.is_file():
-        raise FormatError(f"{target}: a file; the mlx format is a folder")
-    with files.atomic_folder(target) as temporary:
+    replacing.check_folder(target, force=force)
+    named = target.resolve()
+    with files.atomic_folder(named) as temporary:
         errors = huggingface.write_folder(temporary, model, dtype=dtype)
-        (temporary / "README.md").write_text(model_card(model, target.name), encoding="utf-8")
+        card = model_card(model, named.name, quantised=dtype is Dtype.Q8)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+        replacing.check_folder(target, force=force)  # again: writing takes a while
     return errors, sorted(path for path in target.iterdir() if path.is_file())
-
-
-def _check_free(target: Path, force: bool) -> None:
-    if target.exists() and not force:
-        raise FormatError(f"{target}: exists; choose another name, or replace it with --force")
 
 
 def _watched(model: LazyModel, progress: Progress) -> LazyModel:
@@ -198,34 +211,6 @@ def _not_quantised(model: LazyModel, matrices: list[str], to: Format) -> Iterato
             yield name
 
 
-def _notes(model: LazyModel, to: Format) -> Iterator[str]:
-    if model.reversal is Reversal.TOKEN and to in _VERSIONS:
-        yield (
-            "this model reads tokens in reverse, so run.c cannot prompt it (it encodes forwards); "
-            "mlx-rev tell can"
-        )
-    if model.reversal is None:
-        yield (
-            "nothing says how this model's text is reversed; it is taken not to be. "
-            "--reversal word or token says otherwise"
-        )
-    if model.tokenizer is None:
-        yield "no tokenizer was found, so none was written; --tokenizer names one"
-
-
-def _how_to_run(target: Path, to: Format, model: LazyModel) -> str:
-    if to is Format.MLX:
-        return f'mlx_lm.generate --model {target} --prompt "…"'
-    if to is Format.GGUF:
-        return f'llama-cli -m {target} -p "…"'
-    command = f"./{'runq' if to is Format.LLAMA2C_V2 else 'run'} {target} "
-    command += f"-z {target.with_name('tokenizer.bin')}"
-    if model.reversal is Reversal.WORD:
-        wtac = "python tools/wtac.py"
-        return f"{command} -i \"$(echo 'They were happy.' | {wtac})\" | {wtac}"
-    return f'{command} -i "…"'
-
-
 @contextmanager
 def folder_to_push(target: Path) -> Iterator[Path]:
     """A folder with what was written at `target`: itself, or one made for a file and what is
@@ -233,7 +218,7 @@ def folder_to_push(target: Path) -> Iterator[Path]:
     if target.is_dir():
         yield target
         return
-    names = (target.name, sidecar.path_of(target).name, "tokenizer.bin", "tokenizer.model")
+    names = (target.name, sidecar.path_of(target).name, *tokenizer_bin.NEIGHBOURS)
     with tempfile.TemporaryDirectory() as temporary:
         for name in names:
             if (path := target.with_name(name)).is_file():

@@ -5,6 +5,7 @@ Little-endian. q and k are interleaved as that architecture has them; a tied out
 llama.cpp then takes the embedding. The boundary token is the end-of-text token.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,11 +17,12 @@ import numpy as np
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
+from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
-from mlx_rev.formats.lazy import LazyModel, as_float16, checked_config
+from mlx_rev.formats.lazy import LazyModel, as_float16, checked_config, reversal_in
 from mlx_rev.formats.q8 import dequantised, quantised
+from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.sentencepiece_model import Kind, Piece, pieces_of, tokenizer_of
-from mlx_rev.text.reversal import Reversal
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 MAGIC = b"GGUF"
@@ -59,7 +61,7 @@ class _Tensor:
 
     @property
     def bytes(self) -> int:
-        size = int(np.prod(self.shape, dtype=np.int64))
+        size = math.prod(self.shape)
         return {Type.F32: 4 * size, Type.F16: 2 * size, Type.Q8_0: size // 32 * 34}[self.type]
 
 
@@ -77,7 +79,7 @@ def write(path: Path, model: LazyModel, type: Type) -> dict[str, float]:
         tensors.append(_Tensor(_gguf_name(name), shape, _type_of(shape, type), offset))
         offset += _aligned(tensors[-1].bytes)
     metadata = _metadata(model, model.tokenizer, type)
-    errors: dict[str, float] = {}
+    errors = LargestErrors()
     with open(path, "wb") as file:
         file.write(MAGIC + struct.pack("<IQQ", VERSION, len(tensors), len(metadata)))
         for key, value in metadata.items():
@@ -89,48 +91,52 @@ def write(path: Path, model: LazyModel, type: Type) -> dict[str, float]:
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
         for (name, weight), tensor in zip(model.weights(), tensors, strict=True):
             turned = names.interleaved(weight, names.turned_heads(model.config, name))
-            content = _encoded(turned, tensor.type, f"{model.source}: {name}")
-            if tensor.type is not Type.F32:
-                kept = _decoded(content, tensor)
-                errors[name] = float(np.abs(kept - turned).max())
-            file.write(content.ljust(_aligned(len(content)), b"\0"))
+            for part in row_parts(turned):
+                content = _encoded(part, tensor.type, f"{model.source}: {name}")
+                if tensor.type is not Type.F32:
+                    kept = _decoded(np.frombuffer(content, np.uint8), tensor.type)
+                    errors.note(name, kept, part)
+                file.write(content)
+            file.write(b"\0" * (_aligned(tensor.bytes) - tensor.bytes))
     return errors
 
 
-def read(path: Path) -> LazyModel:
+def read(path: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
     """Open a GGUF file of the llama architecture with F32, F16 and Q8_0 tensors.
 
+    A `tokenizer` that is given is taken in place of the file's.
     Raises FormatError where it is something else, or damaged.
     """
-    reader = Reader(path)
-    version, tensor_count, pair_count = reader.head()
-    if version != VERSION:
-        raise FormatError(f"{path}: GGUF version is {version}, expected {VERSION}")
-    metadata = dict(reader.pair() for _ in range(pair_count))
-    tensors = {}
-    for _ in range(tensor_count):
-        name, shape, type_number, offset = reader.tensor()
-        if type_number not in set(Type):
-            raise FormatError(f"{path}: {name} has type {type_number}; F32, F16, Q8_0 are known")
-        tensors[name] = _Tensor(name, shape, Type(type_number), offset)
-    config = _config(metadata, tied="output.weight" not in tensors, source=str(path))
-    start = _aligned(reader.offset)
+    with open(path, "rb") as file:
+        reader = Reader(file, path)
+        version, tensor_count, pair_count = reader.head()
+        if version != VERSION:
+            raise FormatError(f"{path}: GGUF version is {version}, expected {VERSION}")
+        metadata = Fields(dict(reader.pair() for _ in range(pair_count)), str(path))
+        tensors = {}
+        for _ in range(tensor_count):
+            name, shape, type_number, offset = reader.tensor()
+            if type_number not in set(Type):
+                raise FormatError(
+                    f"{path}: {name} has type {type_number}; F32, F16, Q8_0 are known"
+                )
+            tensors[name] = _Tensor(name, shape, Type(type_number), offset)
+        start = _aligned(reader.offset)
+    config = _config(metadata, tied="output.weight" not in tensors)
     _check_tensors(config, tensors, path.stat().st_size - start, path)
 
     def read_weight(name: str) -> np.ndarray:
         tensor = tensors[_gguf_name(name)]
-        with open(path, "rb") as file:
-            file.seek(start + tensor.offset)
-            array = _decoded(file.read(tensor.bytes), tensor)
+        raw = np.fromfile(path, np.uint8, tensor.bytes, offset=start + tensor.offset)
+        array = _decoded(raw, tensor.type).reshape(tensor.shape)
         return names.half_split(array, names.turned_heads(config, name))
 
-    reversal = metadata.get("mlx_rev.reversal")
     return LazyModel(
         str(path),
         config,
         read_weight,
-        _tokenizer(metadata, path),
-        Reversal(reversal) if reversal in set(Reversal) else None,
+        _tokenizer(metadata) if tokenizer is None else tokenizer,
+        reversal_in(metadata, "mlx_rev.reversal"),
     )
 
 
@@ -165,11 +171,11 @@ def _metadata(model: LazyModel, tokenizer: Tokenizer, type: Type) -> dict[str, A
     }
 
 
-def _config(metadata: dict[str, Any], *, tied: bool, source: str) -> ModelConfig:
-    architecture = metadata.get("general.architecture")
-    if architecture != "llama":
-        raise FormatError(f"{source}: general.architecture is {architecture!r}, expected 'llama'")
-    keys = {
+def _config(metadata: Fields, *, tied: bool) -> ModelConfig:
+    for name, wanted in (("general.architecture", "llama"), ("general.alignment", _ALIGNMENT)):
+        if metadata.values.get(name, _ALIGNMENT) != wanted:
+            raise metadata.error(name, repr(wanted))
+    integers = {
         "dim": "embedding_length",
         "hidden_dim": "feed_forward_length",
         "n_layers": "block_count",
@@ -177,20 +183,19 @@ def _config(metadata: dict[str, Any], *, tied: bool, source: str) -> ModelConfig
         "n_kv_heads": "attention.head_count_kv",
         "vocab_size": "vocab_size",
         "context": "context_length",
-        "norm_eps": "attention.layer_norm_rms_epsilon",
-        "rope_theta": "rope.freq_base",
     }
-    found: dict[str, Any] = {}
-    for field, key in keys.items():
-        value = metadata.get(f"llama.{key}")
-        if not isinstance(value, int | float):
-            raise FormatError(f"{source}: llama.{key} is {value!r}, expected a number")
-        # float32 on disk: 1e-05 comes back as 9.99999974e-06 without this
-        found[field] = float(f"{value:.7g}") if isinstance(value, float) else value
-    return checked_config(source, ModelConfig(**found, tied=tied))
+    numbers = {"norm_eps": "attention.layer_norm_rms_epsilon", "rope_theta": "rope.freq_base"}
+    sizes = {field: metadata.integer(f"llama.{key}") for field, key in integers.items()}
+    # float32 on disk: 1e-05 comes back as 9.99999974e-06 without this
+    rest = {
+        field: float(f"{metadata.number(f'llama.{key}'):.7g}") for field, key in numbers.items()
+    }
+    found: dict[str, Any] = {**sizes, **rest}
+    return checked_config(metadata.source, ModelConfig(**found, tied=tied))
 
 
 def _check_tensors(config: ModelConfig, tensors: dict[str, _Tensor], room: int, path: Path) -> None:
+    """Raise FormatError unless the tensors are a Llama's, one directly after the other."""
     expected = {_gguf_name(name): shape for name, shape in names.shapes(config).items()}
     for name, shape in expected.items():
         if name not in tensors:
@@ -198,30 +203,52 @@ def _check_tensors(config: ModelConfig, tensors: dict[str, _Tensor], room: int, 
         tensor = tensors[name]
         if tensor.shape != shape:
             raise FormatError(f"{path}: {name} has shape {tensor.shape}, expected {shape}")
-        if tensor.offset + tensor.bytes > room:
-            raise FormatError(f"{path}: ends before the end of {name}; truncated or damaged")
+        if tensor.type is Type.Q8_0 and shape[-1] % _Q8_GROUP:
+            raise FormatError(f"{path}: {name} is Q8_0, whose groups do not divide its {shape}")
     if extra := sorted(set(tensors) - set(expected)):
         raise FormatError(f"{path}: holds {extra[0]}, which a Llama has not")
+    end = 0
+    for tensor in sorted(tensors.values(), key=lambda tensor: tensor.offset):
+        if tensor.offset != _aligned(end):
+            raise FormatError(
+                f"{path}: {tensor.name} begins at {tensor.offset}, expected {_aligned(end)}, where "
+                "the tensor before it ends; damaged"
+            )
+        end = tensor.offset + tensor.bytes
+    if room not in (end, _aligned(end)):
+        raise FormatError(
+            f"{path}: its tensors take {_aligned(end)} bytes, it has {room}; cut or damaged"
+        )
 
 
-def _tokenizer(metadata: dict[str, Any], path: Path) -> Tokenizer | None:
+def _tokenizer(metadata: Fields) -> Tokenizer | None:
     keys = [f"tokenizer.ggml.{key}" for key in ("tokens", "scores", "token_type")]
-    if not all(key in metadata for key in keys):
+    if not all(metadata.has(key) for key in keys):
         return None
-    tokens, scores, kinds = (metadata[key] for key in keys)
+    tokens = metadata.list(keys[0])
+    scores = _numbers(metadata, keys[1], "f")
+    kinds = _numbers(metadata, keys[2], "iu")
     if not len(tokens) == len(scores) == len(kinds):
         raise FormatError(
-            f"{path}: has {len(tokens)} tokens, {len(scores)} scores and {len(kinds)} types"
+            f"{metadata.source}: has {len(tokens)} tokens, {len(scores)} scores and {len(kinds)} "
+            "types"
         )
-    try:
-        pieces = [
-            Piece(text, float(score), Kind(kind))
-            for text, score, kind in zip(tokens, scores, kinds, strict=True)
-        ]
-    except ValueError as error:
-        raise FormatError(f"{path}: tokenizer.ggml.token_type: {error}") from error
-    adds_space = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
-    return tokenizer_of(pieces, adds_space=adds_space, source=str(path))
+    if unknown := set(kinds) - set(Kind):
+        raise FormatError(f"{metadata.source}: {keys[2]} has {unknown.pop()}, expected 1 to 6")
+    pieces = [
+        Piece(text, float(score), Kind(kind))
+        for text, score, kind in zip(tokens, scores, kinds, strict=True)
+    ]
+    adds_space = metadata.flag("tokenizer.ggml.add_space_prefix", True)
+    return tokenizer_of(pieces, adds_space=adds_space, source=metadata.source)
+
+
+def _numbers(metadata: Fields, key: str, kinds: str) -> list[Any]:
+    """An array of numbers of one of numpy's kinds."""
+    values = metadata.values[key]
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in kinds:
+        raise metadata.error(key, f"a list of {'numbers' if kinds == 'f' else 'whole numbers'}")
+    return list(values.tolist())
 
 
 def _gguf_name(name: str) -> str:
@@ -244,7 +271,7 @@ def _type_of(shape: names.Shape, asked: Type) -> Type:
 
 def _encoded(weight: np.ndarray, type: Type, what: str) -> bytes:
     if type is Type.F32:
-        return weight.astype("<f4").tobytes()
+        return weight.astype("<f4", copy=False).tobytes()
     if type is Type.F16:
         return as_float16(weight, what).tobytes()
     values, scales = quantised(weight, _Q8_GROUP, np.float16)
@@ -253,13 +280,12 @@ def _encoded(weight: np.ndarray, type: Type, what: str) -> bytes:
     return blocks.tobytes()
 
 
-def _decoded(content: bytes, tensor: _Tensor) -> np.ndarray:
-    if tensor.type is Type.Q8_0:
-        blocks = np.frombuffer(content, [("scale", "<f2"), ("values", "i1", _Q8_GROUP)])
-        flat = dequantised(blocks["values"].ravel(), blocks["scale"], _Q8_GROUP)
-    else:
-        flat = np.frombuffer(content, "<f4" if tensor.type is Type.F32 else "<f2")
-    return flat.astype(np.float32).reshape(tensor.shape)
+def _decoded(raw: np.ndarray, type: Type) -> np.ndarray:
+    """The float32 numbers, flat, that the bytes of a tensor stand for."""
+    if type is Type.Q8_0:
+        blocks = raw.view([("scale", "<f2"), ("values", "i1", _Q8_GROUP)])
+        return dequantised(blocks["values"], blocks["scale"], _Q8_GROUP)
+    return raw.view("<f4" if type is Type.F32 else "<f2").astype(np.float32, copy=False)
 
 
 def _aligned(size: int) -> int:

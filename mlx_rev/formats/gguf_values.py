@@ -2,7 +2,7 @@
 
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -18,6 +18,7 @@ _SCALARS: dict[int, np.dtype] = {
 }
 _NUMBERS = {kind: number for number, kind in _SCALARS.items()}
 _LARGEST_HEAD = 1 << 28
+"""A head beyond this is taken for damage: a vocabulary takes some megabytes."""
 
 
 def encode_text(text: str) -> bytes:
@@ -45,19 +46,23 @@ def _encode_value(value: Any) -> bytes:
 
 
 class Reader:
-    """Reads the head of a file in order. Raises FormatError where it ends or makes no sense."""
+    """Reads the head of an open file in order, a value at a time.
 
-    def __init__(self, path: Path) -> None:
+    Raises FormatError where it ends or makes no sense.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
         self._path = path
-        with open(path, "rb") as file:
-            self._content = file.read(_LARGEST_HEAD)
+        self._size = min(path.stat().st_size, _LARGEST_HEAD)
         self.offset = 4
+        file.seek(self.offset)
 
     def head(self) -> tuple[int, int, int]:
         """Version, tensor count, count of pairs."""
         version, tensors, pairs = struct.unpack("<IQQ", self._take(20))
         for name, count in (("tensor_count", tensors), ("metadata_kv_count", pairs)):
-            if count > len(self._content):
+            if count > self._size:
                 raise FormatError(f"{self._path}: {name} is {count}, more than the file can hold")
         return version, tensors, pairs
 
@@ -79,7 +84,7 @@ class Reader:
             return self._text()
         if kind == _ARRAY:
             element, count = self._number("<I"), self._number("<Q")
-            if count > len(self._content):
+            if count > self._size:
                 raise FormatError(f"{self._path}: an array of {count} elements cannot be in it")
             if element == _TEXT:
                 return [self._text() for _ in range(count)]
@@ -103,7 +108,7 @@ class Reader:
         return int(struct.unpack(code, self._take(struct.calcsize(code)))[0])
 
     def _take(self, size: int) -> bytes:
-        if self.offset + size > len(self._content):
-            raise FormatError(f"{self._path}: ends at byte {len(self._content)}, inside its head")
+        if self.offset + size > self._size:
+            raise FormatError(f"{self._path}: ends at byte {self._size}, inside its head")
         self.offset += size
-        return self._content[self.offset - size : self.offset]
+        return self._file.read(size)

@@ -5,7 +5,7 @@ has no room for: the reversal, and fingerprints of tokenizer and corpus.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,20 @@ import numpy as np
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import safetensors
-from mlx_rev.formats.lazy import LazyModel, as_float16
+from mlx_rev.formats.fields import Fields, read_json
+from mlx_rev.formats.lazy import LazyModel, reversal_in
 from mlx_rev.formats.llama_config import config_json, model_config
-from mlx_rev.formats.mlx_quantised import group_size_of, quantise, read_quantised
+from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
+from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
+from mlx_rev.formats.sentencepiece_model import padded
 from mlx_rev.formats.tokenizer_json import (
     is_sentencepiece,
     tokenizer_config,
     tokenizer_from_json,
     tokenizer_json,
 )
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.formats.tokenizer_limits import is_exportable
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 CONFIG_FILE = "config.json"
@@ -31,6 +34,8 @@ WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.model"
 _TOKENIZER_JSON = "tokenizer.json"
 _INDEX_FILE = "model.safetensors.index.json"
+_MOST_PADDING = 1024
+"""Rows of the embedding beyond the tokenizer's pieces: some programs round them up."""
 _SHARD_BYTES = 5_000_000_000
 _DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "q8": "F16"}
 
@@ -59,8 +64,9 @@ def write_folder(
         extra["reversal"] = str(model.reversal)
     if model.tokenizer is not None:
         extra["tokenizer_sha256"] = model.tokenizer.fingerprint
-        _write_json(folder / _TOKENIZER_JSON, tokenizer_json(model.tokenizer))
-        _write_json(folder / "tokenizer_config.json", tokenizer_config(model.tokenizer))
+        if is_exportable(model.tokenizer):
+            _write_json(folder / _TOKENIZER_JSON, tokenizer_json(model.tokenizer))
+            _write_json(folder / "tokenizer_config.json", tokenizer_config(model.tokenizer))
         (folder / TOKENIZER_FILE).write_bytes(model.tokenizer.model)
     group_size = group_size_of(model) if dtype == "q8" else 0
     if group_size:
@@ -70,38 +76,44 @@ def write_folder(
     return _write_weights(folder, model, _DTYPES[dtype], group_size, shard_bytes)
 
 
-def read_folder(folder: Path) -> LazyModel:
+def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
     """Open a folder of Llama architecture: ours, mlx-lm's (quantised too) or transformers'.
 
+    A `tokenizer` that is given is taken in place of the folder's, which is not looked at then. One
+    with fewer pieces than the model has rows gets unused ones.
     Raises FormatError for a file that is missing or damaged, another architecture, a wrong name
     or shape, or a tokenizer that is not the one the model was trained with.
     """
-    described = _read_json(folder / CONFIG_FILE)
-    config = model_config(described, str(folder / CONFIG_FILE))
-    extra = described.get("mlx_rev", {})
+    described = read_json(folder / CONFIG_FILE)
+    config = model_config(described)
+    extra = described.object("mlx_rev")
     tensors = _entries(folder)
-    quantization = described.get("quantization") or {}
+    quantization = described.object("quantization")
+    stated = {"corpus_sha256": extra.text("corpus_sha256", "")}
 
     def read_weight(name: str) -> np.ndarray:
-        if name.removesuffix("weight") + "scales" in tensors:
-            return read_quantised(tensors, name, quantization, str(folder))
+        if _is_quantised(tensors, name):
+            return read_quantised(tensors, name, quantization)
         return tensors[name].read()
 
+    found = _tokenizer(folder, extra) if tokenizer is None else tokenizer
+    if found is not None and 0 < config.vocab_size - found.vocab_size <= _MOST_PADDING:
+        found = padded(found, config.vocab_size)
     model = LazyModel(
         str(folder),
         config,
         read_weight,
-        _tokenizer(folder, extra),
-        _reversal(extra, folder),
-        {key: extra[key] for key in ("corpus_sha256",) if extra.get(key)},
+        found,
+        reversal_in(extra, "reversal"),
+        {key: value for key, value in stated.items() if value},
     )
-    _check_entries(model, tensors)
+    _check_entries(model, tensors, quantization)
     return model
 
 
 def read_tokenizer_json(path: Path) -> Tokenizer:
     """The SentencePiece model that a tokenizer.json was made from; FormatError if from none."""
-    return tokenizer_from_json(_read_json(path), str(path))
+    return tokenizer_from_json(read_json(path))
 
 
 def _write_weights(
@@ -114,7 +126,7 @@ def _write_weights(
         if plans[-1] and full + sum(tensor.bytes for tensor in tensors.values()) > shard_bytes:
             plans.append({})
         plans[-1].update(tensors)
-    errors: dict[str, float] = {}
+    errors = LargestErrors()
     contents = _contents(model, dtype, group_size, errors)
     files = [WEIGHTS_FILE]
     if len(plans) > 1:
@@ -141,45 +153,59 @@ def _planned(name: str, shape: tuple[int, ...], dtype: str, group_size: int) -> 
 
 
 def _contents(
-    model: LazyModel, dtype: str, group_size: int, errors: dict[str, float]
-) -> Iterator[tuple[str, bytes]]:
+    model: LazyModel, dtype: str, group_size: int, errors: LargestErrors
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Each tensor's name and bytes, in parts."""
     for name, weight in model.weights():
         if group_size and weight.ndim == 2 and weight.shape[1] % group_size == 0:
-            parts, error = quantise(weight, group_size)
-            errors[name] = error
+            parts = quantise(weight, group_size, name, errors)
             stem = name.removesuffix("weight")
             yield from zip((name, stem + "scales", stem + "biases"), parts, strict=True)
-            continue
-        if dtype == "F16":
-            yield name, as_float16(weight, f"{model.source}: {name}").tobytes()
         else:
-            yield name, safetensors.encoded(weight, dtype)
+            yield name, _rounded(weight, dtype, name, model.source, errors)
+
+
+def _rounded(
+    weight: np.ndarray, dtype: str, name: str, source: str, errors: LargestErrors
+) -> Iterator[bytes]:
+    for part in row_parts(weight):
+        content = safetensors.encoded(part, dtype, f"{source}: {name}")
+        if dtype != "F32":
+            kept = safetensors.decoded(np.frombuffer(content, np.uint8), dtype)
+            errors.note(name, kept, part)
+        yield content
 
 
 def _entries(folder: Path) -> Mapping[str, Entry]:
     if not (folder / _INDEX_FILE).is_file():
         return safetensors.entries(folder / WEIGHTS_FILE)
-    places = _read_json(folder / _INDEX_FILE).get("weight_map")
-    if not isinstance(places, dict):
-        raise FormatError(f"{folder / _INDEX_FILE}: has no weight_map")
+    index = read_json(folder / _INDEX_FILE)
+    places = index.object("weight_map")
     found: dict[str, Entry] = {}
-    for file in sorted(set(map(str, places.values()))):
-        if Path(file).name != file:
-            raise FormatError(f"{folder / _INDEX_FILE}: names {file!r}, not a file beside it")
+    for file in sorted({places.text(name) for name in places.values}):
+        if Path(file).name != file or "\0" in file:
+            raise FormatError(f"{index.source}: names {file!r}, not a file beside it")
         found.update(safetensors.entries(folder / file))
     return found
 
 
-def _check_entries(model: LazyModel, tensors: Mapping[str, Entry]) -> None:
+def _is_quantised(tensors: Mapping[str, Entry], name: str) -> bool:
+    return name.removesuffix("weight") + "scales" in tensors
+
+
+def _check_entries(model: LazyModel, tensors: Mapping[str, Entry], quantization: Fields) -> None:
     stems = {name.removesuffix("weight") for name in model.shapes}
     for name, shape in model.shapes.items():
         if name not in tensors:
             raise FormatError(f"{model.source}: {name} is missing")
-        quantised = name.removesuffix("weight") + "scales" in tensors
-        if not quantised and tensors[name].shape != shape:
-            raise FormatError(
-                f"{model.source}: {name} has shape {tensors[name].shape}, expected {shape}"
-            )
+        if _is_quantised(tensors, name):
+            check_quantised(tensors, name, shape, quantization)
+            continue
+        found = tensors[name]
+        if found.shape != shape:
+            raise FormatError(f"{model.source}: {name} has shape {found.shape}, expected {shape}")
+        if not found.is_float:
+            raise FormatError(f"{model.source}: {name} is {found.dtype}, expected F32, F16 or BF16")
     for name in tensors:
         tied_copy = model.config.tied and name.startswith("lm_head.")
         known = name.rpartition(".")[0] + "." in stems or name.endswith("rotary_emb.inv_freq")
@@ -187,48 +213,29 @@ def _check_entries(model: LazyModel, tensors: Mapping[str, Entry]) -> None:
             raise FormatError(f"{model.source}: holds {name}, which a Llama here has not")
 
 
-def _tokenizer(folder: Path, extra: Mapping[str, Any]) -> Tokenizer | None:
+def _tokenizer(folder: Path, extra: Fields) -> Tokenizer | None:
     """The tokenizer.model in the folder, or else the one that its tokenizer.json was made from."""
     path = folder / TOKENIZER_FILE
-    expected = extra.get("tokenizer_sha256")
+    expected = extra.text("tokenizer_sha256", "")
     made = folder / _TOKENIZER_JSON
     if not path.is_file() and made.is_file():
-        return read_tokenizer_json(made) if is_sentencepiece(_read_json(made)) else None
+        content = read_json(made)
+        return tokenizer_from_json(content) if is_sentencepiece(content) else None
     if not path.is_file():
         if expected:
-            raise FormatError(f"{path}: missing; expected the tokenizer with sha256 {expected}")
+            raise FormatError(
+                f"{path}: missing; expected the tokenizer with sha256 {expected[:12]}…. Put it "
+                "there, or name it with --tokenizer"
+            )
         return None
     tokenizer = Tokenizer.load(path)
     if expected and tokenizer.fingerprint != expected:
         raise FormatError(
             f"{path}: its sha256 is {tokenizer.fingerprint[:12]}…, the model was trained with "
-            f"{expected[:12]}…; put the right tokenizer.model there"
+            f"{expected[:12]}…; put the right tokenizer.model there, or name it with --tokenizer"
         )
     return tokenizer
 
 
-def _reversal(extra: Mapping[str, Any], folder: Path) -> Reversal | None:
-    value = extra.get("reversal")
-    if value is None:
-        return None
-    if value not in set(Reversal):
-        raise FormatError(
-            f"{folder / CONFIG_FILE}: reversal is {value!r}, expected word, token or none"
-        )
-    return Reversal(value)
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise FormatError(f"{path}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise FormatError(f"{path}: expected a JSON object")
-    return content

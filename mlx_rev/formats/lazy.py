@@ -1,5 +1,6 @@
 """A model on disk, read a tensor at a time, so that converting needs no room for the whole."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,7 @@ import numpy as np
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
+from mlx_rev.formats.fields import LARGEST_SIZE, Fields
 from mlx_rev.text.reversal import Reversal
 from mlx_rev.text.tokenizer import Tokenizer
 
@@ -66,9 +68,25 @@ def from_arrays(
 
 def checked_config(source: str, config: ModelConfig) -> ModelConfig:
     """`config`, where a model of it is possible. Raises FormatError."""
-    if problems := config.problems():
+    problems = config.problems()
+    for name in ("dim", "hidden_dim", "vocab_size", "context"):
+        if getattr(config, name) > LARGEST_SIZE:
+            problems.append(f"{name} is {getattr(config, name)}, expected at most {LARGEST_SIZE}")
+    for name in ("rope_theta", "norm_eps"):
+        if not math.isfinite(getattr(config, name)):
+            problems.append(f"{name} is {getattr(config, name)}, expected a finite number")
+    if problems:
         raise FormatError(f"{source}: {'; '.join(problems)}")
     return config
+
+
+def reversal_in(described: Fields, name: str) -> Reversal | None:
+    """The reversal that a field names, None where it is missing. Raises FormatError."""
+    if not described.has(name):
+        return None
+    if (value := described.text(name)) not in set(Reversal):
+        raise described.error(name, "word, token or none")
+    return Reversal(value)
 
 
 def as_float16(weight: np.ndarray, what: str) -> np.ndarray:

@@ -15,15 +15,18 @@ import numpy as np
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
+from mlx_rev.formats.fields import LARGEST_SIZE
 from mlx_rev.formats.lazy import LazyModel, checked_config
 from mlx_rev.formats.q8 import dequantised, quantised, scale_count
+from mlx_rev.formats.rows import LargestErrors, row_parts
 
 MAGIC = 0x616B3432  # "ak42"
 THETA, EPSILON = 10000.0, 1e-5
 LONGEST_HEADER = 256
 
 _FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "max_seq_len")
-_LARGEST_FIELD = 1 << 20
+_TABLE_PART = 1 << 18
+"""Angles computed at a time: a context may be long."""
 _NORMS = ("input_layernorm", "post_attention_layernorm")
 _ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 _FEED_FORWARD = ("mlp.gate_proj", "mlp.down_proj", "mlp.up_proj")  # w1, w2, w3
@@ -81,9 +84,9 @@ def read_header(start: bytes, source: str) -> Header:
     if version == 0:
         values["vocab_size"] = abs(values["vocab_size"])
     for name, value in values.items():
-        if not 0 < value <= _LARGEST_FIELD:
+        if not 0 < value <= LARGEST_SIZE:
             raise FormatError(
-                f"{source}: {name} is {value}, expected 1 to {_LARGEST_FIELD}; "
+                f"{source}: {name} is {value}, expected 1 to {LARGEST_SIZE}; "
                 "not a llama2.c .bin, or damaged"
             )
     group_size = struct.unpack_from("<i", start, offset + 29)[0] if version == 2 else 0
@@ -150,7 +153,7 @@ def write(path: Path, model: LazyModel, version: int) -> dict[str, float]:
         )
     group_size = _group_size(config) if version == 2 else 0
     header = Header(version, config, group_size)
-    errors: dict[str, float] = {}
+    errors = LargestErrors()
     with open(path, "wb") as file:
         file.write(_header_bytes(header))
         for block in _blocks(header):
@@ -158,32 +161,38 @@ def write(path: Path, model: LazyModel, version: int) -> dict[str, float]:
                 continue
             _write_weight(file, model, block, group_size, errors)
             if block.name == names.FINAL_NORM and version == 0:
-                for table in rope_tables(config):
-                    file.write(table.astype("<f4").tobytes())
+                for function in (np.cos, np.sin):
+                    for part in rope_table(config, function):
+                        file.write(part.astype("<f4").tobytes())
     return errors
 
 
-def rope_tables(config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin (context, head size / 2), in float32 in the order in which llama2.c computes
-    them (model.py, precompute_freqs_cis). run.c skips them."""
+def rope_table(config: ModelConfig, function: np.ufunc) -> Iterator[np.ndarray]:
+    """np.cos or np.sin of every angle, (context, head size / 2), some positions at a time; in
+    float32 in llama2.c's order (model.py, precompute_freqs_cis). run.c skips them."""
     exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
     frequencies = np.float32(1) / np.power(np.float32(THETA), exponents)
-    angles = np.outer(np.arange(config.context, dtype=np.float32), frequencies)
-    return np.cos(angles), np.sin(angles)
+    positions = max(1, _TABLE_PART // len(frequencies))
+    for start in range(0, config.context, positions):
+        stop = min(start + positions, config.context)
+        yield function(np.outer(np.arange(start, stop, dtype=np.float32), frequencies))
 
 
 def _write_weight(
-    file: BinaryIO, model: LazyModel, block: _Block, group_size: int, errors: dict[str, float]
+    file: BinaryIO, model: LazyModel, block: _Block, group_size: int, errors: LargestErrors
 ) -> None:
     name = block.name or ""
     weight = names.interleaved(model.weight(name), names.turned_heads(model.config, name))
-    if not block.quantised:
-        file.write(weight.astype("<f4").tobytes())
-        return
-    values, scales = quantised(weight, group_size)
-    errors[name] = float(np.abs(dequantised(values, scales, group_size) - weight.ravel()).max())
-    file.write(values.tobytes())
-    file.write(scales.astype("<f4").tobytes())
+    scales = []
+    for part in row_parts(weight):
+        if not block.quantised:
+            file.write(part.astype("<f4", copy=False).tobytes())
+            continue
+        values, own = quantised(part, group_size)
+        errors.note(name, dequantised(values, own, group_size), part)
+        file.write(values.tobytes())
+        scales.append(own.astype("<f4").tobytes())
+    file.write(b"".join(scales))
 
 
 def _header_bytes(header: Header) -> bytes:

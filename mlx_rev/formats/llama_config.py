@@ -1,12 +1,15 @@
 """A Llama's config.json: transformers' LlamaConfig names, both ways."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
+from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.lazy import checked_config
 from mlx_rev.text.tokenizer import BOUNDARY
+
+_ROPE = ("rope_parameters", "rope_scaling")
+"""Where transformers keeps what RoPE is, in new folders and in old ones."""
 
 
 def config_json(config: ModelConfig, dtype: str) -> dict[str, Any]:
@@ -35,48 +38,53 @@ def config_json(config: ModelConfig, dtype: str) -> dict[str, Any]:
     }
 
 
-def model_config(described: Mapping[str, Any], source: str) -> ModelConfig:
+def model_config(described: Fields) -> ModelConfig:
     """The shape that a config.json describes.
 
     Raises FormatError naming what a Llama here cannot be: another architecture, scaled RoPE,
     biases, another activation, a head size that is not dim / heads.
     """
-    if (kind := described.get("model_type")) != "llama":
-        raise FormatError(f"{source}: model_type is {kind!r}; only 'llama' can be read")
-    rope = described.get("rope_parameters") or described.get("rope_scaling") or {}
-    expected: dict[str, tuple[Any, Any]] = {
-        "hidden_act": (described.get("hidden_act", "silu"), "silu"),
-        "attention_bias": (bool(described.get("attention_bias")), False),
-        "mlp_bias": (bool(described.get("mlp_bias")), False),
-        "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),
-    }
-    for name, (found, wanted) in expected.items():
-        if found != wanted:
-            raise FormatError(f"{source}: {name} is {found!r}, expected {wanted!r}")
-    try:
-        heads = int(described["num_attention_heads"])
-        theta = described.get("rope_theta") or rope.get("rope_theta") or 10000.0
-        config = ModelConfig(
-            dim=int(described["hidden_size"]),
-            hidden_dim=int(described["intermediate_size"]),
-            n_layers=int(described["num_hidden_layers"]),
-            n_heads=heads,
-            n_kv_heads=int(described.get("num_key_value_heads") or heads),
-            vocab_size=int(described["vocab_size"]),
-            context=int(described.get("max_position_embeddings", 2048)),
-            norm_eps=float(described.get("rms_norm_eps", 1e-6)),
-            rope_theta=float(theta),
-            tied=bool(described.get("tie_word_embeddings", False)),
-        )
-        head_size = described.get("head_dim")
-        checked_config(source, config)
-        if head_size is not None and int(head_size) != config.head_dim:
-            raise FormatError(
-                f"{source}: head_dim is {head_size}, expected hidden_size / num_attention_heads, "
-                f"{config.head_dim}"
-            )
-    except KeyError as error:
-        raise FormatError(f"{source}: has no {error.args[0]!r}, which a Llama needs") from error
-    except (TypeError, ValueError) as error:
-        raise FormatError(f"{source}: a size in it is not a number ({error})") from error
+    if (kind := described.text("model_type", "")) != "llama":
+        raise FormatError(f"{described.source}: model_type is {kind!r}; only 'llama' can be read")
+    _check_kind(described)
+    heads = described.integer("num_attention_heads")
+    config = ModelConfig(
+        dim=described.integer("hidden_size"),
+        hidden_dim=described.integer("intermediate_size"),
+        n_layers=described.integer("num_hidden_layers"),
+        n_heads=heads,
+        n_kv_heads=described.integer("num_key_value_heads", heads),
+        vocab_size=described.integer("vocab_size"),
+        context=described.integer("max_position_embeddings", 2048),
+        norm_eps=described.number("rms_norm_eps", 1e-6),
+        rope_theta=_theta(described),
+        tied=described.flag("tie_word_embeddings", False),
+    )
+    checked_config(described.source, config)
+    if described.integer("head_dim", config.head_dim) != config.head_dim:
+        expected = f"hidden_size / num_attention_heads, {config.head_dim}"
+        raise described.error("head_dim", expected)
     return config
+
+
+def _check_kind(described: Fields) -> None:
+    for name in ("attention_bias", "mlp_bias", "rope_traditional"):
+        if described.flag(name, False):
+            raise described.error(name, "false")
+    if described.text("hidden_act", "silu") != "silu":
+        raise described.error("hidden_act", "'silu'")
+    for place in _ROPE:
+        rope = described.object(place)
+        for name in ("rope_type", "type"):
+            if rope.text(name, "default") != "default":
+                raise rope.error(name, "'default'")
+
+
+def _theta(described: Fields) -> float:
+    """RoPE's base, from whichever place has it."""
+    places = [described, *(described.object(place) for place in _ROPE)]
+    found = {place.number("rope_theta") for place in places if place.has("rope_theta")}
+    if len(found) > 1:
+        both = " and ".join(f"{theta:g}" for theta in sorted(found))
+        raise FormatError(f"{described.source}: rope_theta is {both}; expected one value")
+    return found.pop() if found else 10000.0

@@ -1,16 +1,20 @@
 """mlx's affine quantisation, as mlx-lm stores it: packed uint32, scales and biases."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
 from mlx_rev.errors import FormatError
+from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.rows import LargestErrors, row_parts, row_slices
 from mlx_rev.formats.safetensors import Entry
 
 _GROUP_SIZES = (64, 32)
+_KNOWN_GROUPS = (32, 64, 128)
+_KNOWN_BITS = (2, 3, 4, 5, 6, 8)
+"""What mlx can dequantise."""
 
 
 def group_size_of(model: LazyModel) -> int:
@@ -22,33 +26,68 @@ def group_size_of(model: LazyModel) -> int:
     return _GROUP_SIZES[-1]
 
 
-def quantise(weight: np.ndarray, group_size: int) -> tuple[tuple[bytes, ...], float]:
-    """8-bit values, scales and biases (float16) of a matrix, and the largest error."""
-    values, scales, biases = mx.quantize(
-        mx.array(weight).astype(mx.float16), group_size=group_size, bits=8
-    )
-    wide_scales, wide_biases = scales.astype(mx.float32), biases.astype(mx.float32)
-    kept = mx.dequantize(values, wide_scales, wide_biases, group_size=group_size, bits=8)
-    error = float(np.abs(np.array(kept) - weight).max())
-    parts = tuple(np.array(part).tobytes() for part in (values, scales, biases))
-    return parts, error
+def quantise(
+    weight: np.ndarray, group_size: int, name: str, errors: LargestErrors
+) -> tuple[list[bytes], ...]:
+    """8-bit values, scales and biases (float16) of a matrix, each in parts to be joined."""
+    parts: tuple[list[bytes], ...] = [], [], []
+    for rows in row_parts(weight):
+        made = mx.quantize(mx.array(rows).astype(mx.float16), group_size=group_size, bits=8)
+        values, scales, biases = made
+        wide = scales.astype(mx.float32), biases.astype(mx.float32)
+        kept = mx.dequantize(values, *wide, group_size=group_size, bits=8)
+        errors.note(name, np.array(kept), rows)
+        for into, part in zip(parts, made, strict=True):
+            into.append(np.array(part).tobytes())
+    return parts
 
 
-def read_quantised(
-    tensors: Mapping[str, Entry], name: str, settings: Mapping[str, Any], source: str
-) -> np.ndarray:
-    """A matrix as float32. Raises FormatError where the settings or parts do not fit."""
+def check_quantised(
+    tensors: Mapping[str, Entry], name: str, shape: tuple[int, ...], settings: Fields
+) -> None:
+    """Raise FormatError where the settings, or the parts' types and shapes, do not make a matrix
+    of `shape`."""
+    group_size, bits = _settings(settings, name)
     stem = name.removesuffix("weight")
-    own = settings.get(stem.removesuffix("."), settings)
-    mode = own.get("mode", "affine")
-    if mode != "affine":
-        raise FormatError(f"{source}: quantization mode is {mode!r}, expected 'affine'")
-    try:
-        group_size, bits = int(own["group_size"]), int(own["bits"])
-        values, scales, biases = (
-            mx.array(tensors[stem + part].read()) for part in ("weight", "scales", "biases")
-        )
-        whole = mx.dequantize(values, scales, biases, group_size=group_size, bits=bits)
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{source}: {name} cannot be dequantised ({error})") from error
-    return np.array(whole.astype(mx.float32))
+    rows, columns = shape[0], shape[-1]
+    if len(shape) != 2 or columns % group_size:
+        raise FormatError(f"{settings.source}: {name} has groups of {group_size}, not its {shape}")
+    groups = rows, columns // group_size
+    values = rows, columns * bits // 32
+    for part, wanted in (("weight", values), ("scales", groups), ("biases", groups)):
+        found = tensors.get(stem + part)
+        if found is None:
+            raise FormatError(f"{settings.source}: {stem}{part} is missing")
+        fits = found.dtype == "U32" if part == "weight" else found.is_float
+        if found.shape != wanted or not fits:
+            kind = "U32" if part == "weight" else "floats"
+            raise FormatError(
+                f"{settings.source}: {stem}{part} has shape {found.shape} of {found.dtype}, "
+                f"expected {wanted} of {kind}"
+            )
+
+
+def read_quantised(tensors: Mapping[str, Entry], name: str, settings: Fields) -> np.ndarray:
+    """A matrix as float32, of which the parts have been checked."""
+    group_size, bits = _settings(settings, name)
+    stem = name.removesuffix("weight")
+    parts = [tensors[stem + part].read() for part in ("weight", "scales", "biases")]
+    rows, groups = parts[1].shape
+    whole = np.empty((rows, groups * group_size), np.float32)
+    for taken in row_slices(whole.shape):
+        values, scales, biases = (mx.array(part[taken]) for part in parts)
+        kept = mx.dequantize(values, scales, biases, group_size=group_size, bits=bits)
+        whole[taken] = np.array(kept.astype(mx.float32))
+    return whole
+
+
+def _settings(settings: Fields, name: str) -> tuple[int, int]:
+    """Group size and bits of a matrix: its own, or those of all."""
+    own = name.removesuffix(".weight")
+    chosen = settings.object(own) if settings.has(own) else settings
+    if (mode := chosen.text("mode", "affine")) != "affine":
+        raise FormatError(f"{settings.source}: quantization mode is {mode!r}, expected 'affine'")
+    for field, known in (("group_size", _KNOWN_GROUPS), ("bits", _KNOWN_BITS)):
+        if chosen.integer(field) not in known:
+            raise chosen.error(field, f"one of {', '.join(map(str, known))}")
+    return chosen.integer("group_size"), chosen.integer("bits")

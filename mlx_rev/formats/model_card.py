@@ -1,5 +1,7 @@
 """The README.md of a model folder: what the model is and how it is used."""
 
+import shlex
+
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.text.reversal import Reversal
 
@@ -17,9 +19,14 @@ _ORDERS = {
 }
 
 
-def model_card(model: LazyModel, name: str) -> str:
-    """The card, in Markdown with the hub's front matter."""
+def model_card(model: LazyModel, name: str, *, quantised: bool = False) -> str:
+    """The card, in Markdown with the hub's front matter; `quantised` is mlx's way of 8 bits."""
     config, order = model.config, model.reversal or Reversal.NONE
+    loads = (
+        "mlx-lm loads the folder as it is; transformers does not read mlx's 8 bits."
+        if quantised
+        else "With mlx-lm or transformers the folder loads as it is."
+    )
     return f"""---
 library_name: mlx
 pipeline_tag: text-generation
@@ -37,14 +44,14 @@ A Llama of {model.parameters:,} parameters: {config.n_layers} layers of width {c
 With [mlx-rev](https://github.com/mlx-rev/mlx-rev), which does the reversing:
 
 ```sh
-mlx-rev tell "They all lived happily ever after." --model {name}
+mlx-rev tell "They all lived happily ever after." --model {shlex.quote(name)}
 ```
 
-With mlx-lm or transformers the folder loads as it is. {_by_hand(order)}The boundary token (id 1)
+{loads} {_by_hand(order)}The boundary token (id 1)
 stands before a text and ends it.
 
 ```sh
-mlx_lm.generate --model {name} --prompt "{_prompt(order)}"
+mlx_lm.generate --model {shlex.quote(name)} --prompt "{_prompt(order)}"
 ```
 """
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mlx_rev import hub
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import gguf, huggingface, llama2c, safetensors, sidecar, tokenizer_bin
+from mlx_rev.formats.huggingface import TOKENIZER_FILE
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.text.reversal import Reversal
 from mlx_rev.text.tokenizer import Tokenizer
@@ -38,9 +39,8 @@ def open_model(
     the file does not say, and take the place of what it says. Raises FormatError.
     """
     path = hub.fetch_model(str(reference)) if hub.is_reference(str(reference)) else Path(reference)
-    model = _open_folder(path) if path.is_dir() else _open_file(path)
-    if tokenizer is not None:
-        model = replace(model, tokenizer=read_tokenizer(tokenizer))
+    given = read_tokenizer(tokenizer) if tokenizer is not None else None
+    model = _open_folder(path, given) if path.is_dir() else _open_file(path, given)
     if reversal is not None:
         model = replace(model, reversal=reversal)
     if model.tokenizer is not None and model.tokenizer.vocab_size != model.config.vocab_size:
@@ -73,19 +73,20 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def is_tokenizer(path: Path) -> bool:
-    """Whether a file is a tokenizer.bin or a SentencePiece .model rather than a model."""
+    """Whether a file is a tokenizer.bin, SentencePiece .model or tokenizer.json, not a model."""
     if not path.is_file():
         return False
     with open(path, "rb") as file:
         start = file.read(64)
-    return tokenizer_bin.recognises(start) or (path.suffix == ".model" and start[:1] == b"\n")
+    named = {".model": b"\n", ".json": b"{"}.get(path.suffix)
+    return tokenizer_bin.recognises(start) or start[:1] == named
 
 
-def _open_folder(path: Path) -> LazyModel:
-    return huggingface.read_folder(model_folder(path))
+def _open_folder(path: Path, tokenizer: Tokenizer | None) -> LazyModel:
+    return huggingface.read_folder(model_folder(path), tokenizer=tokenizer)
 
 
-def _open_file(path: Path) -> LazyModel:
+def _open_file(path: Path, tokenizer: Tokenizer | None) -> LazyModel:
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
@@ -98,36 +99,47 @@ def _open_file(path: Path) -> LazyModel:
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     if start.startswith(gguf.MAGIC):
-        return gguf.read(path)
+        return gguf.read(path, tokenizer=tokenizer)
     if safetensors.recognises(start, size):
-        return _open_folder(path.resolve().parent)
+        return _open_folder(path.parent, tokenizer)
     if tokenizer_bin.recognises(start):
         raise FormatError(f"{path}: a tokenizer.bin, not a model; give the model.bin beside it")
     if path.suffix != ".bin" and not llama2c.recognises(start, size):
         raise FormatError(
             f"{path}: not a model that is known; expected llama2.c's .bin, GGUF or safetensors"
         )
-    return _with_neighbours(llama2c.read(path), path)
+    return _with_neighbours(llama2c.read(path), path, tokenizer)
 
 
-def _with_neighbours(model: LazyModel, path: Path) -> LazyModel:
-    """The model of a .bin with the tokenizer and the sidecar that lie beside it."""
+def _with_neighbours(model: LazyModel, path: Path, tokenizer: Tokenizer | None) -> LazyModel:
+    """The model of a .bin with the sidecar that lies beside it, and the tokenizer: the one given,
+    or else the one there."""
     described = sidecar.read(path)
-    beside = [
-        path.with_name(name)
-        for name in ("tokenizer.model", "tokenizer.bin", f"tok{model.config.vocab_size}.bin")
-    ]
-    found = (read_tokenizer(path) for path in beside if path.is_file())
-    tokenizer = next(
-        (other for other in found if other.vocab_size == model.config.vocab_size), None
-    )
+    found = _tokenizer_beside(model, path, described) if tokenizer is None else tokenizer
     if described is None:
-        return replace(model, tokenizer=tokenizer)
-    expected = described.tokenizer_sha256
-    if tokenizer is not None and expected and tokenizer.fingerprint != expected:
-        raise FormatError(
-            f"{path}: was trained with the tokenizer {expected[:12]}…, beside it lies "
-            f"{tokenizer.fingerprint[:12]}…; put the right tokenizer.model there"
-        )
+        return replace(model, tokenizer=found)
     provenance = {"corpus_sha256": described.corpus_sha256} if described.corpus_sha256 else {}
-    return replace(model, tokenizer=tokenizer, reversal=described.reversal, provenance=provenance)
+    return replace(model, tokenizer=found, reversal=described.reversal, provenance=provenance)
+
+
+def _tokenizer_beside(
+    model: LazyModel, path: Path, described: sidecar.Sidecar | None
+) -> Tokenizer | None:
+    """The first tokenizer beside a .bin that has its vocabulary and is the one described."""
+    size = model.config.vocab_size
+    names = (TOKENIZER_FILE, tokenizer_bin.TOKENIZER_BIN, f"tok{size}.bin")
+    paths = [path.with_name(name) for name in names if path.with_name(name).is_file()]
+    wrong: Tokenizer | None = None
+    for tokenizer in map(read_tokenizer, paths):
+        if tokenizer.vocab_size != size:
+            continue
+        if described is None or described.fits(tokenizer):
+            return tokenizer
+        wrong = wrong or tokenizer
+    if wrong is not None and described is not None:
+        raise FormatError(
+            f"{path}: was trained with the tokenizer {str(described.tokenizer_sha256)[:12]}…, "
+            f"beside it lies {wrong.fingerprint[:12]}…; put the right tokenizer.model there, or "
+            "name one with --tokenizer"
+        )
+    return None

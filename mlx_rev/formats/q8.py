@@ -2,9 +2,6 @@
 
 import numpy as np
 
-_CHUNK = 1 << 14
-"""Groups quantised at a time, so that no float copies of a whole matrix are made."""
-
 
 def quantised(
     weight: np.ndarray, group_size: int, scale_type: type[np.floating] = np.float32
@@ -14,18 +11,7 @@ def quantised(
     The scales are rounded to `scale_type` before the values are taken, so that a value is within
     half a step of its weight; a group of zeros has scale 0.
     """
-    groups = weight.reshape(-1, group_size)
-    parts = [
-        _quantised(groups[start : start + _CHUNK].astype(np.float32, copy=False), scale_type)
-        for start in range(0, len(groups), _CHUNK)
-    ]
-    return (
-        np.concatenate([values for values, _ in parts]),
-        np.concatenate([scales for _, scales in parts]),
-    )
-
-
-def _quantised(groups: np.ndarray, scale_type: type[np.floating]) -> tuple[np.ndarray, np.ndarray]:
+    groups = weight.reshape(-1, group_size).astype(np.float32, copy=False)
     scales = (np.abs(groups).max(axis=1) / np.float32(127)).astype(scale_type)
     steps = np.where(scales == 0, 1, scales).astype(np.float32)
     values = np.clip(np.rint(groups / steps[:, None]), -127, 127).astype(np.int8)
@@ -35,7 +21,8 @@ def _quantised(groups: np.ndarray, scale_type: type[np.floating]) -> tuple[np.nd
 def dequantised(values: np.ndarray, scales: np.ndarray, group_size: int) -> np.ndarray:
     """The float32 numbers, flat, that int8 values and their groups' scales stand for."""
     groups = values.reshape(-1, group_size).astype(np.float32)
-    return (groups * scales.astype(np.float32)[:, None]).ravel()
+    groups *= scales.astype(np.float32)[:, None]
+    return groups.ravel()
 
 
 def scale_count(size: int, group_size: int) -> int:

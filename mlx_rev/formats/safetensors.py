@@ -5,6 +5,7 @@ object that gives each tensor's dtype, shape and place; the data.
 """
 
 import json
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from mlx_rev.errors import FormatError
+from mlx_rev.formats.fields import Fields, parse_json
+from mlx_rev.formats.lazy import as_float16
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "U8": 1, "F64": 8, "I64": 8}
 _LARGEST_HEADER = 100_000_000
@@ -32,19 +35,19 @@ class Entry:
     @property
     def bytes(self) -> int:
         """Its size in the file."""
-        return int(np.prod(self.shape, dtype=np.int64)) * _BYTES[self.dtype]
+        return math.prod(self.shape) * _BYTES[self.dtype]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it holds floating point numbers."""
+        return self.dtype in ("F64", "F32", "F16", "BF16")
 
     def read(self) -> np.ndarray:
         """The tensor; floating types as float32, others as they are."""
         raw = np.fromfile(self.path, np.uint8, self.bytes, offset=self.offset)
         if len(raw) != self.bytes:
             raise FormatError(f"{self.path}: ends inside a tensor; truncated")
-        if self.dtype == "BF16":
-            wide = raw.view("<u2").astype(np.uint32) << 16
-            return wide.view(np.float32).reshape(self.shape)
-        kinds = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "U32": "<u4", "I32": "<i4"}
-        array = raw.view(kinds.get(self.dtype, "u1")).reshape(self.shape)
-        return array.astype(np.float32) if self.dtype.startswith("F") else array
+        return decoded(raw, self.dtype).reshape(self.shape)
 
 
 def recognises(start: bytes, size: int) -> bool:
@@ -67,37 +70,48 @@ def entries(path: Path) -> dict[str, Entry]:
                     f"{path}: its header is {length} bytes long, the file {size}; not "
                     "safetensors, or truncated"
                 )
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length), f"{path}, its header")
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise FormatError(f"{path}: its header is not JSON; damaged") from error
-    if not isinstance(header, dict):
-        raise FormatError(f"{path}: its header is no JSON object; damaged")
-    return {
-        name: _entry(path, name, described, 8 + length, size)
-        for name, described in header.items()
+    found = {
+        name: _entry(path, name, header.object(name), 8 + length)
+        for name in header.values
         if name != "__metadata__"
     }
+    _check_tiling(path, found, 8 + length, size)
+    return found
 
 
-def _entry(path: Path, name: str, described: Any, data: int, size: int) -> Entry:
-    try:
-        dtype, shape = described["dtype"], tuple(map(int, described["shape"]))
-        begin, end = map(int, described["data_offsets"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: the header's entry {name} is damaged") from error
+def _entry(path: Path, name: str, described: Fields, data: int) -> Entry:
+    dtype = described.text("dtype")
     if dtype not in _BYTES:
         raise FormatError(f"{path}: {name} is {dtype}; known are {', '.join(_BYTES)}")
-    if min(shape, default=1) < 0:
-        raise FormatError(f"{path}: {name} has shape {shape}")
-    entry = Entry(path, dtype, shape, data + begin)
-    if end - begin != entry.bytes or begin < 0 or data + end > size:
+    shape, places = described.list("shape"), described.list("data_offsets")
+    if not all(type(number) is int and number >= 0 for number in (*shape, *places)):
+        raise FormatError(f"{path}: {name} has a shape or offset that is no whole number")
+    if len(places) != 2:
+        raise FormatError(f"{path}: {name} has {len(places)} data_offsets, expected 2")
+    entry = Entry(path, dtype, tuple(shape), data + places[0])
+    if places[1] - places[0] != entry.bytes:
         raise FormatError(
-            f"{path}: {name} lies at {begin} to {end}, which is not {entry.bytes} bytes inside "
-            f"the file's {size}; truncated or damaged"
+            f"{path}: {name} lies at {places[0]} to {places[1]}, which is not its {entry.bytes} "
+            "bytes; damaged"
         )
     return entry
+
+
+def _check_tiling(path: Path, found: Mapping[str, Entry], data: int, size: int) -> None:
+    """Raise FormatError unless the tensors fill the file, one directly after the other."""
+    end = data
+    for name, entry in sorted(found.items(), key=lambda item: (item[1].offset, item[1].bytes)):
+        if entry.offset != end:
+            raise FormatError(
+                f"{path}: {name} begins at byte {entry.offset}, expected {end}, where the tensor "
+                "before it ends; damaged"
+            )
+        end += entry.bytes
+    if end != size:
+        raise FormatError(f"{path}: has {size} bytes, its tensors end at {end}; cut or damaged")
 
 
 @dataclass(frozen=True)
@@ -110,16 +124,16 @@ class Planned:
     @property
     def bytes(self) -> int:
         """Its size in the file."""
-        return int(np.prod(self.shape, dtype=np.int64)) * _BYTES[self.dtype]
+        return math.prod(self.shape) * _BYTES[self.dtype]
 
 
 def write(
     path: Path,
     plan: Mapping[str, Planned],
-    tensors: Iterable[tuple[str, bytes]],
+    tensors: Iterable[tuple[str, Iterable[bytes]]],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write the tensors in the order of the plan, each when it comes."""
+    """Write the tensors in the order of the plan, the parts of each when they come."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
     for name, planned in plan.items():
@@ -130,16 +144,32 @@ def write(
     text = text.ljust(len(text) + -len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for (name, content), expected in zip(tensors, plan, strict=True):
-            if name != expected or len(content) != plan[name].bytes:
+        for (name, parts), expected in zip(tensors, plan, strict=True):
+            written = sum(file.write(part) for part in parts)
+            if name != expected or written != plan[name].bytes:
                 raise ValueError(f"{name} came where {expected} was planned")
-            file.write(content)
 
 
-def encoded(array: np.ndarray, dtype: str) -> bytes:
-    """A float32 array as the bytes of F32 or BF16 (rounded to nearest, ties to even)."""
+def encoded(array: np.ndarray, dtype: str, what: str) -> bytes:
+    """A float32 array as the bytes of F32, F16 or BF16, rounded to nearest, ties to even.
+
+    Raises FormatError where `what`, the array, has values beyond the type's range.
+    """
     if dtype == "F32":
         return array.astype("<f4", copy=False).tobytes()
+    if dtype == "F16":
+        return as_float16(array, what).tobytes()
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
     rounded = bits + 0x7FFF + ((bits >> 16) & 1)
     return (rounded >> 16).astype("<u2").tobytes()
+
+
+def decoded(raw: np.ndarray, dtype: str) -> np.ndarray:
+    """The numbers, flat, that bytes stand for; floating types as float32, others as they are."""
+    if dtype == "BF16":
+        wide = raw.view("<u2").astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    kinds = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "U32": "<u4", "I32": "<i4"}
+    array = raw.view(kinds.get(dtype, "u1"))
+    return array.astype(np.float32, copy=False) if dtype.startswith("F") else array

@@ -1,9 +1,11 @@
 """A SentencePiece model file made from a list of pieces, for formats that keep only those."""
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from mlx_rev.errors import FormatError
 from mlx_rev.text.tokenizer import BOUNDARY, SPACE_MARK, Tokenizer
 
 UNKNOWN, END = 0, 2
@@ -32,16 +34,20 @@ class Piece:
 
 def pieces_of(tokenizer: Tokenizer) -> list[Piece]:
     """The pieces of a tokenizer, in the order of their ids."""
-    return [
-        Piece(piece.piece, piece.score, Kind(piece.type)) for piece in _parsed(tokenizer).pieces
-    ]
+    return [Piece(piece.piece, piece.score, Kind(piece.type)) for piece in parsed(tokenizer).pieces]
 
 
 def tokenizer_of(pieces: list[Piece], *, adds_space: bool, source: str) -> Tokenizer:
     """A BPE tokenizer with these pieces, white space kept as it stands.
 
-    Raises DataError where SentencePiece cannot use them.
+    Raises FormatError for a piece or score that cannot be, DataError where SentencePiece cannot use
+    them.
     """
+    for token, piece in enumerate(pieces):
+        if not math.isfinite(piece.score):
+            raise FormatError(f"{source}: score of piece {token} is {piece.score}, not a number")
+        if any("\ud800" <= character <= "\udfff" for character in piece.text):
+            raise FormatError(f"{source}: piece {token} is not valid Unicode")
     protobuf = _protobuf()
     model = protobuf.ModelProto()
     for piece in pieces:
@@ -82,7 +88,28 @@ def without_marks(text: str) -> str:
     return text.replace(SPACE_MARK, " ")
 
 
-def _parsed(tokenizer: Tokenizer) -> Any:
+def padded(tokenizer: Tokenizer, size: int) -> Tokenizer:
+    """The tokenizer with unused pieces up to `size`: for a model with more rows than there are
+    pieces, as many are, so that these ids have a place and no text."""
+    model = parsed(tokenizer)
+    for token in range(len(model.pieces), size):
+        model.pieces.add(piece=padding_text(token), score=0.0, type=int(Kind.UNUSED))
+    model.trainer_spec.vocab_size = size
+    return Tokenizer(model.SerializeToString(deterministic=True))
+
+
+def padding_text(token: int) -> str:
+    """The name of an unused piece; SentencePiece wants one, and no two alike."""
+    return f"<unused {token}>"
+
+
+def is_bpe(tokenizer: Tokenizer) -> bool:
+    """Whether it merges pairs, as all formats but SentencePiece's own suppose."""
+    return bool(parsed(tokenizer).trainer_spec.model_type == _protobuf().TrainerSpec.BPE)
+
+
+def parsed(tokenizer: Tokenizer) -> Any:
+    """The message of a tokenizer's .model file, to be changed at will."""
     return _protobuf().ModelProto.FromString(tokenizer.model)
 
 

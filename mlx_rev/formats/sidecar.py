@@ -7,8 +7,11 @@ from typing import Any
 
 from mlx_rev import files
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.fields import read_json
+from mlx_rev.formats.lazy import LazyModel, reversal_in
+from mlx_rev.formats.tokenizer_bin import pieces_fingerprint
 from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,15 @@ class Sidecar:
 
     reversal: Reversal | None
     tokenizer_sha256: str | None
+    tokenizer_pieces_sha256: str | None
+    """Of the tokenizer.bin, which a tokenizer rebuilt from its pieces has too."""
     corpus_sha256: str | None
+
+    def fits(self, tokenizer: Tokenizer) -> bool:
+        """Whether the model was trained with `tokenizer`, as far as is known."""
+        if self.tokenizer_sha256 in (None, tokenizer.fingerprint):
+            return True
+        return self.tokenizer_pieces_sha256 == pieces_fingerprint(tokenizer)
 
 
 def path_of(model: Path) -> Path:
@@ -32,6 +43,7 @@ def write(target: Path, content_sha256: str, model: LazyModel) -> None:
         described["reversal"] = str(model.reversal)
     if model.tokenizer is not None:
         described["tokenizer_sha256"] = model.tokenizer.fingerprint
+        described["tokenizer_pieces_sha256"] = pieces_fingerprint(model.tokenizer)
     files.write_text(path_of(target), json.dumps(described, indent=1) + "\n")
 
 
@@ -43,20 +55,16 @@ def read(model: Path) -> Sidecar | None:
     path = path_of(model)
     if not path.is_file():
         return None
-    try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        expected = described["sha256"]
-        reversal = described.get("reversal")
-        found = Sidecar(
-            Reversal(reversal) if reversal is not None else None,
-            described.get("tokenizer_sha256"),
-            described.get("corpus_sha256"),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f"{path}: damaged ({error}); remove it or convert again") from error
+    described = read_json(path)
+    expected = described.text("sha256")
+    optional = {
+        name: described.text(name) if described.has(name) else None
+        for name in ("tokenizer_sha256", "tokenizer_pieces_sha256", "corpus_sha256")
+    }
+    found = Sidecar(reversal=reversal_in(described, "reversal"), **optional)
     if (actual := files.sha256_file(model)) != expected:
         raise FormatError(
-            f"{model}: its sha256 is {actual[:12]}…, {path.name} says {str(expected)[:12]}…; the "
+            f"{model}: its sha256 is {actual[:12]}…, {path.name} says {expected[:12]}…; the "
             "file is damaged or another: convert again, or remove the .json"
         )
     return found

@@ -1,13 +1,16 @@
 """llama2.c's tokenizer.bin (tokenizer.py, export) and the SentencePiece model it came from."""
 
+import hashlib
 import struct
 from pathlib import Path
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.sentencepiece_model import (
     END,
+    Kind,
     Piece,
     kind_at,
+    padding_text,
     pieces_of,
     tokenizer_of,
     with_marks,
@@ -15,6 +18,9 @@ from mlx_rev.formats.sentencepiece_model import (
 )
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
+TOKENIZER_BIN = "tokenizer.bin"
+NEIGHBOURS = (TOKENIZER_BIN, "tokenizer.model")
+"""The files beside a .bin that keep its tokenizer: llama2.c's form, and SentencePiece's own."""
 _MARKS = {BOUNDARY: "<s>", END: "</s>"}
 _LONGEST_PIECE = 1 << 16
 
@@ -24,10 +30,19 @@ def to_bytes(tokenizer: Tokenizer) -> bytes:
     entries = []
     for token, piece in enumerate(pieces_of(tokenizer)):
         text = f"\n{_MARKS[token]}\n" if token in _MARKS else without_marks(piece.text)
+        if piece.kind is Kind.UNUSED:
+            text = (
+                ""  # run.c needs as many pieces as the model has rows, and prints this as nothing
+            )
         entries.append((piece.score, text.encode()))
     content = [struct.pack("<I", max(len(text) for _, text in entries))]
     content += [struct.pack("<fi", score, len(text)) + text for score, text in entries]
     return b"".join(content)
+
+
+def pieces_fingerprint(tokenizer: Tokenizer) -> str:
+    """sha256 of tokenizer.bin: the same for a tokenizer and for one rebuilt from its pieces."""
+    return hashlib.sha256(to_bytes(tokenizer)).hexdigest()
 
 
 def recognises(start: bytes) -> bool:
@@ -71,5 +86,7 @@ def _read_piece(
         text = content[begin : begin + length].decode()
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: piece {token} is not UTF-8") from error
+    if not text and token > END:
+        return Piece(padding_text(token), score, Kind.UNUSED), begin
     text = _MARKS.get(token) or with_marks(text)
     return Piece(text, score, kind_at(token, text)), begin + length

@@ -5,20 +5,25 @@ The format has no pre-tokenizer here: the text gets ▁ in front and for every s
 are merged by rank, and what is no piece falls back to bytes. mlx_lm.convert keeps no other file.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import sentencepiece
 
 from mlx_rev.errors import FormatError
+from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.sentencepiece_model import Kind, Piece, kind_at, tokenizer_of
 from mlx_rev.text.tokenizer import BOUNDARY, SPACE_MARK, Tokenizer
+
+_ADDED = "added_tokens"
 
 
 def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     """The content of tokenizer.json; encoding adds the boundary in front."""
     processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
-    ids = range(tokenizer.vocab_size)
+    size = tokenizer.vocab_size
+    while processor.is_unused(size - 1):
+        size -= 1  # padding: the format lets a model have more rows than pieces
+    ids = range(size)
     pieces = [str(processor.id_to_piece(token)) for token in ids]
     boundary = pieces[BOUNDARY]
     special = [token for token in ids if processor.is_control(token) or processor.is_unknown(token)]
@@ -28,7 +33,7 @@ def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_added(token, pieces[token]) for token in special],
+        _ADDED: [_added(token, pieces[token]) for token in special],
         "normalizer": {
             "type": "Sequence",
             "normalizers": [*prepend, _replace(" ", SPACE_MARK)],
@@ -84,36 +89,34 @@ def tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def is_sentencepiece(content: Mapping[str, Any]) -> bool:
+def is_sentencepiece(content: Fields) -> bool:
     """Whether a tokenizer.json is of the kind made from a SentencePiece BPE model, like Llama's;
     GPT's, for one, is not."""
-    model = content.get("model")
-    if not isinstance(model, dict):
-        return False
-    return model.get("type") == "BPE" and bool(model.get("byte_fallback"))
+    model = content.object("model")
+    return model.text("type", "") == "BPE" and model.flag("byte_fallback", False)
 
 
-def tokenizer_from_json(content: Mapping[str, Any], source: str) -> Tokenizer:
+def tokenizer_from_json(content: Fields) -> Tokenizer:
     """The SentencePiece model that a tokenizer.json was made from.
 
     A piece's score is minus the rank of the first merge that makes it: SentencePiece goes by the
     piece, the format by the pair, and what was made from SentencePiece agrees. Raises FormatError
     for one of another kind, or with gaps between its ids.
     """
+    source = content.source
     if not is_sentencepiece(content):
         raise FormatError(f"{source}: not made from a SentencePiece BPE model, as Llama's is")
-    try:
-        vocabulary = {int(token): str(text) for text, token in content["model"]["vocab"].items()}
-        special = {int(added["id"]): str(added["content"]) for added in content["added_tokens"]}
-        merges = [
-            "".join(merge.split(" ") if isinstance(merge, str) else merge)
-            for merge in content["model"]["merges"]
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"{source}: its pieces or merges cannot be read ({error!r})") from error
+    model = content.object("model")
+    for name in ("vocab", "merges"):
+        if not model.has(name):
+            raise model.error(name, "the pieces" if name == "vocab" else "a list of pairs")
+    vocab = model.object("vocab")
+    vocabulary = {vocab.integer(text): text for text in vocab.values}
+    special = {added.integer("id"): added.text("content") for added in content.objects(_ADDED)}
     vocabulary.update(special)
     if sorted(vocabulary) != list(range(len(vocabulary))):
         raise FormatError(f"{source}: its {len(vocabulary)} ids are not 0 to {len(vocabulary) - 1}")
+    merges = [_merged(model, merge) for merge in model.list("merges")]
     ranks = {text: rank for rank, text in reversed(list(enumerate(merges)))}
     pieces = []
     for token in range(len(vocabulary)):
@@ -126,15 +129,24 @@ def tokenizer_from_json(content: Mapping[str, Any], source: str) -> Tokenizer:
     return tokenizer_of(pieces, adds_space=_adds_space(content), source=source)
 
 
-def _adds_space(content: Mapping[str, Any]) -> bool:
+def _merged(model: Fields, merge: Any) -> str:
+    """The piece that a merge makes, of which newer files have a pair, older ones a text."""
+    pair = merge.split(" ") if isinstance(merge, str) else merge
+    if not isinstance(pair, list) or not all(isinstance(part, str) for part in pair):
+        raise model.error("merges", "pairs of pieces")
+    return "".join(pair)
+
+
+def _adds_space(content: Fields) -> bool:
     """Whether ▁ is put in front: older files do it by a normalizer, newer by a pre-tokenizer."""
-    normalizer = content.get("normalizer") or {}
-    steps = [normalizer, *normalizer.get("normalizers", ())]
-    if any(step.get("type") == "Prepend" for step in steps):
+    normalizer = content.object("normalizer")
+    steps = [normalizer, *normalizer.objects("normalizers")]
+    if any(step.text("type", "") == "Prepend" for step in steps):
         return True
-    splitter = content.get("pre_tokenizer") or {}
-    scheme = splitter.get("prepend_scheme", "always" if splitter.get("add_prefix_space") else "")
-    return splitter.get("type") == "Metaspace" and scheme in ("always", "first")
+    splitter = content.object("pre_tokenizer")
+    always = splitter.flag("add_prefix_space", False)
+    scheme = splitter.text("prepend_scheme", "always" if always else "")
+    return splitter.text("type", "") == "Metaspace" and scheme in ("always", "first")
 
 
 def _merges(processor: sentencepiece.SentencePieceProcessor, pieces: list[str]) -> list[list[str]]:

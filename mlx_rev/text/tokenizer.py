@@ -31,7 +31,8 @@ class Tokenizer:
         self.model = model
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
+            self._processor.id_to_piece(list(range(self._processor.vocab_size())))
+        except (RuntimeError, UnicodeDecodeError) as error:  # the latter from a damaged piece
             raise DataError(
                 f"{source}: not a SentencePiece model; expected a .model file"
             ) from error
@@ -141,7 +142,7 @@ class Tokenizer:
         piece = str(processor.id_to_piece(token))
         if processor.is_byte(token):
             return bytes([int(piece[1:-1], 16)])
-        if processor.is_control(token):
+        if processor.is_control(token) or processor.is_unused(token):
             return b""
         if processor.is_unknown(token):
             return " ⁇ ".encode()

@@ -1,5 +1,6 @@
 """A run that stands at step 0 with the weights of a model that came from elsewhere."""
 
+import shlex
 from pathlib import Path
 
 from mlx_rev import files
@@ -19,26 +20,34 @@ CONFIG_FILE = "config.toml"
 """A run's options, in its folder."""
 
 
-def write_run(model: LazyModel, run: Path) -> None:
-    """Make the run folder, to be gone on with by `train --resume`.
+def write_run(model: LazyModel, run: Path) -> tuple[Path, ...]:
+    """Make the run folder, whole or not at all, to be gone on with by `train --resume`.
 
-    Raises FormatError where it exists, or the model has no tokenizer.
+    Gives its files. Raises FormatError where it exists, or the model has no tokenizer.
     """
     if model.tokenizer is None:
         raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
-    if run.exists():
-        raise FormatError(f"{run}: exists; choose another name")
+    if run.exists() or run.is_symlink():
+        raise FormatError(f"{run}: exists, and a run is not replaced; choose another name")
     reversal = model.reversal or Reversal.NONE
     weights = read_weights(model)
     state = TrainingState(weights, initial_moments(weights), Progress())
     codec = StoryCodec(model.tokenizer, reversal)
-    checkpoint.save(run, model.config, codec, state, corpus_fingerprint="", best=False)
-    model.tokenizer.save(run / TOKENIZER_FILE)
     data = DataConfig(reversal=reversal.value, tokenizer=str(run / TOKENIZER_FILE))
     config = RunConfig(model=model.config, data=data, train=TrainConfig())
-    files.write_text(run / CONFIG_FILE, to_toml(config))
+    with files.atomic_folder(run) as made:
+        saved = checkpoint.save(made, model.config, codec, state, corpus_fingerprint="", best=False)
+        model.tokenizer.save(made / TOKENIZER_FILE)
+        files.write_text(made / CONFIG_FILE, to_toml(config))
+        written = [made / CONFIG_FILE, made / TOKENIZER_FILE, *sorted(saved.iterdir())]
+    return tuple(run / path.relative_to(made) for path in written)
+
+
+def resuming(run: Path) -> str:
+    """The command that trains a run just made."""
+    return f"mlx-rev train --resume {shlex.quote(str(run))} --data … --steps …"
 
 
 def how_to_go_on(run: Path) -> str:
     """What to say of a run just made."""
-    return f"{run}: a run at step 0. Go on: mlx-rev train --resume {run} --data … --steps …"
+    return f"{run}: a run at step 0. Go on: {resuming(run)}"

@@ -48,7 +48,7 @@ def test_the_table_names_files_errors_and_the_command(
     assert "llama2c-v2, q8" in done.stdout
     assert "tokenizer.bin" in done.stdout
     assert re.search(r"largest rounding error 0\.\d+, in model\.", done.stdout)
-    assert "wtac.py" in done.stdout
+    assert "mlx-rev wtac" in done.stdout
 
 
 def test_the_script_is_the_command(trained: Path, tmp_path: Path) -> None:
@@ -121,6 +121,12 @@ def test_a_bin_alone_says_what_it_lacks(run: Run, trained: Path, tmp_path: Path)
     assert tell(run, tmp_path / "m.bin", *flags) == story
 
 
+def test_a_tokenizer_json_converts_alone(run: Run, trained: Path, tmp_path: Path) -> None:
+    made = trained / "checkpoints" / "best" / "tokenizer.json"
+    assert run("convert", made, tmp_path / "t.model").returncode == 0
+    assert tell(run, trained, "--tokenizer", tmp_path / "t.model") == tell(run, trained)
+
+
 def test_a_tokenizer_converts_alone(run: Run, trained: Path, tmp_path: Path) -> None:
     assert run("convert", trained / "tokenizer.model", tmp_path / "t.bin").returncode == 0
     assert run("convert", tmp_path / "t.bin", tmp_path / "t.model").returncode == 0
@@ -172,6 +178,57 @@ def test_models_come_from_the_hub(
     assert "other.bin" in missing.stderr
     assert missing.stderr.count("\n") == 1
     assert run("convert", "hf:nowhere", tmp_path / "x").returncode == 2
+
+
+def test_a_folder_of_a_repository_is_a_model(
+    run: Run,
+    trained: Path,
+    tmp_path: Path,
+    hub: type[FakeHub],
+    command_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run("convert", trained, tmp_path / "folder").returncode == 0
+    for path in tmp_path.glob("folder/*"):
+        hub.files[f"deep/er/{path.name}"] = path.read_bytes()
+    story = tell(run, trained)
+    references = ("hf:me/tale/deep/er", "hf:me/tale/deep/er/model.safetensors@main")
+    for offline in ("0", "1"):
+        monkeypatch.setitem(command_environment, "HF_HUB_OFFLINE", offline)
+        for reference in references:
+            assert tell(run, reference) == story
+    (tmp_path / "linked").mkdir()
+    for path in tmp_path.glob("folder/*"):
+        blob = tmp_path / f"blob-{path.name}"
+        path.rename(blob)
+        (tmp_path / "linked" / path.name).symlink_to(blob)
+    assert tell(run, tmp_path / "linked" / "model.safetensors") == story
+
+
+@pytest.mark.parametrize("path", ["", "/m.bin", "/model.safetensors"])
+def test_a_repository_that_is_not_there_is_a_sentence(
+    run: Run, tmp_path: Path, hub: type[FakeHub], path: str
+) -> None:
+    done = run("convert", f"hf:you/none{path}", tmp_path / "x")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no such repository on the hub" in done.stderr
+
+
+def test_a_hub_that_cannot_be_reached_is_a_sentence(
+    run: Run,
+    trained: Path,
+    tmp_path: Path,
+    command_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(command_environment, "HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setitem(command_environment, "HF_HOME", str(tmp_path / "hf"))
+    done = run("convert", trained, tmp_path / "m.gguf", "--push", "me/tale")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "the hub cannot be reached" in done.stderr
+    assert (tmp_path / "m.gguf").is_file()
 
 
 def test_a_conversion_is_pushed(

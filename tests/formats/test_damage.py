@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlx_rev.errors import DataError, FormatError
-from mlx_rev.formats import tokenizer_bin
+from mlx_rev.formats import gguf, tokenizer_bin
 from mlx_rev.formats.convert import Dtype, Format, convert
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.formats.opening import open_model
@@ -75,7 +75,18 @@ def change(key: str, value: object) -> Callable[[dict[str, object]], None]:
         ("model_type", "mistral", "model_type is 'mistral'"),
         ("hidden_size", None, "has no 'hidden_size'"),
         ("hidden_size", -32, "dim is -32"),
-        ("hidden_size", "many", "not a number"),
+        ("hidden_size", "many", "hidden_size is 'many', expected a whole number"),
+        ("hidden_size", 128.5, r"hidden_size is 128\.5, expected a whole number"),
+        ("max_position_embeddings", 134217728, "context is 134217728"),
+        ("max_position_embeddings", 2**33, "context is 8589934592"),
+        ("rms_norm_eps", float("inf"), "rms_norm_eps is inf, expected a finite"),
+        ("rope_theta", float("nan"), "rope_theta is nan, expected a finite"),
+        ("rope_theta", 500, "rope_theta is 500 and 10000"),
+        ("rope_parameters", "x", "rope_parameters is 'x', expected an object"),
+        ("rope_scaling", {"type": "llama3"}, "type is 'llama3'"),
+        ("tie_word_embeddings", "false", "tie_word_embeddings is 'false'"),
+        ("mlx_rev", {"reversal": []}, r"reversal is \[\], expected a text"),
+        ("mlx_rev", {"tokenizer_sha256": 5}, "tokenizer_sha256 is 5, expected a text"),
         ("num_attention_heads", 5, "n_heads 5 does not divide"),
         ("attention_bias", True, "attention_bias is True"),
         ("hidden_act", "gelu", "hidden_act is 'gelu'"),
@@ -99,18 +110,101 @@ def test_a_config_that_cannot_be_is_refused_by_field(
         open_model(tmp_path / "m")
 
 
-def test_a_safetensors_header_that_lies_is_refused(tmp_path: Path, talking: LazyModel) -> None:
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"shape": [2**31, 2**31]},
+        {"shape": [2**70]},
+        {"shape": ["3"]},
+        {"shape": 32},
+        {"dtype": "F8"},
+        {"dtype": ["F32"]},
+        {"data_offsets": [0, 2**40]},
+        {"data_offsets": [0, 128]},
+        {"data_offsets": [0, float("inf")]},
+        {"data_offsets": [0]},
+    ],
+    ids=str,
+)
+def test_a_safetensors_header_that_lies_is_refused(
+    tmp_path: Path, talking: LazyModel, harm: dict[str, object]
+) -> None:
     convert(talking, tmp_path / "m", Format.MLX, Dtype.FLOAT32)
     path = tmp_path / "m" / "model.safetensors"
+    header, data = parts(path)
+    header["model.norm.weight"] |= harm
+    rejoin(path, json.dumps(header).encode(), data)
+    with pytest.raises(FormatError, match=r"model\.|dtype|shape|data_offsets"):
+        open_model(tmp_path / "m")
+
+
+def parts(path: Path) -> tuple[dict[str, dict[str, object]], bytes]:
+    """Header and data of a safetensors file."""
     content = path.read_bytes()
-    length = struct.unpack_from("<Q", content)[0]
-    header = json.loads(content[8 : 8 + length])
-    for harm in ({"shape": [2**31, 2**31]}, {"dtype": "F8"}, {"data_offsets": [0, 2**40]}):
-        lying = header | {"model.norm.weight": header["model.norm.weight"] | harm}
-        text = json.dumps(lying).encode()
-        path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
-        with pytest.raises(FormatError, match=r"model\.norm\.weight"):
-            open_model(tmp_path / "m")
+    end = 8 + struct.unpack_from("<Q", content)[0]
+    return json.loads(content[8:end]), content[end:]
+
+
+def rejoin(path: Path, header: bytes, data: bytes) -> None:
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data)
+
+
+def test_a_header_nested_without_end_is_refused(tmp_path: Path, talking: LazyModel) -> None:
+    convert(talking, tmp_path / "m", Format.MLX, Dtype.FLOAT32)
+    deep = b'{"a":' * 200_000 + b"1" + b"}" * 200_000
+    path = tmp_path / "m" / "model.safetensors"
+    rejoin(path, deep, parts(path)[1])
+    with pytest.raises(FormatError):
+        open_model(tmp_path / "m")
+    (tmp_path / "m" / "config.json").write_bytes(deep)
+    with pytest.raises(FormatError):
+        open_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("to", [Format.MLX, Format.GGUF])
+def test_bytes_after_the_last_tensor_are_refused(
+    tmp_path: Path, talking: LazyModel, to: Format
+) -> None:
+    path = weight_file(tmp_path, talking, to)
+    with open(path, "ab") as file:
+        file.write(b"more")
+    with pytest.raises(FormatError, match="cut or damaged"):
+        open_model(tmp_path / FILES[to])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("llama.context_length", np.uint32(1 << 31), "context is 2147483648"),
+        ("llama.context_length", np.uint64(1 << 33), "context is 8589934592"),
+        ("llama.context_length", np.float32(96), r"context_length is 96\.0, expected a whole"),
+        ("llama.context_length", True, "context_length is True, expected a whole"),
+        ("llama.context_length", "96", "context_length is '96', expected a whole"),
+        ("llama.rope.freq_base", np.float32("nan"), "freq_base is nan, expected a finite"),
+        ("general.alignment", np.uint32(64), "general.alignment is 64"),
+        ("general.architecture", ["llama"], "general.architecture is"),
+        ("tokenizer.ggml.tokens", np.uint32(5), "tokens is 5, expected a list"),
+        ("tokenizer.ggml.scores", ["a"], r"scores is \['a'\], expected a list of numbers"),
+        ("tokenizer.ggml.token_type", np.ones(400, np.float32), "expected a list of whole"),
+        ("tokenizer.ggml.token_type", np.full(400, 9, np.int32), "token_type has 9"),
+        ("tokenizer.ggml.scores", np.full(400, np.nan, np.float32), "score of piece 0 is nan"),
+        ("mlx_rev.reversal", ["word"], "reversal is .*expected a text"),
+        ("mlx_rev.reversal", "sideways", "reversal is 'sideways'"),
+    ],
+)
+def test_metadata_of_a_wrong_type_is_refused_by_key(
+    tmp_path: Path,
+    talking: LazyModel,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    value: object,
+    said: str,
+) -> None:
+    written = gguf._metadata
+    monkeypatch.setattr(gguf, "_metadata", lambda *given: written(*given) | {key: value})
+    convert(talking, tmp_path / "m.gguf", Format.GGUF, Dtype.FLOAT32)
+    with pytest.raises(FormatError, match=said):
+        open_model(tmp_path / "m.gguf")
 
 
 def test_values_beyond_float16_are_refused(tmp_path: Path, talking: LazyModel) -> None:
@@ -140,3 +234,10 @@ def test_a_damaged_tokenizer_bin_is_refused(
     (tmp_path / "t.bin").write_bytes(content)
     with pytest.raises(FormatError):
         tokenizer_bin.read(tmp_path / "t.bin")
+
+
+def test_a_tokenizer_model_with_a_piece_that_is_no_text_is_refused(tokenizer: Tokenizer) -> None:
+    piece = tokenizer.piece_bytes[300].replace(b" ", "▁".encode())
+    damaged = tokenizer.model.replace(piece, b"\xff" * len(piece), 1)
+    with pytest.raises(DataError, match="not a SentencePiece model"):
+        Tokenizer(damaged)

@@ -49,6 +49,17 @@ def test_a_real_model_comes_back_byte_for_byte(shared: Path, tmp_path: Path) -> 
     assert np.abs(difference).max() <= 1e-6
 
 
+def test_long_rope_tables_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlx_rev.config import ModelConfig
+
+    config = ModelConfig(context=1000)
+    (whole,) = llama2c.rope_table(config, np.sin)
+    monkeypatch.setattr(llama2c, "_TABLE_PART", 48)
+    parts = list(llama2c.rope_table(config, np.sin))
+    assert max(map(len, parts)) == 3
+    assert np.array_equal(np.concatenate(parts), whole)
+
+
 def test_a_real_tokenizer_comes_back_byte_for_byte(shared: Path, tmp_path: Path) -> None:
     source = shared / "llama2c" / "tok512.bin"
     assert tokenizer_bin.to_bytes(tokenizer_bin.read(source)) == source.read_bytes()

@@ -4,13 +4,14 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-DIM, HIDDEN, LAYERS, HEADS, VOCABULARY, CONTEXT = 512, 2048, 36, 8, 32_000, 64
-LARGEST = VOCABULARY * DIM * 4
-LAYER = 4 * (4 * DIM * DIM + 3 * DIM * HIDDEN + 2 * DIM)
+HEADS, VOCABULARY, CONTEXT = 8, 32_000, 64
+WIDTH = {"many layers": (512, 2048, 36), "a large embedding": (2048, 512, 1)}
+"""dim, hidden_dim and layers of models of 670 and 330 MB."""
 
 PROGRAM = """
 import resource, sys
@@ -23,35 +24,53 @@ print(peak if sys.platform == "darwin" else peak * 1024)
 """
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    """A llama2.c .bin of 670 MB, nearly all of it a hole."""
-    path = tmp_path / "large.bin"
-    size = 28 + LARGEST + LAYERS * LAYER + 4 * DIM + 4 * CONTEXT * DIM // HEADS
+def hollow(folder: Path, dim: int, hidden: int, layers: int) -> Path:
+    """A llama2.c .bin, nearly all of it a hole, and its tokenizer."""
+    path = folder / "large.bin"
+    layer = 4 * (4 * dim * dim + 3 * dim * hidden + 2 * dim)
+    size = 28 + VOCABULARY * dim * 4 + layers * layer + 4 * dim + 4 * CONTEXT * dim // HEADS
     with open(path, "wb") as file:
-        file.write(struct.pack("<7i", DIM, HIDDEN, LAYERS, HEADS, HEADS, VOCABULARY, CONTEXT))
+        file.write(struct.pack("<7i", dim, hidden, layers, HEADS, HEADS, VOCABULARY, CONTEXT))
         file.truncate(size)
     pieces = [b"<unk>", b"\n<s>\n", b"\n</s>\n", *(b"<0x%02X>" % byte for byte in range(256))]
     pieces += [b"w%d" % number for number in range(VOCABULARY - len(pieces))]
     records = [struct.pack("<fi", -n, len(piece)) + piece for n, piece in enumerate(pieces)]
-    (tmp_path / "tokenizer.bin").write_bytes(struct.pack("<I", 7) + b"".join(records))
+    (folder / "tokenizer.bin").write_bytes(struct.pack("<I", 7) + b"".join(records))
     return path
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("to", "dtype"),
-    [("llama2c", "float32"), ("llama2c-v2", "q8"), ("mlx", "float32"), ("gguf", "q8")],
-)
-def test_peak_memory(large: Path, tmp_path: Path, to: str, dtype: str) -> None:
-    (tmp_path / "written").mkdir()
-    target = tmp_path / "written" / {"mlx": "out", "gguf": "out.gguf"}.get(to, "out.bin")
+def peak(source: Path, target: Path, to: str, dtype: str) -> int:
+    """Bytes that a conversion in a process of its own takes at most."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, large, target, to, dtype],
+        [sys.executable, "-c", PROGRAM, source, target, to, dtype],
         capture_output=True,
         text=True,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         check=True,
     )
-    assert large.stat().st_size > 2 * (3 * LARGEST)
-    assert int(done.stdout) <= 3 * LARGEST + 200_000_000
+    return int(done.stdout)
+
+
+def name_of(to: str) -> str:
+    return {"mlx": "out", "gguf": "out.gguf"}.get(to, "out.bin")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", WIDTH)
+@pytest.mark.parametrize(
+    ("to", "dtype"),
+    [
+        *(("llama2c", "float32"), ("llama2c-v2", "q8")),
+        *(("mlx", "float32"), ("mlx", "bfloat16"), ("mlx", "q8")),
+        *(("gguf", "float32"), ("gguf", "float16"), ("gguf", "q8")),
+    ],
+)
+def test_peak_memory_there_and_back(width: str, to: str, dtype: str) -> None:
+    dim, hidden, layers = WIDTH[width]
+    limit = 3 * VOCABULARY * dim * 4 + 200_000_000
+    # not tmp_path, which would keep gigabytes
+    with tempfile.TemporaryDirectory() as folder:
+        source = hollow(Path(folder), dim, hidden, layers)
+        there = Path(folder, "there", name_of(to))
+        assert peak(source, there, to, dtype) <= limit
+        assert peak(there, Path(folder, "back", "out.bin"), "llama2c", "float32") <= limit

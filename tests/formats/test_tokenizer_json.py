@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Peer
 
 from mlx_rev.errors import FormatError
+from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.tokenizer_json import (
     is_sentencepiece,
     tokenizer_config,
@@ -61,7 +62,7 @@ def test_real_stories_with_llamas_vocabulary(shared: Path) -> None:
 @example(" two  spaces ")
 def test_the_sentencepiece_model_comes_back(peers: list[tuple[Tokenizer, Peer]], text: str) -> None:
     for own, peer in peers:
-        again = tokenizer_from_json(json.loads(peer.to_str()), "tokenizer.json")
+        again = tokenizer_from_json(Fields(json.loads(peer.to_str()), "tokenizer.json"))
         assert again.vocab_size == own.vocab_size
         assert again.encode(text) == own.encode(text)
         assert again.piece_bytes == own.piece_bytes
@@ -69,30 +70,31 @@ def test_the_sentencepiece_model_comes_back(peers: list[tuple[Tokenizer, Peer]],
 
 def test_llamas_comes_back_with_its_ids_on_real_stories(shared: Path) -> None:
     own = Tokenizer.load(shared / "llama2c" / "tokenizer.model")
-    again = tokenizer_from_json(tokenizer_json(own), "tokenizer.json")
+    again = tokenizer_from_json(Fields(tokenizer_json(own), "tokenizer.json"))
     text = (shared / "tinystories" / "valid.txt").read_text(encoding="utf-8")[:400_000]
     assert again.encode(text) == own.encode(text)
 
 
 def test_what_a_space_in_front_is_asked_for_with(tokenizers: dict[Reversal, Tokenizer]) -> None:
     content = tokenizer_json(tokenizers[Reversal.WORD])
-    assert tokenizer_from_json(content, "").adds_space
+    assert tokenizer_from_json(Fields(content, "")).adds_space
     for scheme, expected in (("first", True), ("always", True), ("never", False)):
         content |= {"normalizer": None}
         content |= {"pre_tokenizer": {"type": "Metaspace", "prepend_scheme": scheme}}
-        assert tokenizer_from_json(content, "").adds_space is expected
+        assert tokenizer_from_json(Fields(content, "")).adds_space is expected
 
 
 def test_other_kinds_and_damage(tokenizers: dict[Reversal, Tokenizer]) -> None:
     content = tokenizer_json(tokenizers[Reversal.WORD])
-    assert is_sentencepiece(content)
+    assert is_sentencepiece(Fields(content, ""))
     for model in ({}, {"type": "WordPiece"}, {"type": "BPE", "byte_fallback": False}):
-        assert not is_sentencepiece({"model": model})
+        assert not is_sentencepiece(Fields({"model": model}, ""))
     vocabulary = dict(content["model"]["vocab"])
     del vocabulary["a"]
     for damage in ({"vocab": vocabulary}, {"vocab": None}, {"merges": None}):
+        damaged = Fields(content | {"model": content["model"] | damage}, "some.json")
         with pytest.raises(FormatError, match=r"^some\.json: "):
-            tokenizer_from_json(content | {"model": content["model"] | damage}, "some.json")
+            tokenizer_from_json(damaged)
 
 
 def test_the_boundary_begins_and_ends(tokenizers: dict[Reversal, Tokenizer]) -> None:

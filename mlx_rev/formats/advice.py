@@ -1,0 +1,49 @@
+"""What to say of a model that was converted: what to know, and how to run it."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.tokenizer_bin import TOKENIZER_BIN
+from mlx_rev.formats.tokenizer_limits import differences
+from mlx_rev.text.reversal import Reversal
+
+_PROGRAMS = {"mlx": "mlx-lm", "gguf": "llama.cpp"}
+
+
+def notes(model: LazyModel, to: str) -> Iterator[str]:
+    """What the person should know, a sentence each; `to` is a Format, or run."""
+    if model.reversal is Reversal.TOKEN and to != "run":
+        yield (
+            f"this model reads tokens in reverse, so {_PROGRAMS.get(to, 'run.c')} cannot prompt "
+            "it (it encodes forwards); mlx-rev tell can"
+        )
+    if model.reversal is None:
+        yield (
+            "nothing says how this model's text is reversed; it is taken not to be. "
+            "--reversal word or token says otherwise"
+        )
+    if model.tokenizer is None:
+        yield "no tokenizer was found, so none was written; --tokenizer names one"
+    elif to != "run":
+        yield from differences(model.tokenizer)
+
+
+def how_to_run(target: Path, to: str, model: LazyModel) -> str:
+    """The command line that makes the result of a conversion tell a story."""
+    path = shlex.quote(str(target))
+    if model.reversal is Reversal.TOKEN:
+        return f'mlx-rev tell "They were happy." --model {path}'
+    if to == "mlx":
+        command, option = f"mlx_lm.generate --verbose False --model {path}", "--prompt"
+    elif to == "gguf":
+        command, option = f"llama-cli -no-cnv -m {path}", "-p"
+    else:
+        program = "./runq" if to == "llama2c-v2" else "./run"
+        tokenizer = shlex.quote(str(target.with_name(TOKENIZER_BIN)))
+        command, option = f"{program} {path} -z {tokenizer}", "-i"
+    if model.reversal is Reversal.WORD:
+        wtac = "mlx-rev wtac"
+        return f"{command} {option} \"$(echo 'They were happy.' | {wtac})\" | {wtac}"
+    return f'{command} {option} "Once upon a time"'

@@ -1,0 +1,53 @@
+"""Which tokenizers other formats can hold: SentencePiece can do more than run.c, llama.cpp and
+tokenizer.json are told."""
+
+from collections.abc import Iterator
+
+from mlx_rev.errors import FormatError
+from mlx_rev.formats.sentencepiece_model import FIRST_BYTE, Kind, is_bpe, parsed
+from mlx_rev.text.tokenizer import Tokenizer
+
+
+def check_exportable(tokenizer: Tokenizer, source: str, *, finds_bytes: bool = False) -> None:
+    """Raise FormatError where tokenizer.bin, tokenizer.json or GGUF would encode otherwise.
+
+    `finds_bytes` is for a format that looks for the byte pieces rather than counting from 3.
+    """
+    if not is_bpe(tokenizer):
+        raise FormatError(
+            f"{source}: its tokenizer is no BPE model, and no other kind can be written; train "
+            "one with mlx-rev prepare, or convert --to run"
+        )
+    if not finds_bytes and not _bytes_in_place(tokenizer):
+        raise FormatError(
+            f"{source}: its tokenizer has the 256 byte pieces not at ids {FIRST_BYTE} to "
+            f"{FIRST_BYTE + 255}, where run.c and tokenizer.json expect them; convert --to gguf"
+        )
+
+
+def is_exportable(tokenizer: Tokenizer) -> bool:
+    """Whether `check_exportable` passes."""
+    return is_bpe(tokenizer) and _bytes_in_place(tokenizer)
+
+
+def differences(tokenizer: Tokenizer) -> Iterator[str]:
+    """What the tokenizer does to a text and other formats do not, a sentence each."""
+    spec = parsed(tokenizer).normalizer_spec
+    if spec.precompiled_charsmap:
+        yield (
+            f"the tokenizer normalises text ({spec.name or 'rules of its own'}), which other "
+            "programs do not; give them normalised text"
+        )
+    if spec.remove_extra_whitespaces:
+        yield (
+            "the tokenizer drops spaces at the ends and joins several, which other programs do "
+            "not; give them text without such spaces"
+        )
+    if any(piece.type == Kind.USER_DEFINED for piece in parsed(tokenizer).pieces):
+        yield "the tokenizer takes some pieces before it merges, which other programs do not"
+
+
+def _bytes_in_place(tokenizer: Tokenizer) -> bool:
+    pieces = parsed(tokenizer).pieces[FIRST_BYTE : FIRST_BYTE + 256]
+    expected = [f"<0x{byte:02X}>" for byte in range(256)]
+    return [piece.piece for piece in pieces if piece.type == Kind.BYTE] == expected
