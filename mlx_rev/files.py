@@ -64,15 +64,26 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             if path.is_file():
                 sync_file(path)
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            os.replace(target, old / target.name)
-            os.replace(temporary, target)
-            shutil.rmtree(old)
+            _exchange(temporary, target)
         else:
             os.replace(temporary, target)
         sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(new: Path, target: Path) -> None:
+    """Put the folder `new` in `target`'s place; what stood there goes, or comes back on error."""
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    try:
+        os.replace(target, old / target.name)
+        os.replace(new, target)
+    except BaseException:
+        if not target.exists():
+            os.replace(old / target.name, target)
+        old.rmdir()
+        raise
+    shutil.rmtree(old)
 
 
 @contextmanager

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +56,29 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fail()
+    assert [entry.name for entry in target.iterdir()] == ["old"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_folder_that_cannot_be_renamed_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").touch()
+    renames: list[object] = []
+    rename = os.replace
+
+    def sometimes(source: Path, to: Path) -> None:
+        renames.append(source)
+        if len(renames) == broken:
+            raise OSError(errno.EBUSY, "busy", str(source))
+        rename(source, to)
+
+    monkeypatch.setattr(files.os, "replace", sometimes)
+    with pytest.raises(OSError, match="busy"), files.atomic_folder(target):
+        pass
     assert [entry.name for entry in target.iterdir()] == ["old"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 

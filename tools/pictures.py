@@ -57,7 +57,8 @@ def repl() -> list[Frame]:
     """An ending is typed, a story grows, and its words are coloured by surprise."""
     frames: list[Frame] = []
     with tempfile.TemporaryDirectory() as home:
-        terminal = Terminal(Path(home), "-m", "mlx_rev.repl", "--seed", "11", columns=COLUMNS, lines=22)
+        command = ("-m", "mlx_rev.repl", "--seed", "11")
+        terminal = Terminal(Path(home), *command, columns=COLUMNS, lines=22)
 
         def wait(until: Callable[[list[str]], bool], hold: float, each: float = 0.12) -> None:
             terminal.wait(until, on_frame=lambda: frames.append(drawn(terminal.screen, each)))
@@ -80,7 +81,7 @@ def dashboard() -> list[Frame]:
     """A run on the bundled stories, as it stands when it ends."""
     with tempfile.TemporaryDirectory() as home:
         terminal = Terminal(
-            Path(home), "mlx_rev.train", "--steps", "1600", "--sample-every", "400",
+            Path(home), "-m", "mlx_rev.train", "--steps", "1600", "--sample-every", "400",
             "--eval-every", "200", "--log-every", "20", columns=COLUMNS, lines=26,
         )  # fmt: skip
         last: list[Frame] = []

@@ -30,16 +30,16 @@ def shipped_model() -> Path:
 def open_model(
     reference: str | Path,
     *,
-    tokenizer: Path | None = None,
+    tokenizer: Path | Tokenizer | None = None,
     reversal: Reversal | None = None,
 ) -> LazyModel:
     """Open a training run (its best checkpoint), a model folder, a .bin, a .gguf, or hf:….
 
-    `tokenizer` (a SentencePiece .model, a tokenizer.json or .bin) and `reversal` stand in for what
-    the file does not say, and take the place of what it says. Raises FormatError.
+    `tokenizer` (one, or a SentencePiece .model, a tokenizer.json or .bin) and `reversal` stand in
+    for what the file does not say, and take the place of what it says. Raises FormatError.
     """
     path = hub.fetch_model(str(reference)) if hub.is_reference(str(reference)) else Path(reference)
-    given = read_tokenizer(tokenizer) if tokenizer is not None else None
+    given = read_tokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
     model = _open_folder(path, given) if path.is_dir() else _open_file(path, given)
     if reversal is not None:
         model = replace(model, reversal=reversal)

@@ -100,7 +100,7 @@ def sample(
 
 def surprise(logits: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """-log2 of the probability of the chosen tokens (B,), in bits: (B,)."""
-    weights = relative(logits)
-    own = np.take_along_axis(weights, chosen[:, None], axis=-1)[:, 0]
-    shares: np.ndarray = np.log2(weights.sum(axis=-1, dtype=np.float64) / own)
-    return shares
+    below = logits.max(axis=-1) - np.take_along_axis(logits, chosen[:, None], axis=-1)[:, 0]
+    total = relative(logits).sum(axis=-1, dtype=np.float64)
+    bits: np.ndarray = below.astype(np.float64) / np.log(2) + np.log2(total)
+    return bits

@@ -254,9 +254,8 @@ class Session:
     def _do_export(self, rest: str) -> Iterator[Reply]:
         name, options = commands.arguments(Command("export", rest))
         target, force = _path(name), "--force" in options
-        model = open_model(self.source)
         codec = self.teller.codec
-        model = replace(model, tokenizer=codec.tokenizer, reversal=codec.reversal)
+        model = open_model(self.source, tokenizer=codec.tokenizer, reversal=codec.reversal)
         if options.get("--to") == commands.RUN:
             with _writing(target):
                 write_run(model, target)

@@ -97,3 +97,8 @@ def test_surprise_is_minus_the_binary_logarithm(row: np.ndarray) -> None:
     odds /= odds.sum(axis=1, keepdims=True)
     chosen = np.array([3, 7])
     assert sampler.surprise(row, chosen) == pytest.approx(-np.log2(odds[[0, 1], chosen]), abs=1e-4)
+
+
+def test_surprise_is_finite_where_the_probability_is_no_more() -> None:
+    logits = np.array([[1e4, 0.0]], dtype=np.float32)
+    assert sampler.surprise(logits, np.array([1])) == pytest.approx([1e4 / np.log(2)])

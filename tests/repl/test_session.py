@@ -218,6 +218,10 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
     assert isinstance(told, Says)
     assert told.text.endswith("leftwards from an ending.")
     assert session.prompt == "ending> "
+    for beside in ("tokenizer.model", "tokenizer.bin"):
+        (tmp_path / beside).unlink()
+    list(session.respond(f"/export {tmp_path / 'again' / 'model.bin'}"))
+    assert (tmp_path / "again" / "tokenizer.model").read_bytes() == tokenizer.read_bytes()
 
 
 @pytest.mark.parametrize(
