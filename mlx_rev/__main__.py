@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mlx_rev import __version__
-from mlx_rev.errors import RevError
+from mlx_rev.errors import RevError, in_a_line
 
 COMMANDS = {
     "train": "train a model, or go on with a run",
@@ -58,8 +58,7 @@ def run(command: str, arguments: Sequence[str] | None = None, program: str | Non
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"mlx-rev {command}: {place}{error.strerror or error}\n")
+        sys.stderr.write(f"mlx-rev {command}: {in_a_line(error)}\n")
         if error.filename is None:  # standard output itself failed; Python must not flush it again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _USAGE_ERROR

@@ -5,6 +5,14 @@ class RevError(Exception):
     """Something the user can put right; the message names what was found and what was expected."""
 
 
+def in_a_line(error: RevError | OSError) -> str:
+    """What to tell the person; of what the system refuses, the file and the reason."""
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
 class ConfigError(RevError):
     """An option, preset or configuration file that cannot be used."""
 

@@ -32,44 +32,57 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; on success it replaces `target`, on error it goes.
 
     For writers that want a name (safetensors, matplotlib). The temporary name keeps the suffix.
+    An OSError names the target.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
-    )
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        sync_file(temporary)
-        os.replace(temporary, target)
-        sync_folder(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _naming(target):
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
+        )
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            sync_file(temporary)
+            os.replace(temporary, target)
+            sync_folder(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target`; on success it takes `target`'s place.
 
-    A folder that stood at `target` is removed only after the new one is complete.
+    A folder that stood at `target` is removed only after the new one is complete. An OSError names
+    the target.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    with _naming(target):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            for path in temporary.rglob("*"):
+                if path.is_file():
+                    sync_file(path)
+            if target.exists():
+                _exchange(temporary, target)
+            else:
+                os.replace(temporary, target)
+            sync_folder(target.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """What the system refuses is said of `target`, not of the temporary file beside it."""
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                sync_file(path)
-        if target.exists():
-            _exchange(temporary, target)
-        else:
-            os.replace(temporary, target)
-        sync_folder(target.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(target)) from error
 
 
 def _exchange(new: Path, target: Path) -> None:

@@ -60,6 +60,18 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
+def test_what_the_system_refuses_names_the_target(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+
+    def fill() -> None:
+        with files.atomic_path(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as error:
+        fill()
+    assert error.value.filename == str(target)
+
+
 @pytest.mark.parametrize("broken", [1, 2])
 def test_a_folder_that_cannot_be_renamed_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int
@@ -77,8 +89,9 @@ def test_a_folder_that_cannot_be_renamed_leaves_the_old_one(
         rename(source, to)
 
     monkeypatch.setattr(files.os, "replace", sometimes)
-    with pytest.raises(OSError, match="busy"), files.atomic_folder(target):
+    with pytest.raises(OSError, match="busy") as error, files.atomic_folder(target):
         pass
+    assert error.value.filename == str(target)
     assert [entry.name for entry in target.iterdir()] == ["old"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 

@@ -11,11 +11,11 @@ from mlx_rev import files, hub
 from mlx_rev.cli.options import parse
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import replacing, tokenizer_bin
-from mlx_rev.formats.convert import Dtype, Format, convert, describe, folder_to_push, format_for
+from mlx_rev.formats.convert import Dtype, Format, convert, folder_to_push, format_for
 from mlx_rev.formats.opening import is_tokenizer, open_model, read_tokenizer
 from mlx_rev.formats.tokenizer_limits import check_exportable
 from mlx_rev.text.reversal import Reversal
-from mlx_rev.train.beginning import resuming, write_run
+from mlx_rev.train.beginning import write_run
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import make_console
 
@@ -62,10 +62,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         reversal=Reversal(command.reversal) if command.reversal else None,
     )
     if command.to == "run":
-        written = write_run(model, command.target)
-        run = resuming(command.target)
-        done = describe(model, command.target, written, command.to, Dtype.FLOAT32, run)
-        conversion.show(done, console)
+        conversion.show(write_run(model, command.target), console)
         return 0
     dtype = Dtype(command.dtype) if command.dtype else None
     to, kept = format_for(command.target, Format(command.to) if command.to else None, dtype)

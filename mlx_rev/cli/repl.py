@@ -11,7 +11,7 @@ import platformdirs
 
 from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
-from mlx_rev.errors import ConfigError, RevError
+from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.generate.teller import Teller
 from mlx_rev.repl.replies import Grows, Leaves, Reply, Says, Tells, Told
 from mlx_rev.repl.session import Session
@@ -74,7 +74,7 @@ def _converse(session: Session, view: View, *, live: bool) -> None:
         except BrokenPipeError:
             raise
         except (RevError, OSError) as error:
-            view.error(_in_a_line(error))
+            view.error(in_a_line(error))
         except KeyboardInterrupt:
             view.error("stopped")
 
@@ -111,7 +111,7 @@ def _answer_lines(session: Session, *, as_json: bool) -> int:
         try:
             story = _story(session, _text(line), number)
         except (RevError, OSError) as error:
-            _note(number, _in_a_line(error))
+            _note(number, in_a_line(error))
             code = 2
             continue
         if as_json:
@@ -125,13 +125,6 @@ def _answer_lines(session: Session, *, as_json: bool) -> int:
 
 def _note(number: int, message: str) -> None:
     sys.stderr.write(f"mlx-rev repl: line {number}: {message}\n")
-
-
-def _in_a_line(error: RevError | OSError) -> str:
-    if not isinstance(error, OSError):
-        return str(error)
-    reason = error.strerror or str(error)
-    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def _text(line: bytes) -> str:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
@@ -10,7 +9,7 @@ from typing import get_type_hints
 import numpy as np
 
 from mlx_rev.config import SampleConfig, validate
-from mlx_rev.errors import ConfigError, RevError
+from mlx_rev.errors import ConfigError
 from mlx_rev.formats.convert import Dtype, Format, Progress, convert, format_for
 from mlx_rev.formats.opening import SHIPPED, open_model, shipped_model
 from mlx_rev.generate.decode import StoryEvent
@@ -34,7 +33,7 @@ from mlx_rev.repl.replies import (
 )
 from mlx_rev.repl.saving import save_story
 from mlx_rev.text.tokenizer import BOUNDARY
-from mlx_rev.train.beginning import how_to_go_on, write_run
+from mlx_rev.train.beginning import write_run
 
 MOST_CANDIDATES = 16
 
@@ -186,8 +185,7 @@ class Session:
     def _do_save(self, rest: str) -> Iterator[Reply]:
         name, options = commands.arguments(Command("save", rest))
         path = _path(name)
-        with _writing(path):
-            save_story(self._last(), path, force="--force" in options)
+        save_story(self._last(), path, force="--force" in options)
         yield Says(f"saved as {path}")
 
     def _do_history(self, _: str) -> Iterator[Reply]:
@@ -257,15 +255,14 @@ class Session:
         codec = self.teller.codec
         model = open_model(self.source, tokenizer=codec.tokenizer, reversal=codec.reversal)
         if options.get("--to") == commands.RUN:
-            with _writing(target):
-                write_run(model, target)
-            yield Says(how_to_go_on(target))
+            if len(options) > 1:
+                raise ConfigError("/export --to run: --dtype and --force do not apply to it")
+            yield Converted(write_run(model, target))
             return
         to = Format(options["--to"]) if "--to" in options else None
         dtype = Dtype(options["--dtype"]) if "--dtype" in options else None
         chosen, kept = format_for(target, to, dtype)
-        with _writing(target):
-            done = convert(model, target, chosen, kept, force=force, progress=self._progress)
+        done = convert(model, target, chosen, kept, force=force, progress=self._progress)
         yield Converted(done)
 
     def _do_settings(self, _: str) -> Iterator[Reply]:
@@ -328,15 +325,6 @@ def _path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{text}: there is no such user") from error
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    """Names the target in what goes wrong, not the temporary file beside it."""
-    try:
-        yield
-    except OSError as error:
-        raise RevError(f"{target}: {error.strerror or error}") from error
 
 
 def _shortened(text: str, most: int = 60) -> str:

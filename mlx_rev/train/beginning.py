@@ -7,6 +7,7 @@ from mlx_rev import files
 from mlx_rev.config import DataConfig, RunConfig, TrainConfig
 from mlx_rev.config_file import to_toml
 from mlx_rev.errors import FormatError
+from mlx_rev.formats.convert import Conversion, Dtype, describe
 from mlx_rev.formats.huggingface import TOKENIZER_FILE
 from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.model.load import read_weights
@@ -20,10 +21,10 @@ CONFIG_FILE = "config.toml"
 """A run's options, in its folder."""
 
 
-def write_run(model: LazyModel, run: Path) -> tuple[Path, ...]:
+def write_run(model: LazyModel, run: Path) -> Conversion:
     """Make the run folder, whole or not at all, to be gone on with by `train --resume`.
 
-    Gives its files. Raises FormatError where it exists, or the model has no tokenizer.
+    Raises FormatError where it exists, or the model has no tokenizer.
     """
     if model.tokenizer is None:
         raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
@@ -40,14 +41,6 @@ def write_run(model: LazyModel, run: Path) -> tuple[Path, ...]:
         model.tokenizer.save(made / TOKENIZER_FILE)
         files.write_text(made / CONFIG_FILE, to_toml(config))
         written = [made / CONFIG_FILE, made / TOKENIZER_FILE, *sorted(saved.iterdir())]
-    return tuple(run / path.relative_to(made) for path in written)
-
-
-def resuming(run: Path) -> str:
-    """The command that trains a run just made."""
-    return f"mlx-rev train --resume {shlex.quote(str(run))} --data … --steps …"
-
-
-def how_to_go_on(run: Path) -> str:
-    """What to say of a run just made."""
-    return f"{run}: a run at step 0. Go on: {resuming(run)}"
+    moved = [run / path.relative_to(made) for path in written]
+    going_on = f"mlx-rev train --resume {shlex.quote(str(run))} --data … --steps …"
+    return describe(model, run, moved, "run", Dtype.FLOAT32, going_on)

@@ -7,10 +7,20 @@ import pytest
 from rich.console import Console
 
 from mlx_rev.config import SampleConfig
-from mlx_rev.errors import ConfigError, RevError
+from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.formats.opening import shipped_model
 from mlx_rev.generate.teller import Teller, load
-from mlx_rev.repl.replies import Grows, Leaves, Offers, Pieces, Reply, Says, Shades, Tells
+from mlx_rev.repl.replies import (
+    Converted,
+    Grows,
+    Leaves,
+    Offers,
+    Pieces,
+    Reply,
+    Says,
+    Shades,
+    Tells,
+)
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
 from mlx_rev.text.reversal import Reversal, parts
@@ -158,15 +168,15 @@ def test_save_replaces_nothing_without_force(session: Session, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("command", ["/save", "/export --to llama2c", "/export --to run"])
-def test_what_the_system_refuses_is_said_with_the_target(tmp_path: Path, command: str) -> None:
+def test_what_the_system_refuses_is_said_of_what_is_in_the_way(
+    tmp_path: Path, command: str
+) -> None:
     session = Session(load(), str(shipped_model()), SampleConfig(max_tokens=2))
     last(session, ENDING)
     (tmp_path / "file").touch()
-    target = tmp_path / "file" / "x.md"
-    with pytest.raises(RevError) as error:
-        last(session, f"{command} {target}")
-    assert str(error.value).startswith(f"{target}: ")
-    assert "\n" not in str(error.value)
+    with pytest.raises(OSError, match="file") as error:
+        last(session, f"{command} {tmp_path / 'file' / 'x.md'}")
+    assert in_a_line(error.value) == f"{tmp_path / 'file'}: File exists"
 
 
 def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
@@ -197,9 +207,11 @@ def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
 
 def test_a_run_is_exported_to_be_trained_further(tmp_path: Path) -> None:
     session = Session(load(), str(shipped_model()))
-    said = last(session, f"/export {tmp_path / 'run'} --to run")
-    assert isinstance(said, Says)
-    assert f"mlx-rev train --resume {tmp_path / 'run'}" in said.text
+    with pytest.raises(ConfigError, match="do not apply"):
+        last(session, f"/export {tmp_path / 'run'} --to run --force")
+    done = last(session, f"/export {tmp_path / 'run'} --to run")
+    assert isinstance(done, Converted)
+    assert f"mlx-rev train --resume {tmp_path / 'run'}" in done.conversion.run
     assert (tmp_path / "run" / "checkpoints" / "latest" / "model.safetensors").exists()
     with pytest.raises(RevError, match="exists"):
         last(session, f"/export {tmp_path / 'run'} --to run")
