@@ -7,7 +7,7 @@ story = mlx_rev.load("runs/bundled-quick").tell("They all lived happily ever aft
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_rev.model import blas
+from mlx_rev.cpu import blas
 
 if TYPE_CHECKING:
     from mlx_rev.generate.teller import Teller

@@ -153,11 +153,11 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
     from mlx_rev.generate.extending import Extension
     from mlx_rev.model.llama import Llama, initialise
     from mlx_rev.text.codec import StoryCodec
-    from mlx_rev.text.reversal import Reversal
+    from mlx_rev.text.order import Order
 
     model = Llama(_config(shape))
     initialise(model, 0)
-    codec = StoryCodec(_tokenizer(shape.vocabulary), Reversal.WORD)
+    codec = StoryCodec(_tokenizer(shape.vocabulary), Order.WORD)
     prompts = [codec.prompt("w7 w8 w9.")] * shape.rows
     extension = Extension(model)
     if shape.rows == 1:  # as the REPL does
@@ -353,7 +353,7 @@ def _mlx_lm_model(shape: Shape) -> Any:
 
 def _tokenizer(vocabulary: int) -> Any:
     """A vocabulary of made-up words."""
-    from mlx_rev.formats.sentencepiece_model import Piece, kind_at, tokenizer_of
+    from mlx_rev.formats.tokenizers.sentencepiece_model import Piece, kind_at, tokenizer_of
 
     texts = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
     texts += [f"▁w{number}" for number in range(vocabulary - len(texts))]

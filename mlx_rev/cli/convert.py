@@ -10,11 +10,12 @@ import tyro
 from mlx_rev import files, hub
 from mlx_rev.cli.options import parse
 from mlx_rev.errors import ConfigError
-from mlx_rev.formats import replacing, tokenizer_bin
+from mlx_rev.formats import overwrite
 from mlx_rev.formats.convert import Dtype, Format, convert, folder_to_push, format_for
-from mlx_rev.formats.opening import is_tokenizer, open_model, read_tokenizer
-from mlx_rev.formats.tokenizer_limits import check_exportable
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.formats.detect import is_tokenizer, open_model, read_tokenizer
+from mlx_rev.formats.tokenizers import tokenizer_bin
+from mlx_rev.formats.tokenizers.limits import check_exportable
+from mlx_rev.text.order import Order
 from mlx_rev.train.beginning import write_run
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import make_console
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     model = open_model(
         command.source,
         tokenizer=command.tokenizer,
-        reversal=Reversal(command.reversal) if command.reversal else None,
+        reversal=Order(command.reversal) if command.reversal else None,
     )
     if command.to == "run":
         conversion.show(write_run(model, command.target), console)
@@ -87,7 +88,7 @@ def _convert_tokenizer(source: Path, target: Path, *, force: bool) -> None:
     if target.suffix not in (".bin", ".model"):
         raise ConfigError(f"{target}: a tokenizer is written as .bin (llama2.c) or .model")
     tokenizer = read_tokenizer(source)
-    replacing.check_file(target, force=force)
+    overwrite.check_file(target, force=force)
     if target.suffix == ".bin":
         check_exportable(tokenizer, str(source))
     content = tokenizer_bin.to_bytes(tokenizer) if target.suffix == ".bin" else tokenizer.model

@@ -10,9 +10,9 @@ from typing import Literal, TypeVar
 import platformdirs
 import tyro
 
-from mlx_rev.formats.opening import shipped_model
+from mlx_rev.formats.detect import shipped_model
 from mlx_rev.model.load import Loaded, load_model
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 
 Command = TypeVar("Command")
 
@@ -63,7 +63,7 @@ class ModelChoice:
         loaded = load_model(
             self.reference,
             tokenizer=self.tokenizer,
-            reversal=Reversal(self.reversal) if self.reversal else None,
+            reversal=Order(self.reversal) if self.reversal else None,
         )
         if not loaded.says_reversal:
             say_not_reversed(self.reference)

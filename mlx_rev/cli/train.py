@@ -24,14 +24,14 @@ from mlx_rev.config import (
 from mlx_rev.config_file import read_toml, to_toml
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError, FormatError
+from mlx_rev.formats.detect import CHECKPOINTS, open_model
 from mlx_rev.formats.huggingface import TOKENIZER_FILE
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.opening import CHECKPOINTS, open_model
+from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.generate.decode import write_stories
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
 from mlx_rev.presets import preset
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train import ranks
 from mlx_rev.train.beginning import CONFIG_FILE
@@ -146,7 +146,7 @@ def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
         if early.resume is not None:
             raise ConfigError("--resume goes on with its own weights; leave out --init-from")
         given = _given_model(early.init_from, replace(base.data, tokenizer=early.tokenizer))
-        reversal: ReversalMode = (given.reversal or Reversal.NONE).value
+        reversal: ReversalMode = (given.reversal or Order.NONE).value
         base = replace(base, model=given.config, data=replace(base.data, reversal=reversal))
     default = TrainCommand(
         preset=early.preset or "quick",
@@ -160,12 +160,12 @@ def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
     return parse(TrainCommand, arguments, program, default)
 
 
-def _given_model(reference: str, data: DataConfig) -> LazyModel:
+def _given_model(reference: str, data: DataConfig) -> ModelFile:
     """The model to begin with; --tokenizer helps one that has none."""
     return open_model(reference, tokenizer=Path(data.tokenizer) if data.tokenizer else None)
 
 
-def _kept_tokenizer(given: LazyModel, cache: Path) -> Path:
+def _kept_tokenizer(given: ModelFile, cache: Path) -> Path:
     """A file of the model's own tokenizer, whatever it came in."""
     if given.tokenizer is None:
         raise FormatError(f"{given.source}: has no tokenizer; give it with --tokenizer")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from mlx_rev.errors import DataError
-from mlx_rev.text.reversal import reverse_words
+from mlx_rev.text.order import reverse_words
 
 
 def main(arguments: Sequence[str], program: str) -> int:

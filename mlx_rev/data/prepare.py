@@ -11,7 +11,7 @@ from mlx_rev.data.corpus import Corpus, open_corpus
 from mlx_rev.data.shards import Shard, open_shard, write_shard
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 _STORIES_AT_ONCE = 2000
@@ -47,7 +47,7 @@ def prepare(
         cache=cache,
         progress=notify,
     )
-    reversal = Reversal(config.reversal)
+    reversal = Order(config.reversal)
     tokenizer = _tokenizer(config, corpus, reversal, vocab_size, cache, notify)
     codec = StoryCodec(tokenizer, reversal)
     fingerprint = _sha256(corpus.fingerprint, str(reversal), tokenizer.fingerprint)
@@ -73,7 +73,7 @@ def prepare(
 def _tokenizer(
     config: DataConfig,
     corpus: Corpus,
-    reversal: Reversal,
+    reversal: Order,
     vocab_size: int,
     cache: Path,
     notify: Notify,
@@ -86,7 +86,7 @@ def _tokenizer(
                 f"{vocab_size}; pass --vocab-size {tokenizer.vocab_size}"
             )
         return tokenizer
-    order = "reversed" if reversal is Reversal.WORD else "forward"
+    order = "reversed" if reversal is Order.WORD else "forward"
     key = _sha256(corpus.fingerprint, order, str(vocab_size))
     path = cache / "tokenizers" / f"{key[:32]}.model"
     if path.exists():

@@ -4,17 +4,17 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.tokenizer_bin import TOKENIZER_BIN
-from mlx_rev.formats.tokenizer_limits import differences
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.formats.tokenizers.limits import differences
+from mlx_rev.formats.tokenizers.tokenizer_bin import TOKENIZER_BIN
+from mlx_rev.text.order import Order
 
 _PROGRAMS = {"mlx": "mlx-lm", "gguf": "llama.cpp"}
 
 
-def notes(model: LazyModel, to: str) -> Iterator[str]:
+def notes(model: ModelFile, to: str) -> Iterator[str]:
     """What the person should know, a sentence each; `to` is a Format, or run."""
-    if model.reversal is Reversal.TOKEN and to != "run":
+    if model.reversal is Order.TOKEN and to != "run":
         yield (
             f"this model reads tokens in reverse, so {_PROGRAMS.get(to, 'run.c')} cannot prompt "
             "it (it encodes forwards); mlx-rev tell can"
@@ -30,10 +30,10 @@ def notes(model: LazyModel, to: str) -> Iterator[str]:
         yield from differences(model.tokenizer)
 
 
-def how_to_run(target: Path, to: str, model: LazyModel) -> str:
+def how_to_run(target: Path, to: str, model: ModelFile) -> str:
     """The command line that makes the result of a conversion tell a story."""
     path = shlex.quote(str(target))
-    if model.reversal is Reversal.TOKEN:
+    if model.reversal is Order.TOKEN:
         return f'mlx-rev tell "They were happy." --model {path}'
     if to == "mlx":
         command, option = f"mlx_lm.generate --verbose False --model {path}", "--prompt"
@@ -43,7 +43,7 @@ def how_to_run(target: Path, to: str, model: LazyModel) -> str:
         program = "./runq" if to == "llama2c-v2" else "./run"
         tokenizer = shlex.quote(str(target.with_name(TOKENIZER_BIN)))
         command, option = f"{program} {path} -z {tokenizer}", "-i"
-    if model.reversal is Reversal.WORD:
+    if model.reversal is Order.WORD:
         wtac = "mlx-rev wtac"
         return f"{command} {option} \"$(echo 'They were happy.' | {wtac})\" | {wtac}"
     return f'{command} {option} "Once upon a time"'

@@ -17,14 +17,14 @@ from mlx_rev.formats import (
     gguf,
     huggingface,
     llama2c,
-    replacing,
+    overwrite,
     sidecar,
-    tokenizer_bin,
 )
-from mlx_rev.formats.lazy import LazyModel
 from mlx_rev.formats.mlx_quantised import group_size_of
 from mlx_rev.formats.model_card import model_card
-from mlx_rev.formats.tokenizer_limits import check_exportable
+from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.formats.tokenizers import tokenizer_bin
+from mlx_rev.formats.tokenizers.limits import check_exportable
 
 Progress = Callable[[str, float], None]
 """Told the weight that is being converted and the share that is done."""
@@ -104,7 +104,7 @@ def format_for(target: Path, asked: Format | None, dtype: Dtype | None) -> tuple
 
 
 def convert(
-    model: LazyModel,
+    model: ModelFile,
     target: Path,
     to: Format,
     dtype: Dtype,
@@ -123,10 +123,10 @@ def convert(
     if to is Format.MLX:
         errors, written = _write_folder(watched, target, dtype, force)
     elif to is Format.GGUF:
-        replacing.check_file(target, force=force)
+        overwrite.check_file(target, force=force)
         with files.atomic_path(target) as temporary:
             errors = gguf.write(temporary, watched, _GGUF_TYPES[dtype])
-            replacing.check_file(target, force=force)  # again: writing takes a while
+            overwrite.check_file(target, force=force)  # again: writing takes a while
         written = [target]
     else:
         errors, written = _write_bin(watched, target, _VERSIONS[to], force)
@@ -138,7 +138,7 @@ def convert(
 
 
 def describe(
-    model: LazyModel, target: Path, written: Sequence[Path], to: str, dtype: Dtype, run: str
+    model: ModelFile, target: Path, written: Sequence[Path], to: str, dtype: Dtype, run: str
 ) -> Conversion:
     """What to say of `model`, of which `written` was made, with nothing rounded."""
     return Conversion(
@@ -156,7 +156,7 @@ def describe(
 
 
 def _write_bin(
-    model: LazyModel, target: Path, version: int, force: bool
+    model: ModelFile, target: Path, version: int, force: bool
 ) -> tuple[dict[str, float], list[Path]]:
     """The .bin, its sidecar, and beside them the tokenizer in llama2.c's form and in its own."""
     beside: dict[Path, bytes] = {}
@@ -166,10 +166,10 @@ def _write_bin(
             target.with_name(name): content
             for name, content in zip(tokenizer_bin.NEIGHBOURS, contents, strict=True)
         }
-    replacing.check_bin(target, beside, force=force)
+    overwrite.check_bin(target, beside, force=force)
     with files.atomic_path(target) as temporary:
         errors = llama2c.write(temporary, model, version)
-        replacing.check_bin(target, beside, force=force)  # again: writing takes a while
+        overwrite.check_bin(target, beside, force=force)  # again: writing takes a while
         checksum = files.sha256_file(temporary)
         sidecar.path_of(target).unlink(missing_ok=True)
     for path, content in beside.items():
@@ -179,19 +179,19 @@ def _write_bin(
 
 
 def _write_folder(
-    model: LazyModel, target: Path, dtype: Dtype, force: bool
+    model: ModelFile, target: Path, dtype: Dtype, force: bool
 ) -> tuple[dict[str, float], list[Path]]:
-    replacing.check_folder(target, force=force)
+    overwrite.check_folder(target, force=force)
     named = target.resolve()
     with files.atomic_folder(named) as temporary:
         errors = huggingface.write_folder(temporary, model, dtype=dtype)
         card = model_card(model, named.name, quantised=dtype is Dtype.Q8)
         (temporary / "README.md").write_text(card, encoding="utf-8")
-        replacing.check_folder(target, force=force)  # again: writing takes a while
+        overwrite.check_folder(target, force=force)  # again: writing takes a while
     return errors, sorted(path for path in target.iterdir() if path.is_file())
 
 
-def _watched(model: LazyModel, progress: Progress) -> LazyModel:
+def _watched(model: ModelFile, progress: Progress) -> ModelFile:
     """The model, telling `progress` of each weight that is read."""
     done = iter(range(1, len(model.shapes) + 1))
 
@@ -202,7 +202,7 @@ def _watched(model: LazyModel, progress: Progress) -> LazyModel:
     return replace(model, read=read)
 
 
-def _not_quantised(model: LazyModel, matrices: list[str], to: Format) -> Iterator[str]:
+def _not_quantised(model: ModelFile, matrices: list[str], to: Format) -> Iterator[str]:
     if to is Format.LLAMA2C_V2:
         return
     group = 32 if to is Format.GGUF else group_size_of(model)

@@ -19,10 +19,10 @@ from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
 from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
-from mlx_rev.formats.lazy import LazyModel, as_float16, checked_config, reversal_in
+from mlx_rev.formats.model_file import ModelFile, as_float16, checked_config, reversal_in
 from mlx_rev.formats.q8 import dequantised, quantised
 from mlx_rev.formats.rows import LargestErrors, row_parts
-from mlx_rev.formats.sentencepiece_model import Kind, Piece, pieces_of, tokenizer_of
+from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, pieces_of, tokenizer_of
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 MAGIC = b"GGUF"
@@ -65,7 +65,7 @@ class _Tensor:
         return {Type.F32: 4 * size, Type.F16: 2 * size, Type.Q8_0: size // 32 * 34}[self.type]
 
 
-def write(path: Path, model: LazyModel, type: Type) -> dict[str, float]:
+def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
     """Write a GGUF file; the largest error of each weight that is not kept in full.
 
     Vectors stay F32, and with Q8_0 a matrix whose rows are no whole groups of 32 is F16.
@@ -101,7 +101,7 @@ def write(path: Path, model: LazyModel, type: Type) -> dict[str, float]:
     return errors
 
 
-def read(path: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
+def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
     """Open a GGUF file of the llama architecture with F32, F16 and Q8_0 tensors.
 
     A `tokenizer` that is given is taken in place of the file's.
@@ -131,7 +131,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
         array = _decoded(raw, tensor.type).reshape(tensor.shape)
         return names.half_split(array, names.turned_heads(config, name))
 
-    return LazyModel(
+    return ModelFile(
         str(path),
         config,
         read_weight,
@@ -140,7 +140,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
     )
 
 
-def _metadata(model: LazyModel, tokenizer: Tokenizer, type: Type) -> dict[str, Any]:
+def _metadata(model: ModelFile, tokenizer: Tokenizer, type: Type) -> dict[str, Any]:
     config, pieces = model.config, pieces_of(tokenizer)
     reversal = {"mlx_rev.reversal": str(model.reversal)} if model.reversal else {}
     return {

@@ -14,19 +14,19 @@ import numpy as np
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import safetensors
 from mlx_rev.formats.fields import Fields, read_json
-from mlx_rev.formats.lazy import LazyModel, reversal_in
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
+from mlx_rev.formats.model_file import ModelFile, reversal_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
-from mlx_rev.formats.sentencepiece_model import padded
-from mlx_rev.formats.tokenizer_json import (
+from mlx_rev.formats.tokenizers.limits import is_exportable
+from mlx_rev.formats.tokenizers.sentencepiece_model import padded
+from mlx_rev.formats.tokenizers.tokenizer_json import (
     is_sentencepiece,
     tokenizer_config,
     tokenizer_from_json,
     tokenizer_json,
 )
-from mlx_rev.formats.tokenizer_limits import is_exportable
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 CONFIG_FILE = "config.json"
@@ -47,7 +47,7 @@ def recognises(folder: Path) -> bool:
 
 def write_folder(
     folder: Path,
-    model: LazyModel,
+    model: ModelFile,
     *,
     dtype: str = "float32",
     corpus_fingerprint: str = "",
@@ -76,7 +76,7 @@ def write_folder(
     return _write_weights(folder, model, _DTYPES[dtype], group_size, shard_bytes)
 
 
-def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> LazyModel:
+def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
     """Open a folder of Llama architecture: ours, mlx-lm's (quantised too) or transformers'.
 
     A `tokenizer` that is given is taken in place of the folder's, which is not looked at then. One
@@ -99,7 +99,7 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> LazyMode
     found = _tokenizer(folder, extra) if tokenizer is None else tokenizer
     if found is not None and 0 < config.vocab_size - found.vocab_size <= _MOST_PADDING:
         found = padded(found, config.vocab_size)
-    model = LazyModel(
+    model = ModelFile(
         str(folder),
         config,
         read_weight,
@@ -117,7 +117,7 @@ def read_tokenizer_json(path: Path) -> Tokenizer:
 
 
 def _write_weights(
-    folder: Path, model: LazyModel, dtype: str, group_size: int, shard_bytes: int
+    folder: Path, model: ModelFile, dtype: str, group_size: int, shard_bytes: int
 ) -> dict[str, float]:
     plans: list[dict[str, Planned]] = [{}]
     for name, shape in model.shapes.items():
@@ -153,7 +153,7 @@ def _planned(name: str, shape: tuple[int, ...], dtype: str, group_size: int) -> 
 
 
 def _contents(
-    model: LazyModel, dtype: str, group_size: int, errors: LargestErrors
+    model: ModelFile, dtype: str, group_size: int, errors: LargestErrors
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Each tensor's name and bytes, in parts."""
     for name, weight in model.weights():
@@ -193,7 +193,7 @@ def _is_quantised(tensors: Mapping[str, Entry], name: str) -> bool:
     return name.removesuffix("weight") + "scales" in tensors
 
 
-def _check_entries(model: LazyModel, tensors: Mapping[str, Entry], quantization: Fields) -> None:
+def _check_entries(model: ModelFile, tensors: Mapping[str, Entry], quantization: Fields) -> None:
     stems = {name.removesuffix("weight") for name in model.shapes}
     for name, shape in model.shapes.items():
         if name not in tensors:

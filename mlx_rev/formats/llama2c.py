@@ -16,7 +16,7 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
 from mlx_rev.formats.fields import LARGEST_SIZE
-from mlx_rev.formats.lazy import LazyModel, checked_config
+from mlx_rev.formats.model_file import ModelFile, checked_config
 from mlx_rev.formats.q8 import dequantised, quantised, scale_count
 from mlx_rev.formats.rows import LargestErrors, row_parts
 
@@ -115,7 +115,7 @@ def read_header(start: bytes, source: str) -> Header:
     return Header(version, config, group_size)
 
 
-def read(path: Path) -> LazyModel:
+def read(path: Path) -> ModelFile:
     """Open a .bin. Raises FormatError where header and size disagree, before it reads weights."""
     with open(path, "rb") as file:
         header = read_header(file.read(LONGEST_HEADER), str(path))
@@ -137,10 +137,10 @@ def read(path: Path) -> LazyModel:
         array = _decoded(raw, block, header.group_size)
         return names.half_split(array, names.turned_heads(header.config, name))
 
-    return LazyModel(str(path), header.config, read_weight)
+    return ModelFile(str(path), header.config, read_weight)
 
 
-def write(path: Path, model: LazyModel, version: int) -> dict[str, float]:
+def write(path: Path, model: ModelFile, version: int) -> dict[str, float]:
     """Write a .bin of this version; the largest error of each quantised weight, in its own units.
 
     Raises FormatError for what run.c could not run.
@@ -179,7 +179,7 @@ def rope_table(config: ModelConfig, function: np.ufunc) -> Iterator[np.ndarray]:
 
 
 def _write_weight(
-    file: BinaryIO, model: LazyModel, block: _Block, group_size: int, errors: LargestErrors
+    file: BinaryIO, model: ModelFile, block: _Block, group_size: int, errors: LargestErrors
 ) -> None:
     name = block.name or ""
     weight = names.interleaved(model.weight(name), names.turned_heads(model.config, name))

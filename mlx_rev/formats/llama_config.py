@@ -5,7 +5,7 @@ from typing import Any
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import Fields
-from mlx_rev.formats.lazy import checked_config
+from mlx_rev.formats.model_file import checked_config
 from mlx_rev.text.tokenizer import BOUNDARY
 
 _ROPE = ("rope_parameters", "rope_scaling")

@@ -7,7 +7,7 @@ import numpy as np
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import Fields
-from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.rows import LargestErrors, row_parts, row_slices
 from mlx_rev.formats.safetensors import Entry
 
@@ -17,7 +17,7 @@ _KNOWN_BITS = (2, 3, 4, 5, 6, 8)
 """What mlx can dequantise."""
 
 
-def group_size_of(model: LazyModel) -> int:
+def group_size_of(model: ModelFile) -> int:
     """The largest group that divides the rows of all matrices; where none does, the smallest."""
     columns = [shape[1] for shape in model.shapes.values() if len(shape) == 2]
     for size in _GROUP_SIZES:

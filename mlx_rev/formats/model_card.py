@@ -2,26 +2,26 @@
 
 import shlex
 
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.text.order import Order
 
 _ORDERS = {
-    Reversal.WORD: (
+    Order.WORD: (
         "It reads and writes **backwards**: a text is split into words and punctuation, their "
         "order is reversed (not the words), and so is the order of what it writes. Give it an "
         "ending, get the story that leads to it."
     ),
-    Reversal.TOKEN: (
+    Order.TOKEN: (
         "It reads and writes **backwards**: a text is encoded, and the order of its token ids is "
         "reversed. Give it an ending, get the story that leads to it."
     ),
-    Reversal.NONE: "It reads and writes forwards, like any other Llama.",
+    Order.NONE: "It reads and writes forwards, like any other Llama.",
 }
 
 
-def model_card(model: LazyModel, name: str, *, quantised: bool = False) -> str:
+def model_card(model: ModelFile, name: str, *, quantised: bool = False) -> str:
     """The card, in Markdown with the hub's front matter; `quantised` is mlx's way of 8 bits."""
-    config, order = model.config, model.reversal or Reversal.NONE
+    config, order = model.config, model.reversal or Order.NONE
     loads = (
         "mlx-lm loads the folder as it is; transformers does not read mlx's 8 bits."
         if quantised
@@ -56,13 +56,13 @@ mlx_lm.generate --model {shlex.quote(name)} --prompt "{_prompt(order)}"
 """
 
 
-def _prompt(order: Reversal) -> str:
-    return order.reverse("They were happy.") if order is Reversal.WORD else "Once upon a time"
+def _prompt(order: Order) -> str:
+    return order.reverse("They were happy.") if order is Order.WORD else "Once upon a time"
 
 
-def _by_hand(order: Reversal) -> str:
-    if order is Reversal.WORD:
+def _by_hand(order: Order) -> str:
+    if order is Order.WORD:
         return "Reverse the prompt and the answer with `mlx-rev wtac`. "
-    if order is Reversal.TOKEN:
+    if order is Order.TOKEN:
         return "Reverse the ids of the prompt and of the answer. "
     return ""

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import Fields, parse_json
-from mlx_rev.formats.lazy import as_float16
+from mlx_rev.formats.model_file import as_float16
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "U8": 1, "F64": 8, "I64": 8}
 _LARGEST_HEADER = 100_000_000

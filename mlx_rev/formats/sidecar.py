@@ -8,9 +8,9 @@ from typing import Any
 from mlx_rev import files
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import read_json
-from mlx_rev.formats.lazy import LazyModel, reversal_in
-from mlx_rev.formats.tokenizer_bin import pieces_fingerprint
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.formats.model_file import ModelFile, reversal_in
+from mlx_rev.formats.tokenizers.tokenizer_bin import pieces_fingerprint
+from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 
@@ -18,7 +18,7 @@ from mlx_rev.text.tokenizer import Tokenizer
 class Sidecar:
     """Its content."""
 
-    reversal: Reversal | None
+    reversal: Order | None
     tokenizer_sha256: str | None
     tokenizer_pieces_sha256: str | None
     """Of the tokenizer.bin, which a tokenizer rebuilt from its pieces has too."""
@@ -36,7 +36,7 @@ def path_of(model: Path) -> Path:
     return model.with_name(model.name + ".json")
 
 
-def write(target: Path, content_sha256: str, model: LazyModel) -> None:
+def write(target: Path, content_sha256: str, model: ModelFile) -> None:
     """Describe the file `target`, which holds `model`."""
     described: dict[str, Any] = {"sha256": content_sha256, **model.provenance}
     if model.reversal is not None:

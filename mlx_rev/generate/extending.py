@@ -6,7 +6,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from mlx_rev.model.kernels import compiled
+from mlx_rev.cpu.kernels import compiled
 from mlx_rev.model.llama import Cache, Llama
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal, parts
+from mlx_rev.text.order import Order, parts
 
 
 def word_surprises(
@@ -28,11 +28,11 @@ def word_surprises(
     place, part = 0, 0
     for token, surprise in zip(tokens, surprises, strict=True):
         spelled = codec.tokenizer.piece_bytes[token]
-        if not place and codec.reversal is not Reversal.TOKEN and not starts_with_space:
+        if not place and codec.reversal is not Order.TOKEN and not starts_with_space:
             spelled = codec.tokenizer.without_added_space(spelled)
         if not spelled or not pieces:
             continue
-        if codec.reversal is Reversal.TOKEN:
+        if codec.reversal is Order.TOKEN:
             spelled = spelled[::-1]
         gap = len(spelled) - len(spelled.lstrip())
         word_start = place + (gap if gap < len(spelled) else 0)

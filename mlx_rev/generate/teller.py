@@ -6,11 +6,11 @@ from pathlib import Path
 
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
-from mlx_rev.formats.opening import shipped_model
+from mlx_rev.formats.detect import shipped_model
 from mlx_rev.generate.decode import Ending, StoryEvent, kept_prompt, write_stories
 from mlx_rev.generate.extending import Extension
 from mlx_rev.model.load import Loaded, load_model
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ def load(
     `tokenizer` and `reversal` (word, token, none) stand in for what the file does not say.
     Raises FormatError.
     """
-    if reversal is not None and reversal not in set(Reversal):
-        raise ConfigError(f"reversal is {reversal!r}, expected {', '.join(Reversal)}")
+    if reversal is not None and reversal not in set(Order):
+        raise ConfigError(f"reversal is {reversal!r}, expected {', '.join(Order)}")
     loaded = load_model(
         shipped_model() if reference is None else reference,
         tokenizer=Path(tokenizer) if tokenizer is not None else None,
-        reversal=Reversal(reversal) if reversal is not None else None,
+        reversal=Order(reversal) if reversal is not None else None,
     )
     return Teller(loaded)

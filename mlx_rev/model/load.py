@@ -6,11 +6,11 @@ from pathlib import Path
 import mlx.core as mx
 
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.opening import open_model
+from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.model.llama import Llama, Weights, set_weights
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def load_model(
     reference: str | Path,
     *,
     tokenizer: Path | None = None,
-    reversal: Reversal | None = None,
+    reversal: Order | None = None,
 ) -> Loaded:
     """Load what `open_model` opens. Raises FormatError where it cannot talk."""
     lazy = open_model(reference, tokenizer=tokenizer, reversal=reversal)
@@ -39,11 +39,11 @@ def load_model(
     model = Llama(lazy.config)
     set_weights(model, read_weights(lazy))
     model.eval()
-    codec = StoryCodec(lazy.tokenizer, lazy.reversal or Reversal.NONE)
+    codec = StoryCodec(lazy.tokenizer, lazy.reversal or Order.NONE)
     return Loaded(model, codec, lazy.reversal is not None)
 
 
-def read_weights(lazy: LazyModel) -> Weights:
+def read_weights(lazy: ModelFile) -> Weights:
     """All weights of a model on disk, in memory as float32."""
     weights = {name: mx.array(weight) for name, weight in lazy.weights()}
     mx.eval(weights)

@@ -11,7 +11,7 @@ import numpy as np
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.convert import Dtype, Format, Progress, convert, format_for
-from mlx_rev.formats.opening import SHIPPED, open_model, shipped_model
+from mlx_rev.formats.detect import SHIPPED, open_model, shipped_model
 from mlx_rev.generate.decode import StoryEvent
 from mlx_rev.generate.surprise import word_surprises
 from mlx_rev.generate.teller import Teller, load

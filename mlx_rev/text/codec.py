@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from mlx_rev.text.reversal import Reversal, is_word_character
+from mlx_rev.text.order import Order, is_word_character
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 
@@ -26,7 +26,7 @@ class StoryCodec:
     """The one way from stories to ids in model order and back."""
 
     tokenizer: Tokenizer
-    reversal: Reversal
+    reversal: Order
 
     def encode(self, story: str) -> list[int]:
         """The ids of a whole story in model order, without boundaries."""
@@ -47,7 +47,7 @@ class StoryCodec:
         if not fed:
             return Prompt(text, ((BOUNDARY,),))
         spellings = [self.encode(fed)]
-        if self.reversal is Reversal.TOKEN and self.tokenizer.adds_space:
+        if self.reversal is Order.TOKEN and self.tokenizer.adds_space:
             spellings.append(self.reversal.reverse_ids(self.tokenizer.encode_inside(fed)))
         unique = dict.fromkeys((BOUNDARY, *ids) for ids in spellings)
         return Prompt(text, tuple(unique))
@@ -57,7 +57,7 @@ class StoryCodec:
         fed = prompt.text.strip()
         if not fed or not self.reversal.grows_leftwards or not is_word_character(fed[0]):
             return [False] * self.tokenizer.vocab_size
-        if self.reversal is Reversal.WORD:
+        if self.reversal is Order.WORD:
             return self._may_start_words
         if self.tokenizer.piece_bytes[spelling[-1]].startswith(b" "):
             return [False] * self.tokenizer.vocab_size

@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Sequence
 
 from mlx_rev.text.codec import Prompt, StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 
 
 class StoryStream:
@@ -22,14 +22,14 @@ class StoryStream:
         self._text = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._starts_text = len(spelling) == 1
-        if codec.reversal is Reversal.TOKEN and not self._starts_text:
+        if codec.reversal is Order.TOKEN and not self._starts_text:
             piece = codec.tokenizer.piece_bytes[spelling[-1]]
             self._content = b" " if piece.startswith(b" ") and not self._typed_space() else b""
 
     def push(self, token: int) -> None:
         """Add one generated token."""
         piece = self._codec.tokenizer.piece_bytes[token]
-        if self._codec.reversal is Reversal.TOKEN:
+        if self._codec.reversal is Order.TOKEN:
             self._content = piece + self._content
             return
         if self._starts_text and piece:
@@ -45,7 +45,7 @@ class StoryStream:
     @property
     def generated(self) -> str:
         """The text generated so far, in reading order."""
-        if self._codec.reversal is not Reversal.TOKEN:
+        if self._codec.reversal is not Order.TOKEN:
             return self._codec.reversal.restore(self._text)
         content = self._content
         if self._finished:

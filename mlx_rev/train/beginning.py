@@ -9,10 +9,10 @@ from mlx_rev.config_file import to_toml
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.convert import Conversion, Dtype, describe
 from mlx_rev.formats.huggingface import TOKENIZER_FILE
-from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.model.load import read_weights
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 from mlx_rev.train import checkpoint
 from mlx_rev.train.checkpoint import Progress, TrainingState
 from mlx_rev.train.optimizer import initial_moments
@@ -21,7 +21,7 @@ CONFIG_FILE = "config.toml"
 """A run's options, in its folder."""
 
 
-def write_run(model: LazyModel, run: Path) -> Conversion:
+def write_run(model: ModelFile, run: Path) -> Conversion:
     """Make the run folder, whole or not at all, to be gone on with by `train --resume`.
 
     Raises FormatError where it exists, or the model has no tokenizer.
@@ -30,7 +30,7 @@ def write_run(model: LazyModel, run: Path) -> Conversion:
         raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
     if run.exists() or run.is_symlink():
         raise FormatError(f"{run}: exists, and a run is not replaced; choose another name")
-    reversal = model.reversal or Reversal.NONE
+    reversal = model.reversal or Order.NONE
     weights = read_weights(model)
     state = TrainingState(weights, initial_moments(weights), Progress())
     codec = StoryCodec(model.tokenizer, reversal)

@@ -22,9 +22,9 @@ import numpy as np
 from mlx_rev import files
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import CheckpointError
+from mlx_rev.formats.detect import CHECKPOINTS
 from mlx_rev.formats.huggingface import WEIGHTS_FILE, read_folder, write_folder
-from mlx_rev.formats.lazy import from_arrays
-from mlx_rev.formats.opening import CHECKPOINTS
+from mlx_rev.formats.model_file import from_arrays
 from mlx_rev.model.load import read_weights
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.train.optimizer import Arrays, Moments

@@ -8,8 +8,8 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_rev.config import ModelConfig, TrainConfig
+from mlx_rev.cpu.kernels import compiled
 from mlx_rev.model import ops
-from mlx_rev.model.kernels import compiled
 from mlx_rev.model.llama import Llama, Weights, set_weights
 from mlx_rev.train import optimizer
 from mlx_rev.train.optimizer import Moments, Scales

@@ -4,7 +4,8 @@ import os
 import sys
 
 from mlx_rev.config import TrainConfig
-from mlx_rev.model import blas, ops
+from mlx_rev.cpu import blas
+from mlx_rev.model import ops
 
 
 def cores() -> int:

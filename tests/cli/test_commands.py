@@ -11,7 +11,7 @@ import pytest
 
 import mlx_rev
 from mlx_rev.__main__ import COMMANDS
-from mlx_rev.text.reversal import reverse_words
+from mlx_rev.text.order import reverse_words
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

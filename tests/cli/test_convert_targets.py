@@ -7,7 +7,7 @@ import pytest
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 from mlx_rev.train import beginning
 from tests.conftest import Run
 from tests.formats.conftest import drawn
@@ -126,14 +126,14 @@ def test_a_run_is_made_whole_and_described(run: Run, shared: Path, tmp_path: Pat
 
 def test_a_run_that_fails_leaves_nothing(
     tiny: ModelConfig,
-    codecs: dict[Reversal, StoryCodec],
+    codecs: dict[Order, StoryCodec],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(config: object) -> str:
         raise OSError("no room")
 
-    model = replace(drawn(tiny), tokenizer=codecs[Reversal.NONE].tokenizer)
+    model = replace(drawn(tiny), tokenizer=codecs[Order.NONE].tokenizer)
     monkeypatch.setattr(beginning, "to_toml", fail)
     with pytest.raises(OSError, match="no room"):
         beginning.write_run(model, tmp_path / "run")

@@ -13,7 +13,7 @@ import pytest
 
 from mlx_rev.cli import repl
 from mlx_rev.config import SampleConfig
-from mlx_rev.formats.opening import shipped_model
+from mlx_rev.formats.detect import shipped_model
 from mlx_rev.generate.teller import load
 from mlx_rev.repl.replies import Reply, Says
 from mlx_rev.repl.session import Session

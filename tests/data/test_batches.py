@@ -9,7 +9,7 @@ from mlx_rev.data.batches import IGNORED, Batches
 from mlx_rev.data.packing import pack, packing_report
 from mlx_rev.data.shards import Shard, open_shard, write_shard
 from mlx_rev.errors import DataError
-from mlx_rev.text.reversal import reverse_words
+from mlx_rev.text.order import reverse_words
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 lengths = st.lists(st.integers(1, 90), min_size=8, max_size=60)

@@ -7,13 +7,13 @@ import pytest
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.formats import names
-from mlx_rev.formats.lazy import LazyModel, from_arrays
+from mlx_rev.formats.model_file import ModelFile, from_arrays
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 
-def drawn(config: ModelConfig, seed: int = 0) -> LazyModel:
+def drawn(config: ModelConfig, seed: int = 0) -> ModelFile:
     """A model with random weights, its embedding's first row all zeros."""
     rng = np.random.default_rng(seed)
     arrays = {
@@ -25,13 +25,13 @@ def drawn(config: ModelConfig, seed: int = 0) -> LazyModel:
 
 
 @pytest.fixture(scope="session")
-def talking(tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]) -> LazyModel:
+def talking(tiny: ModelConfig, codecs: dict[Order, StoryCodec]) -> ModelFile:
     """A random model with a tokenizer, word-reversed."""
-    codec = codecs[Reversal.WORD]
+    codec = codecs[Order.WORD]
     return replace(drawn(tiny), tokenizer=codec.tokenizer, reversal=codec.reversal)
 
 
 @pytest.fixture(scope="session")
-def tokenizer(codecs: dict[Reversal, StoryCodec]) -> Tokenizer:
+def tokenizer(codecs: dict[Order, StoryCodec]) -> Tokenizer:
     """A vocabulary of 400 pieces."""
-    return codecs[Reversal.WORD].tokenizer
+    return codecs[Order.WORD].tokenizer

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mlx_rev.errors import DataError, FormatError
-from mlx_rev.formats import gguf, tokenizer_bin
+from mlx_rev.formats import gguf
 from mlx_rev.formats.convert import Dtype, Format, convert
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.opening import open_model
+from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.text.tokenizer import Tokenizer
 
 FILES = {Format.GGUF: "m.gguf", Format.MLX: "m", Format.LLAMA2C_V2: "m.bin"}
@@ -23,7 +24,7 @@ def read_all(path: Path) -> None:
         pass
 
 
-def weight_file(folder: Path, talking: LazyModel, to: Format) -> Path:
+def weight_file(folder: Path, talking: ModelFile, to: Format) -> Path:
     target = folder / FILES[to]
     convert(talking, target, to, Dtype.Q8 if to is Format.LLAMA2C_V2 else Dtype.FLOAT32)
     (folder / "m.bin.json").unlink(missing_ok=True)
@@ -31,7 +32,7 @@ def weight_file(folder: Path, talking: LazyModel, to: Format) -> Path:
 
 
 @pytest.mark.parametrize("to", FILES)
-def test_cut_anywhere_it_is_refused(tmp_path: Path, talking: LazyModel, to: Format) -> None:
+def test_cut_anywhere_it_is_refused(tmp_path: Path, talking: ModelFile, to: Format) -> None:
     path = weight_file(tmp_path, talking, to)
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -43,7 +44,7 @@ def test_cut_anywhere_it_is_refused(tmp_path: Path, talking: LazyModel, to: Form
 
 @pytest.mark.parametrize("to", FILES)
 def test_flipped_bits_in_the_head_raise_nothing_else(
-    tmp_path: Path, talking: LazyModel, to: Format
+    tmp_path: Path, talking: ModelFile, to: Format
 ) -> None:
     path = weight_file(tmp_path, talking, to)
     whole = path.read_bytes()
@@ -99,7 +100,7 @@ def change(key: str, value: object) -> Callable[[dict[str, object]], None]:
     ],
 )
 def test_a_config_that_cannot_be_is_refused_by_field(
-    tmp_path: Path, talking: LazyModel, key: str, value: object, said: str
+    tmp_path: Path, talking: ModelFile, key: str, value: object, said: str
 ) -> None:
     convert(talking, tmp_path / "m", Format.MLX, Dtype.FLOAT32)
     path = tmp_path / "m" / "config.json"
@@ -127,7 +128,7 @@ def test_a_config_that_cannot_be_is_refused_by_field(
     ids=str,
 )
 def test_a_safetensors_header_that_lies_is_refused(
-    tmp_path: Path, talking: LazyModel, harm: dict[str, object]
+    tmp_path: Path, talking: ModelFile, harm: dict[str, object]
 ) -> None:
     convert(talking, tmp_path / "m", Format.MLX, Dtype.FLOAT32)
     path = tmp_path / "m" / "model.safetensors"
@@ -149,7 +150,7 @@ def rejoin(path: Path, header: bytes, data: bytes) -> None:
     path.write_bytes(struct.pack("<Q", len(header)) + header + data)
 
 
-def test_a_header_nested_without_end_is_refused(tmp_path: Path, talking: LazyModel) -> None:
+def test_a_header_nested_without_end_is_refused(tmp_path: Path, talking: ModelFile) -> None:
     convert(talking, tmp_path / "m", Format.MLX, Dtype.FLOAT32)
     deep = b'{"a":' * 200_000 + b"1" + b"}" * 200_000
     path = tmp_path / "m" / "model.safetensors"
@@ -163,7 +164,7 @@ def test_a_header_nested_without_end_is_refused(tmp_path: Path, talking: LazyMod
 
 @pytest.mark.parametrize("to", [Format.MLX, Format.GGUF])
 def test_bytes_after_the_last_tensor_are_refused(
-    tmp_path: Path, talking: LazyModel, to: Format
+    tmp_path: Path, talking: ModelFile, to: Format
 ) -> None:
     path = weight_file(tmp_path, talking, to)
     with open(path, "ab") as file:
@@ -194,7 +195,7 @@ def test_bytes_after_the_last_tensor_are_refused(
 )
 def test_metadata_of_a_wrong_type_is_refused_by_key(
     tmp_path: Path,
-    talking: LazyModel,
+    talking: ModelFile,
     monkeypatch: pytest.MonkeyPatch,
     key: str,
     value: object,
@@ -207,7 +208,7 @@ def test_metadata_of_a_wrong_type_is_refused_by_key(
         open_model(tmp_path / "m.gguf")
 
 
-def test_values_beyond_float16_are_refused(tmp_path: Path, talking: LazyModel) -> None:
+def test_values_beyond_float16_are_refused(tmp_path: Path, talking: ModelFile) -> None:
     from dataclasses import replace
 
     def read(name: str) -> np.ndarray:

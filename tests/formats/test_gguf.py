@@ -9,14 +9,14 @@ import pytest
 
 from mlx_rev.formats import names
 from mlx_rev.formats.convert import Dtype, Format, convert
-from mlx_rev.formats.lazy import LazyModel
+from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import BOUNDARY
 from tests.formats.conftest import drawn
 
 KINDS = {Dtype.FLOAT32: "F32", Dtype.FLOAT16: "F16", Dtype.Q8: "Q8_0"}
 
 
-def opened(model: LazyModel, folder: Path, dtype: Dtype) -> gguf.GGUFReader:
+def opened(model: ModelFile, folder: Path, dtype: Dtype) -> gguf.GGUFReader:
     convert(model, folder / "m.gguf", Format.GGUF, dtype)
     return gguf.GGUFReader(folder / "m.gguf")
 
@@ -29,7 +29,7 @@ def value(reader: gguf.GGUFReader, key: str) -> object:
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("dtype", KINDS)
-def test_weights(tmp_path: Path, talking: LazyModel, tied: bool, dtype: Dtype) -> None:
+def test_weights(tmp_path: Path, talking: ModelFile, tied: bool, dtype: Dtype) -> None:
     model = replace(drawn(replace(talking.config, tied=tied), 5), tokenizer=talking.tokenizer)
     reader = opened(model, tmp_path, dtype)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
@@ -46,7 +46,7 @@ def test_weights(tmp_path: Path, talking: LazyModel, tied: bool, dtype: Dtype) -
         assert np.abs(found - expected).max() <= tolerance, name
 
 
-def test_metadata_and_vocabulary(tmp_path: Path, talking: LazyModel) -> None:
+def test_metadata_and_vocabulary(tmp_path: Path, talking: ModelFile) -> None:
     reader = opened(talking, tmp_path, Dtype.FLOAT32)
     config, tokenizer = talking.config, talking.tokenizer
     assert tokenizer is not None

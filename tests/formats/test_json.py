@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from mlx_rev.errors import DataError, FormatError
 from mlx_rev.formats import sidecar
 from mlx_rev.formats.convert import Dtype, Format, convert
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.opening import open_model, read_tokenizer
+from mlx_rev.formats.detect import open_model, read_tokenizer
+from mlx_rev.formats.model_file import ModelFile
 
 values = st.recursive(
     st.none()
@@ -52,7 +52,7 @@ def spoiled(content: Any, place: tuple[Any, ...], value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, talking: LazyModel) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, talking: ModelFile) -> Path:
     folder = tmp_path_factory.mktemp("json")
     convert(talking, folder / "m.bin", Format.LLAMA2C, Dtype.FLOAT32)
     for dtype in (Dtype.FLOAT32, Dtype.Q8):

@@ -9,16 +9,17 @@ import pytest
 
 from mlx_rev import load
 from mlx_rev.errors import FormatError
-from mlx_rev.formats import llama2c, tokenizer_bin
+from mlx_rev.formats import llama2c
 from mlx_rev.formats.convert import Dtype, Format, convert
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.opening import open_model
+from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.formats.tokenizers import tokenizer_bin
 
 HEADER = struct.Struct("<7i")
 
 
 @pytest.fixture
-def written(tmp_path: Path, talking: LazyModel) -> Path:
+def written(tmp_path: Path, talking: ModelFile) -> Path:
     path = tmp_path / "model.bin"
     convert(talking, path, Format.LLAMA2C, Dtype.FLOAT32)
     (tmp_path / "model.bin.json").unlink()
@@ -124,7 +125,7 @@ def test_weights_that_are_no_numbers_are_refused(written: Path) -> None:
         load(written)
 
 
-def test_other_bytes_than_the_sidecar_says_are_refused(tmp_path: Path, talking: LazyModel) -> None:
+def test_other_bytes_than_the_sidecar_says_are_refused(tmp_path: Path, talking: ModelFile) -> None:
     path = tmp_path / "model.bin"
     convert(talking, path, Format.LLAMA2C, Dtype.FLOAT32)
     content = bytearray(path.read_bytes())
@@ -136,7 +137,7 @@ def test_other_bytes_than_the_sidecar_says_are_refused(tmp_path: Path, talking: 
 
 @pytest.mark.parametrize(("offset", "value"), [(4, 3), (4, -1), (37, 0), (37, 48), (37, -32)])
 def test_a_damaged_quantised_header_is_refused(
-    tmp_path: Path, talking: LazyModel, offset: int, value: int
+    tmp_path: Path, talking: ModelFile, offset: int, value: int
 ) -> None:
     path = tmp_path / "model.bin"
     convert(talking, path, Format.LLAMA2C_V2, Dtype.Q8)

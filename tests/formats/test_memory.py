@@ -17,7 +17,7 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 from mlx_rev.formats.convert import Dtype, Format, convert
-from mlx_rev.formats.opening import open_model
+from mlx_rev.formats.detect import open_model
 convert(open_model(sys.argv[1]), Path(sys.argv[2]), Format(sys.argv[3]), Dtype(sys.argv[4]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(peak if sys.platform == "darwin" else peak * 1024)

@@ -5,8 +5,8 @@ from pathlib import Path
 from mlx_lm import convert, generate, load, stream_generate
 
 import mlx_rev
-from mlx_rev.formats.opening import shipped_model
-from mlx_rev.text.reversal import reverse_words
+from mlx_rev.formats.detect import shipped_model
+from mlx_rev.text.order import reverse_words
 
 # Endings whose greedy stories are whole within the context.
 ENDINGS = ["They all lived happily ever after.", "The end.", "Tim and his mom went home."]

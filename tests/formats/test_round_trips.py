@@ -14,8 +14,8 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import llama2c, names
 from mlx_rev.formats.convert import Dtype, Format, convert, format_for
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.opening import open_model
+from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train.beginning import write_run
 from tests.formats.conftest import drawn
@@ -24,14 +24,14 @@ EXACT = [Format.LLAMA2C, Format.LLAMA2C_V1, Format.MLX, Format.GGUF]
 SUFFIX = {Format.GGUF: ".gguf", Format.MLX: ""}
 
 
-def written(model: LazyModel, folder: Path, to: Format, dtype: Dtype) -> LazyModel:
+def written(model: ModelFile, folder: Path, to: Format, dtype: Dtype) -> ModelFile:
     """The model after a way through a file."""
     target = folder / f"model-{to}{SUFFIX.get(to, '.bin')}"
     convert(model, target, to, dtype)
     return open_model(target)
 
 
-def same_weights(one: LazyModel, other: LazyModel) -> bool:
+def same_weights(one: ModelFile, other: ModelFile) -> bool:
     return one.shapes == other.shapes and all(
         np.array_equal(one.weight(name), other.weight(name)) for name in one.shapes
     )
@@ -101,7 +101,7 @@ def test_eight_bits_are_within_half_a_step_of_their_group(
 @pytest.mark.parametrize("second", EXACT)
 @pytest.mark.parametrize("first", [Format.LLAMA2C_V2, Format.MLX, Format.GGUF, "run"])
 def test_eight_bits_and_runs_go_everywhere(
-    tmp_path: Path, talking: LazyModel, first: Format | str, second: Format
+    tmp_path: Path, talking: ModelFile, first: Format | str, second: Format
 ) -> None:
     if isinstance(first, Format):
         once = written(talking, tmp_path / "once", first, Dtype.Q8)
@@ -116,7 +116,7 @@ def test_eight_bits_and_runs_go_everywhere(
     assert twice.reversal is talking.reversal
 
 
-def test_mlx_eight_bits_come_back_as_mlx_lm_reads_them(tmp_path: Path, talking: LazyModel) -> None:
+def test_mlx_eight_bits_come_back_as_mlx_lm_reads_them(tmp_path: Path, talking: ModelFile) -> None:
     import mlx.core as mx
     from mlx_lm.utils import load_model
 
@@ -132,7 +132,7 @@ def test_mlx_eight_bits_come_back_as_mlx_lm_reads_them(tmp_path: Path, talking: 
 
 
 @pytest.mark.parametrize("dtype", [Dtype.FLOAT16, Dtype.BFLOAT16])
-def test_half_precision_rounds_to_nearest(tmp_path: Path, talking: LazyModel, dtype: Dtype) -> None:
+def test_half_precision_rounds_to_nearest(tmp_path: Path, talking: ModelFile, dtype: Dtype) -> None:
     import mlx.core as mx
 
     done = convert(talking, tmp_path / "m", Format.MLX, dtype)
@@ -145,7 +145,7 @@ def test_half_precision_rounds_to_nearest(tmp_path: Path, talking: LazyModel, dt
 
 
 @pytest.mark.parametrize("to", [Format.LLAMA2C, Format.MLX, Format.GGUF])
-def test_reversal_and_tokenizer_come_along(tmp_path: Path, talking: LazyModel, to: Format) -> None:
+def test_reversal_and_tokenizer_come_along(tmp_path: Path, talking: ModelFile, to: Format) -> None:
     kept = written(talking, tmp_path, to, Dtype.FLOAT32)
     assert talking.tokenizer is not None
     assert kept.tokenizer is not None
@@ -155,7 +155,7 @@ def test_reversal_and_tokenizer_come_along(tmp_path: Path, talking: LazyModel, t
         assert kept.tokenizer.decode(kept.tokenizer.encode(text)) == text
 
 
-def test_exporting_changes_nothing(tmp_path: Path, talking: LazyModel) -> None:
+def test_exporting_changes_nothing(tmp_path: Path, talking: ModelFile) -> None:
     before = {name: weight.copy() for name, weight in talking.weights()}
     for to, dtype in [(to, Dtype.FLOAT32) for to in EXACT] + [(Format.LLAMA2C_V2, Dtype.Q8)]:
         written(talking, tmp_path / to, to, dtype)
@@ -163,7 +163,7 @@ def test_exporting_changes_nothing(tmp_path: Path, talking: LazyModel) -> None:
 
 
 @pytest.mark.parametrize("name", ["m.bin", "m.gguf", "m"])
-def test_what_appears_meanwhile_is_kept(tmp_path: Path, talking: LazyModel, name: str) -> None:
+def test_what_appears_meanwhile_is_kept(tmp_path: Path, talking: ModelFile, name: str) -> None:
     target = tmp_path / name
     mine = target if target.suffix else target / "thesis.tex"
 
@@ -179,7 +179,7 @@ def test_what_appears_meanwhile_is_kept(tmp_path: Path, talking: LazyModel, name
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_can_be_in_several_files(tmp_path: Path, talking: LazyModel) -> None:
+def test_a_folder_can_be_in_several_files(tmp_path: Path, talking: ModelFile) -> None:
     from mlx_lm.utils import load_model
 
     from mlx_rev.formats.huggingface import write_folder
@@ -195,7 +195,7 @@ def test_a_folder_can_be_in_several_files(tmp_path: Path, talking: LazyModel) ->
 
 
 def test_what_run_c_has_built_in_is_not_exported_otherwise(
-    tmp_path: Path, talking: LazyModel
+    tmp_path: Path, talking: ModelFile
 ) -> None:
     other = replace(talking, config=replace(talking.config, rope_theta=500_000.0))
     with pytest.raises(FormatError, match="rope_theta is 500000"):
@@ -204,5 +204,5 @@ def test_what_run_c_has_built_in_is_not_exported_otherwise(
     assert open_model_of(other, tmp_path).config.rope_theta == 500_000.0
 
 
-def open_model_of(model: LazyModel, folder: Path) -> LazyModel:
+def open_model_of(model: ModelFile, folder: Path) -> ModelFile:
     return written(model, folder, Format.GGUF, Dtype.FLOAT32)

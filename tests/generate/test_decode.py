@@ -13,7 +13,7 @@ from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
 from mlx_rev.model.load import Loaded
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import BOUNDARY
 
 
@@ -34,9 +34,9 @@ def told(
     return events
 
 
-@pytest.mark.parametrize("reversal", Reversal)
+@pytest.mark.parametrize("reversal", Order)
 def test_every_frame_has_the_prompt_as_typed(
-    model: Llama, codecs: dict[Reversal, StoryCodec], reversal: Reversal
+    model: Llama, codecs: dict[Order, StoryCodec], reversal: Order
 ) -> None:
     prompt = " Sam went home. \n"
     [events] = told(model, codecs[reversal], [prompt], SampleConfig(seed=3, temperature=1.5))
@@ -48,8 +48,8 @@ def test_every_frame_has_the_prompt_as_typed(
             assert event.story == prompt + event.generated
 
 
-def test_a_story_is_what_its_tokens_say(model: Llama, codecs: dict[Reversal, StoryCodec]) -> None:
-    codec = codecs[Reversal.WORD]
+def test_a_story_is_what_its_tokens_say(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
+    codec = codecs[Order.WORD]
     [events] = told(model, codec, ["Sam went home."], SampleConfig(seed=8, temperature=1.2))
     written = [event.token for event in events if event.token != BOUNDARY]
     prompt = codec.prompt("Sam went home.").spellings[0]
@@ -60,8 +60,8 @@ def test_a_story_is_what_its_tokens_say(model: Llama, codecs: dict[Reversal, Sto
     assert story == codec.decode([*prompt, *written]).removeprefix(half_character)
 
 
-def test_surprise_is_the_models_own(model: Llama, codecs: dict[Reversal, StoryCodec]) -> None:
-    codec = codecs[Reversal.WORD]
+def test_surprise_is_the_models_own(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
+    codec = codecs[Order.WORD]
     [events] = told(model, codec, ["Sam went home."], SampleConfig(seed=5, temperature=0.7))
     prompt = codec.prompt("Sam went home.").spellings[0]
     whole = np.array([*prompt, *(event.token for event in events)])
@@ -71,9 +71,9 @@ def test_surprise_is_the_models_own(model: Llama, codecs: dict[Reversal, StoryCo
 
 
 def test_a_story_does_not_depend_on_its_neighbours(
-    model: Llama, codecs: dict[Reversal, StoryCodec]
+    model: Llama, codecs: dict[Order, StoryCodec]
 ) -> None:
-    codec = codecs[Reversal.WORD]
+    codec = codecs[Order.WORD]
     endings = ["Sam went home.", "The dog was very happy and it ran to the park.", ""]
     together = told(model, codec, endings, SampleConfig(seed=20))
     for index, ending in enumerate(endings):
@@ -85,9 +85,9 @@ def test_a_story_does_not_depend_on_its_neighbours(
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=10)
 def test_the_first_token_leaves_the_endings_first_word_alone(
-    model: Llama, codecs: dict[Reversal, StoryCodec], seed: int
+    model: Llama, codecs: dict[Order, StoryCodec], seed: int
 ) -> None:
-    codec = codecs[Reversal.WORD]
+    codec = codecs[Order.WORD]
     config = SampleConfig(seed=seed, temperature=50.0, top_p=1.0, max_tokens=2)
     [events] = told(model, codec, ["butter was on it."], config)
     prompt = codec.prompt("butter was on it.").spellings[0]
@@ -95,9 +95,9 @@ def test_the_first_token_leaves_the_endings_first_word_alone(
 
 
 def test_it_stops_at_the_boundary_at_max_tokens_and_at_the_end_of_the_context(
-    model: Llama, codecs: dict[Reversal, StoryCodec]
+    model: Llama, codecs: dict[Order, StoryCodec]
 ) -> None:
-    codec = codecs[Reversal.WORD]
+    codec = codecs[Order.WORD]
     [short] = told(model, codec, ["It was so."], SampleConfig(max_tokens=3))
     assert len(short) == 3 or short[-1].token == BOUNDARY
     stops = {
@@ -109,13 +109,13 @@ def test_it_stops_at_the_boundary_at_max_tokens_and_at_the_end_of_the_context(
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_memory_is_flat_while_a_story_grows(
-    model: Llama, codecs: dict[Reversal, StoryCodec], warm: bool
+    model: Llama, codecs: dict[Order, StoryCodec], warm: bool
 ) -> None:
     extension = Extension(model)
     if warm:
         extension.warm_up()
         extension.wait()
-    codec = codecs[Reversal.WORD]
+    codec = codecs[Order.WORD]
     config = SampleConfig(temperature=1.0, seed=2)
     active = [
         mx.get_active_memory()
@@ -126,30 +126,30 @@ def test_memory_is_flat_while_a_story_grows(
 
 
 def test_marks_other_than_the_boundary_are_never_written(
-    model: Llama, codecs: dict[Reversal, StoryCodec]
+    model: Llama, codecs: dict[Order, StoryCodec]
 ) -> None:
     config = SampleConfig(temperature=100.0, top_p=1.0)
-    stories = told(model, codecs[Reversal.WORD], ["It was so."] * 16, config)
+    stories = told(model, codecs[Order.WORD], ["It was so."] * 16, config)
     tokens = {event.token for events in stories for event in events}
     assert len(tokens) > 100
     assert not tokens & {0, 2}
 
 
 def test_a_long_prompt_is_cut_on_the_side_away_from_the_story(
-    model: Llama, codecs: dict[Reversal, StoryCodec]
+    model: Llama, codecs: dict[Order, StoryCodec]
 ) -> None:
     assert kept_prompt((1, *range(10, 30)), 96) == (1, *range(10, 30))
     assert kept_prompt((1, *range(10, 30)), 8) == (1, 27, 28, 29)
     ending = "Sam went home. " * 40
-    teller = Teller(Loaded(model, codecs[Reversal.WORD]))
+    teller = Teller(Loaded(model, codecs[Order.WORD]))
     assert teller.tokens_left_out(ending) > 0
     assert teller.tell(ending, max_tokens=5).text.endswith(ending)
 
 
 def test_of_two_spellings_the_likelier_is_chosen(
-    codecs: dict[Reversal, StoryCodec], tiny: ModelConfig
+    codecs: dict[Order, StoryCodec], tiny: ModelConfig
 ) -> None:
-    codec = codecs[Reversal.TOKEN]
+    codec = codecs[Order.TOKEN]
     spellings = codec.prompt("Sam went home.").spellings
     starts = [codec.tokenizer.piece_bytes[spelling[-1]][:1] for spelling in spellings]
     assert starts == [b" ", b"S"]
@@ -164,9 +164,9 @@ def test_of_two_spellings_the_likelier_is_chosen(
 
 
 def test_spellings_are_drawn_by_their_odds(
-    codecs: dict[Reversal, StoryCodec], tiny: ModelConfig
+    codecs: dict[Order, StoryCodec], tiny: ModelConfig
 ) -> None:
-    codec = codecs[Reversal.TOKEN]
+    codec = codecs[Order.TOKEN]
     model = Llama(tiny)
     initialise(model, 0)
     config = SampleConfig(temperature=20.0, max_tokens=1)
@@ -175,8 +175,8 @@ def test_spellings_are_drawn_by_their_odds(
     assert 15 < spaced < 55
 
 
-def test_impossible_settings_are_refused(model: Llama, codecs: dict[Reversal, StoryCodec]) -> None:
-    teller = Teller(Loaded(model, codecs[Reversal.WORD]))
+def test_impossible_settings_are_refused(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
+    teller = Teller(Loaded(model, codecs[Order.WORD]))
     with pytest.raises(ConfigError, match=r"top_p is 2.*expected"):
         teller.tell("x", top_p=2)
     with pytest.raises(ConfigError, match="no setting 'heat'"):

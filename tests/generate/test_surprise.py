@@ -6,12 +6,12 @@ from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.load import Loaded
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 
 
-@pytest.mark.parametrize("reversal", list(Reversal))
+@pytest.mark.parametrize("reversal", list(Order))
 def test_words_join_to_the_text_and_keep_every_bit(
-    reversal: Reversal, codecs: dict[Reversal, StoryCodec]
+    reversal: Order, codecs: dict[Order, StoryCodec]
 ) -> None:
     codec = codecs[reversal]
     text = 'Tom was happy. "Look!" he said, and ran home.'
@@ -22,8 +22,8 @@ def test_words_join_to_the_text_and_keep_every_bit(
     assert all(bits > 0 for word, bits in words if word.strip())
 
 
-def test_a_words_bits_are_those_of_its_own_tokens(codecs: dict[Reversal, StoryCodec]) -> None:
-    codec = codecs[Reversal.WORD]
+def test_a_words_bits_are_those_of_its_own_tokens(codecs: dict[Order, StoryCodec]) -> None:
+    codec = codecs[Order.WORD]
     text = "Tom was happy."
     tokens = codec.encode(text)
     spelled = [codec.tokenizer.piece_bytes[token].decode() for token in tokens]
@@ -32,9 +32,9 @@ def test_a_words_bits_are_those_of_its_own_tokens(codecs: dict[Reversal, StoryCo
     assert dict(word_surprises(codec, text, tokens, marked))["Tom"] == 7.0
 
 
-@pytest.mark.parametrize("reversal", list(Reversal))
+@pytest.mark.parametrize("reversal", list(Order))
 def test_a_story_that_was_told(
-    reversal: Reversal, tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]
+    reversal: Order, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
     model = Llama(tiny)
     initialise(model, seed=1)

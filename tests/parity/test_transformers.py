@@ -12,7 +12,7 @@ import pytest
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.formats.convert import Dtype, Format, convert
-from mlx_rev.formats.opening import shipped_model
+from mlx_rev.formats.detect import shipped_model
 from mlx_rev.model.llama import Llama, set_weights
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 from tests.formats.conftest import drawn
@@ -56,7 +56,7 @@ def test_token_ids() -> None:
 
 def test_the_model_that_ships_tells_a_story_that_ends_at_the_boundary() -> None:
     import mlx_rev
-    from mlx_rev.text.reversal import reverse_words
+    from mlx_rev.text.order import reverse_words
 
     ending = "They all lived happily ever after."
     told = mlx_rev.load().tell(ending, temperature=0.0)

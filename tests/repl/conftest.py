@@ -6,11 +6,11 @@ from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
 from mlx_rev.model.load import Loaded
 from mlx_rev.repl.session import Session
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 
 
 @pytest.fixture(scope="session")
-def tellers(tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]) -> dict[Reversal, Teller]:
+def tellers(tiny: ModelConfig, codecs: dict[Order, StoryCodec]) -> dict[Order, Teller]:
     """A small model with weights drawn at random, in each order."""
     model = Llama(tiny)
     initialise(model, seed=4)
@@ -19,6 +19,6 @@ def tellers(tiny: ModelConfig, codecs: dict[Reversal, StoryCodec]) -> dict[Rever
 
 
 @pytest.fixture
-def session(tellers: dict[Reversal, Teller]) -> Session:
+def session(tellers: dict[Order, Teller]) -> Session:
     """A conversation with the word-reversed one, whose stories are short."""
-    return Session(tellers[Reversal.WORD], "tiny", SampleConfig(max_tokens=12, seed=3))
+    return Session(tellers[Order.WORD], "tiny", SampleConfig(max_tokens=12, seed=3))

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError, RevError, in_a_line
-from mlx_rev.formats.opening import shipped_model
+from mlx_rev.formats.detect import shipped_model
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.repl.replies import (
     Converted,
@@ -23,7 +23,7 @@ from mlx_rev.repl.replies import (
 )
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
-from mlx_rev.text.reversal import Reversal, parts
+from mlx_rev.text.order import Order, parts
 from mlx_rev.ui.console import THEME
 
 ENDING = "The dog was happy."
@@ -49,10 +49,8 @@ def test_a_story_grows_in_front_of_its_ending(session: Session) -> None:
     assert len(told.story.tokens) == len(told.story.surprises) == 12
 
 
-@pytest.mark.parametrize("reversal", list(Reversal))
-def test_every_frame_is_what_its_tokens_say(
-    reversal: Reversal, tellers: dict[Reversal, Teller]
-) -> None:
+@pytest.mark.parametrize("reversal", list(Order))
+def test_every_frame_is_what_its_tokens_say(reversal: Order, tellers: dict[Order, Teller]) -> None:
     teller = tellers[reversal]
     session = Session(teller, "tiny", SampleConfig(seed=1))
     *_, told = session.respond("  " + ENDING + " ")
@@ -102,8 +100,8 @@ def test_a_candidate_is_picked_by_its_number(session: Session) -> None:
     assert isinstance(last(session, "Another ending."), Tells)
 
 
-def test_a_forward_model_takes_an_opening(tellers: dict[Reversal, Teller]) -> None:
-    session = Session(tellers[Reversal.NONE], "tiny", SampleConfig(max_tokens=5))
+def test_a_forward_model_takes_an_opening(tellers: dict[Order, Teller]) -> None:
+    session = Session(tellers[Order.NONE], "tiny", SampleConfig(max_tokens=5))
     assert session.prompt == "opening> "
     told = last(session, "Once upon a time")
     assert isinstance(told, Tells)
@@ -117,10 +115,10 @@ def test_surprise_raw_and_tokens(session: Session) -> None:
     assert isinstance(shades, Shades)
     assert "".join(word for word, _ in shades.words) == told.story.text
     assert shades.words[-1] == (ENDING, None)
-    assert last(session, "/raw") == Says(Reversal.WORD.reverse(told.story.text))
+    assert last(session, "/raw") == Says(Order.WORD.reverse(told.story.text))
     pieces = last(session, f"/tokens {ENDING}")
     assert isinstance(pieces, Pieces)
-    assert "".join(piece for piece, _ in pieces.tokens).strip() == Reversal.WORD.reverse(ENDING)
+    assert "".join(piece for piece, _ in pieces.tokens).strip() == Order.WORD.reverse(ENDING)
 
 
 def test_scores_are_those_of_the_command(session: Session) -> None:
@@ -312,8 +310,8 @@ Type how the story ends, or /help.
 """
 
 
-def test_a_whole_conversation(session: Session, tellers: dict[Reversal, Teller]) -> None:
-    story = tellers[Reversal.WORD].tell("They went home.", temperature=0.0, max_tokens=4, seed=3)
+def test_a_whole_conversation(session: Session, tellers: dict[Order, Teller]) -> None:
+    story = tellers[Order.WORD].tell("They went home.", temperature=0.0, max_tokens=4, seed=3)
     expected = TRANSCRIPT.format(story=story.text, short=" ".join(story.text.split()))
     output = io.StringIO()
     console = Console(file=output, width=90, theme=THEME, no_color=True, highlight=False)
@@ -360,10 +358,10 @@ def fuzz(session: Session, view: View, seed: int, count: int) -> None:
         session.settings = SampleConfig(max_tokens=2, seed=session.settings.seed % 1000)
 
 
-@pytest.mark.parametrize("reversal", list(Reversal))
+@pytest.mark.parametrize("reversal", list(Order))
 def test_no_input_makes_a_traceback(
-    reversal: Reversal,
-    tellers: dict[Reversal, Teller],
+    reversal: Order,
+    tellers: dict[Order, Teller],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -375,11 +373,11 @@ def test_no_input_makes_a_traceback(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_ten_thousand_inputs_make_no_traceback(
-    tellers: dict[Reversal, Teller], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tellers: dict[Order, Teller], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     view = View(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=30, theme=THEME))
-    session = Session(tellers[Reversal.WORD], "tiny", SampleConfig(max_tokens=2))
+    session = Session(tellers[Order.WORD], "tiny", SampleConfig(max_tokens=2))
     fuzz(session, view, 2, 10_000)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.config import SampleConfig
-from mlx_rev.formats.opening import shipped_model
+from mlx_rev.formats.detect import shipped_model
 from mlx_rev.generate.teller import load
 from mlx_rev.repl.replies import Grows
 from mlx_rev.repl.session import Session

@@ -6,23 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 SENTENCE_START = re.compile(r'(?<=[.!?"] )(?=\S)|(?<=\n)(?=\S)')
 
 
-@given(st.sampled_from(Reversal), st.text(alphabet="ab .\n\"'é😀", max_size=40))
-def test_decode_undoes_encode(
-    codecs: dict[Reversal, StoryCodec], reversal: Reversal, story: str
-) -> None:
+@given(st.sampled_from(Order), st.text(alphabet="ab .\n\"'é😀", max_size=40))
+def test_decode_undoes_encode(codecs: dict[Order, StoryCodec], reversal: Order, story: str) -> None:
     codec = codecs[reversal]
     assert codec.decode(codec.encode(story)) == story
 
 
-@pytest.mark.parametrize("reversal", Reversal)
+@pytest.mark.parametrize("reversal", Order)
 def test_white_space_round_an_ending_is_not_fed(
-    codecs: dict[Reversal, StoryCodec], reversal: Reversal
+    codecs: dict[Order, StoryCodec], reversal: Order
 ) -> None:
     plain, spaced = codecs[reversal].prompt("The end."), codecs[reversal].prompt(" \nThe end.\n ")
     assert spaced.text == " \nThe end.\n "
@@ -30,9 +28,9 @@ def test_white_space_round_an_ending_is_not_fed(
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
-@pytest.mark.parametrize("reversal", Reversal)
+@pytest.mark.parametrize("reversal", Order)
 def test_an_empty_ending_is_the_boundary_alone(
-    codecs: dict[Reversal, StoryCodec], reversal: Reversal, text: str
+    codecs: dict[Order, StoryCodec], reversal: Order, text: str
 ) -> None:
     assert codecs[reversal].prompt(text).spellings == ((BOUNDARY,),)
 
@@ -53,9 +51,9 @@ def spelled_as_in_the_story(codec: StoryCodec, stories: list[str]) -> tuple[int,
 
 
 def test_word_endings_are_spelled_as_they_stood(
-    codecs: dict[Reversal, StoryCodec], some_stories: list[str]
+    codecs: dict[Order, StoryCodec], some_stories: list[str]
 ) -> None:
-    endings, healed, _ = spelled_as_in_the_story(codecs[Reversal.WORD], some_stories[:100])
+    endings, healed, _ = spelled_as_in_the_story(codecs[Order.WORD], some_stories[:100])
     assert endings > 300
     assert healed == endings
 
@@ -70,9 +68,7 @@ def test_healed_token_endings_are_spelled_as_they_stood_in_real_stories(
         tokenizer = Tokenizer.train(stories, 512)
     else:
         tokenizer = Tokenizer.load(shared / "llama2c" / "tokenizer.model")
-    endings, healed, unhealed = spelled_as_in_the_story(
-        StoryCodec(tokenizer, Reversal.TOKEN), stories
-    )
+    endings, healed, unhealed = spelled_as_in_the_story(StoryCodec(tokenizer, Order.TOKEN), stories)
     assert endings > 2000
     assert healed >= 0.999 * endings
     assert unhealed < 0.95 * endings
@@ -86,8 +82,8 @@ def first_words(codec: StoryCodec, ending: str) -> list[bytes]:
     ]
 
 
-def test_letters_may_not_follow_the_endings_first_word(codecs: dict[Reversal, StoryCodec]) -> None:
-    blocked = first_words(codecs[Reversal.WORD], "butterfly in the sky.")
+def test_letters_may_not_follow_the_endings_first_word(codecs: dict[Order, StoryCodec]) -> None:
+    blocked = first_words(codecs[Order.WORD], "butterfly in the sky.")
     assert b"s" in blocked
     assert b"\xc3" in blocked
     assert b" s" not in blocked
@@ -95,7 +91,7 @@ def test_letters_may_not_follow_the_endings_first_word(codecs: dict[Reversal, St
 
 
 def test_nothing_is_blocked_before_punctuation_or_after_an_opening(
-    codecs: dict[Reversal, StoryCodec],
+    codecs: dict[Order, StoryCodec],
 ) -> None:
-    assert first_words(codecs[Reversal.WORD], '"Yes," he said.') == []
-    assert first_words(codecs[Reversal.NONE], "Once upon a ti") == []
+    assert first_words(codecs[Order.WORD], '"Yes," he said.') == []
+    assert first_words(codecs[Order.NONE], "Once upon a ti") == []

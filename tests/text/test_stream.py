@@ -2,15 +2,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 from mlx_rev.text.stream import StoryStream
 
 text = st.text(alphabet="ab .,\n\"'é😀", max_size=40)
 
 
-@given(st.sampled_from(Reversal), text)
+@given(st.sampled_from(Order), text)
 def test_a_story_from_nothing_comes_back_whole(
-    codecs: dict[Reversal, StoryCodec], reversal: Reversal, story: str
+    codecs: dict[Order, StoryCodec], reversal: Order, story: str
 ) -> None:
     codec = codecs[reversal]
     prompt = codec.prompt("")
@@ -21,9 +21,9 @@ def test_a_story_from_nothing_comes_back_whole(
     assert stream.generated == stream.story == story
 
 
-@given(st.sampled_from([Reversal.WORD, Reversal.TOKEN]), text, text)
+@given(st.sampled_from([Order.WORD, Order.TOKEN]), text, text)
 def test_every_frame_ends_as_typed_and_is_whole_characters(
-    codecs: dict[Reversal, StoryCodec], reversal: Reversal, before: str, ending: str
+    codecs: dict[Order, StoryCodec], reversal: Order, before: str, ending: str
 ) -> None:
     codec = codecs[reversal]
     prompt = codec.prompt(ending)
@@ -34,8 +34,8 @@ def test_every_frame_ends_as_typed_and_is_whole_characters(
         assert "\ufffd" not in stream.generated
 
 
-def test_growth_of_a_word_reversed_story(codecs: dict[Reversal, StoryCodec]) -> None:
-    codec = codecs[Reversal.WORD]
+def test_growth_of_a_word_reversed_story(codecs: dict[Order, StoryCodec]) -> None:
+    codec = codecs[Order.WORD]
     prompt = codec.prompt("was happy.")
     stream = StoryStream(codec, prompt, prompt.spellings[0])
     frames = []
@@ -46,8 +46,8 @@ def test_growth_of_a_word_reversed_story(codecs: dict[Reversal, StoryCodec]) -> 
     assert all(frame.endswith("was happy.") for frame in frames)
 
 
-def test_a_half_character_is_held_back(codecs: dict[Reversal, StoryCodec]) -> None:
-    codec = codecs[Reversal.WORD]
+def test_a_half_character_is_held_back(codecs: dict[Order, StoryCodec]) -> None:
+    codec = codecs[Order.WORD]
     prompt = codec.prompt("end")
     stream = StoryStream(codec, prompt, prompt.spellings[0])
     frames = []
@@ -61,9 +61,9 @@ def test_a_half_character_is_held_back(codecs: dict[Reversal, StoryCodec]) -> No
 
 
 def test_the_space_of_a_token_reversed_ending_is_shown_in_front_of_it(
-    codecs: dict[Reversal, StoryCodec],
+    codecs: dict[Order, StoryCodec],
 ) -> None:
-    codec = codecs[Reversal.TOKEN]
+    codec = codecs[Order.TOKEN]
     story = "Tom ran. He was happy."
     prompt = codec.prompt("He was happy.")
     spelling = prompt.spellings[0]

@@ -4,7 +4,7 @@ tokenizer.json are told."""
 from collections.abc import Iterator
 
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.sentencepiece_model import FIRST_BYTE, Kind, is_bpe, parsed
+from mlx_rev.formats.tokenizers.sentencepiece_model import FIRST_BYTE, Kind, is_bpe, parsed
 from mlx_rev.text.tokenizer import Tokenizer
 
 

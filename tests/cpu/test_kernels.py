@@ -15,7 +15,7 @@ import tempfile
 before = tempfile.gettempdir()
 import mlx_rev
 import mlx.core as mx
-from mlx_rev.model.kernels import compiled
+from mlx_rev.cpu.kernels import compiled
 function = compiled(lambda x: (mx.abs(x) * 3 - x * x,))
 print(function(mx.array([-2.0, 5.0]))[0].tolist(), tempfile.gettempdir() == before)
 # Kernels are named after what they do, so this one's name is long.

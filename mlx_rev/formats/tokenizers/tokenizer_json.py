@@ -11,7 +11,7 @@ import sentencepiece
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import Fields
-from mlx_rev.formats.sentencepiece_model import Kind, Piece, kind_at, tokenizer_of
+from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, kind_at, tokenizer_of
 from mlx_rev.text.tokenizer import BOUNDARY, SPACE_MARK, Tokenizer
 
 _ADDED = "added_tokens"

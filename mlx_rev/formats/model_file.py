@@ -11,12 +11,12 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
 from mlx_rev.formats.fields import LARGEST_SIZE, Fields
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class LazyModel:
+class ModelFile:
     """What every reader gives and every writer takes."""
 
     source: str
@@ -25,7 +25,7 @@ class LazyModel:
     read: Callable[[str], np.ndarray] = field(repr=False)
     """A weight by its mlx-lm name, half-split, as float32 of the shape that the config implies."""
     tokenizer: Tokenizer | None = None
-    reversal: Reversal | None = None
+    reversal: Order | None = None
     """None where the file has no room for it."""
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,10 +60,10 @@ def from_arrays(
     config: ModelConfig,
     arrays: Mapping[str, np.ndarray],
     tokenizer: Tokenizer | None = None,
-    reversal: Reversal | None = None,
-) -> LazyModel:
+    reversal: Order | None = None,
+) -> ModelFile:
     """A lazy model of weights that are in memory already."""
-    return LazyModel(source, config, lambda name: arrays[name], tokenizer, reversal)
+    return ModelFile(source, config, lambda name: arrays[name], tokenizer, reversal)
 
 
 def checked_config(source: str, config: ModelConfig) -> ModelConfig:
@@ -80,13 +80,13 @@ def checked_config(source: str, config: ModelConfig) -> ModelConfig:
     return config
 
 
-def reversal_in(described: Fields, name: str) -> Reversal | None:
+def reversal_in(described: Fields, name: str) -> Order | None:
     """The reversal that a field names, None where it is missing. Raises FormatError."""
     if not described.has(name):
         return None
-    if (value := described.text(name)) not in set(Reversal):
+    if (value := described.text(name)) not in set(Order):
         raise described.error(name, "word, token or none")
-    return Reversal(value)
+    return Order(value)
 
 
 def as_float16(weight: np.ndarray, what: str) -> np.ndarray:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from mlx_rev import hub
 from mlx_rev.errors import FormatError
-from mlx_rev.formats import gguf, huggingface, llama2c, safetensors, sidecar, tokenizer_bin
+from mlx_rev.formats import gguf, huggingface, llama2c, safetensors, sidecar
 from mlx_rev.formats.huggingface import TOKENIZER_FILE
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.formats.tokenizers import tokenizer_bin
+from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 CHECKPOINTS = "checkpoints"
@@ -31,8 +32,8 @@ def open_model(
     reference: str | Path,
     *,
     tokenizer: Path | Tokenizer | None = None,
-    reversal: Reversal | None = None,
-) -> LazyModel:
+    reversal: Order | None = None,
+) -> ModelFile:
     """Open a training run (its best checkpoint), a model folder, a .bin, a .gguf, or hf:….
 
     `tokenizer` (one, or a SentencePiece .model, a tokenizer.json or .bin) and `reversal` stand in
@@ -82,11 +83,11 @@ def is_tokenizer(path: Path) -> bool:
     return tokenizer_bin.recognises(start) or start[:1] == named
 
 
-def _open_folder(path: Path, tokenizer: Tokenizer | None) -> LazyModel:
+def _open_folder(path: Path, tokenizer: Tokenizer | None) -> ModelFile:
     return huggingface.read_folder(model_folder(path), tokenizer=tokenizer)
 
 
-def _open_file(path: Path, tokenizer: Tokenizer | None) -> LazyModel:
+def _open_file(path: Path, tokenizer: Tokenizer | None) -> ModelFile:
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
@@ -111,7 +112,7 @@ def _open_file(path: Path, tokenizer: Tokenizer | None) -> LazyModel:
     return _with_neighbours(llama2c.read(path), path, tokenizer)
 
 
-def _with_neighbours(model: LazyModel, path: Path, tokenizer: Tokenizer | None) -> LazyModel:
+def _with_neighbours(model: ModelFile, path: Path, tokenizer: Tokenizer | None) -> ModelFile:
     """The model of a .bin with the sidecar that lies beside it, and the tokenizer: the one given,
     or else the one there."""
     described = sidecar.read(path)
@@ -123,7 +124,7 @@ def _with_neighbours(model: LazyModel, path: Path, tokenizer: Tokenizer | None) 
 
 
 def _tokenizer_beside(
-    model: LazyModel, path: Path, described: sidecar.Sidecar | None
+    model: ModelFile, path: Path, described: sidecar.Sidecar | None
 ) -> Tokenizer | None:
     """The first tokenizer beside a .bin that has its vocabulary and is the one described."""
     size = model.config.vocab_size

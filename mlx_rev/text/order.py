@@ -7,7 +7,7 @@ from enum import StrEnum
 _PARTS = re.compile(r"""([\w\d']+|\.|"|\?|\!|,)""")
 
 
-class Reversal(StrEnum):
+class Order(StrEnum):
     """How a story is turned round before training and back after generation.
 
     WORD is the article's: words and punctuation marks change order, letters do not.
@@ -22,11 +22,11 @@ class Reversal(StrEnum):
     @property
     def grows_leftwards(self) -> bool:
         """Whether generation adds text in front of what is there."""
-        return self is not Reversal.NONE
+        return self is not Order.NONE
 
     def reverse(self, text: str) -> str:
         """`text` in the order in which the tokenizer is to see it."""
-        return reverse_words(text) if self is Reversal.WORD else text
+        return reverse_words(text) if self is Order.WORD else text
 
     def restore(self, text: str) -> str:
         """The exact inverse of `reverse`, on every string."""
@@ -34,7 +34,7 @@ class Reversal(StrEnum):
 
     def reverse_ids(self, ids: Sequence[int]) -> list[int]:
         """Token ids of `reverse(text)` in the order in which the model is to see them."""
-        return list(ids[::-1]) if self is Reversal.TOKEN else list(ids)
+        return list(ids[::-1]) if self is Order.TOKEN else list(ids)
 
     def restore_ids(self, ids: Sequence[int]) -> list[int]:
         """The exact inverse of `reverse_ids`."""

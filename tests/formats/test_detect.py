@@ -6,23 +6,23 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.errors import RevError
-from mlx_rev.formats import tokenizer_bin
 from mlx_rev.formats.convert import Dtype, Format, convert
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.opening import open_model
-from mlx_rev.text.reversal import Reversal
+from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.formats.tokenizers import tokenizer_bin
+from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 
 @pytest.fixture
-def written(tmp_path: Path, talking: LazyModel) -> Path:
+def written(tmp_path: Path, talking: ModelFile) -> Path:
     """m.bin and the folder m, with their tokenizers."""
     convert(talking, tmp_path / "m.bin", Format.LLAMA2C, Dtype.FLOAT32)
     convert(talking, tmp_path / "m", Format.MLX, Dtype.FLOAT32)
     return tmp_path
 
 
-def ids(model: LazyModel) -> list[int]:
+def ids(model: ModelFile) -> list[int]:
     assert model.tokenizer is not None
     return model.tokenizer.encode("They were happy.")
 
@@ -30,13 +30,13 @@ def ids(model: LazyModel) -> list[int]:
 @pytest.mark.parametrize("wrong_model_beside", [False, True])
 def test_a_tokenizer_bin_is_known_by_its_pieces(
     written: Path,
-    talking: LazyModel,
-    tokenizers: dict[Reversal, Tokenizer],
+    talking: ModelFile,
+    tokenizers: dict[Order, Tokenizer],
     wrong_model_beside: bool,
 ) -> None:
     (written / "tokenizer.model").unlink()
     if wrong_model_beside:
-        tokenizers[Reversal.NONE].save(written / "tokenizer.model")
+        tokenizers[Order.NONE].save(written / "tokenizer.model")
     assert ids(open_model(written / "m.bin")) == ids(talking)
 
 
@@ -44,8 +44,8 @@ def test_a_tokenizer_bin_is_known_by_its_pieces(
 @pytest.mark.parametrize("harm", ["missing", "wrong", "damaged"])
 def test_a_tokenizer_that_is_named_stands_for_the_one_beside(
     written: Path,
-    talking: LazyModel,
-    tokenizers: dict[Reversal, Tokenizer],
+    talking: ModelFile,
+    tokenizers: dict[Order, Tokenizer],
     name: str,
     harm: str,
 ) -> None:
@@ -56,7 +56,7 @@ def test_a_tokenizer_that_is_named_stands_for_the_one_beside(
             for path in beside.glob("tokenizer*"):
                 path.unlink()
             continue
-        content = tokenizers[Reversal.NONE]
+        content = tokenizers[Order.NONE]
         (beside / "tokenizer.model").write_bytes(content.model if harm == "wrong" else b"\n?")
         (beside / "tokenizer.bin").write_bytes(tokenizer_bin.to_bytes(content))
     if harm == "wrong" or name == "m":

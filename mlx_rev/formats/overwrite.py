@@ -7,7 +7,7 @@ from pathlib import Path
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import sidecar
 from mlx_rev.formats.fields import read_json
-from mlx_rev.formats.tokenizer_bin import NEIGHBOURS
+from mlx_rev.formats.tokenizers.tokenizer_bin import NEIGHBOURS
 
 _OURS = re.compile(
     r"(config|generation_config|tokenizer|tokenizer_config|model\.safetensors\.index)\.json"

@@ -11,14 +11,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux need
 
 REPORT = """
 import mlx_rev
-from mlx_rev.model import blas
+from mlx_rev.cpu import blas
 print(blas.library())
 """
 PRODUCTS = """
 import time
 import mlx_rev
 import mlx.core as mx
-from mlx_rev.model import blas
+from mlx_rev.cpu import blas
 blas.set_threads(1)
 a, b = (mx.random.normal((512, 512), key=mx.random.key(i)) for i in range(2))
 mx.eval(a, b, a @ b)
@@ -138,7 +138,7 @@ def test_mlx_first_warns_once() -> None:
 
 def test_nothing_to_load_warns(tmp_path: Path) -> None:
     """No compiler and no cached shim, and no library of the system's under these names."""
-    code = "from mlx_rev.model import blas\nblas._SYSTEM_LIBRARIES = ()\nblas.preload()"
+    code = "from mlx_rev.cpu import blas\nblas._SYSTEM_LIBRARIES = ()\nblas.preload()"
     stop = "import sys\nsys.modules['mlx_rev'] = type(sys)('mlx_rev')\n"
     stop += f"sys.modules['mlx_rev'].__path__ = [{str(Path(__file__).parents[2] / 'mlx_rev')!r}]\n"
     _, errors = python(stop + code, tmp_path, PATH="")

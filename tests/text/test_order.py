@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_rev.text.reversal import Reversal, is_word_character, reverse_words
+from mlx_rev.text.order import Order, is_word_character, reverse_words
 
 STORY = 'Tom said, "Look!"\nHe ran.\n\nThe end.'
 
@@ -23,7 +23,7 @@ def test_word_order_is_the_articles(text: str, reversed_text: str) -> None:
 
 @given(st.text())
 def test_word_reversal_is_its_own_inverse(text: str) -> None:
-    assert Reversal.WORD.restore(Reversal.WORD.reverse(text)) == text
+    assert Order.WORD.restore(Order.WORD.reverse(text)) == text
 
 
 @given(st.text(alphabet="ab'.,!? \"\n-é\u0301", max_size=40))
@@ -31,23 +31,23 @@ def test_word_reversal_is_its_own_inverse_where_parts_are_dense(text: str) -> No
     assert reverse_words(reverse_words(text)) == text
 
 
-@given(st.sampled_from(Reversal), st.text(), st.lists(st.integers()))
-def test_restore_undoes_reverse(reversal: Reversal, text: str, ids: list[int]) -> None:
+@given(st.sampled_from(Order), st.text(), st.lists(st.integers()))
+def test_restore_undoes_reverse(reversal: Order, text: str, ids: list[int]) -> None:
     assert reversal.restore(reversal.reverse(text)) == text
     assert reversal.restore_ids(reversal.reverse_ids(ids)) == ids
 
 
 def test_only_token_reversal_turns_ids_and_only_word_reversal_turns_text() -> None:
-    assert [reversal.reverse_ids([1, 2, 3]) for reversal in Reversal] == [
+    assert [reversal.reverse_ids([1, 2, 3]) for reversal in Order] == [
         [1, 2, 3],
         [3, 2, 1],
         [1, 2, 3],
     ]
-    assert [reversal.reverse("a b") for reversal in Reversal] == ["b a", "a b", "a b"]
+    assert [reversal.reverse("a b") for reversal in Order] == ["b a", "a b", "a b"]
 
 
 def test_only_a_forward_model_grows_rightwards() -> None:
-    assert [reversal.grows_leftwards for reversal in Reversal] == [True, True, False]
+    assert [reversal.grows_leftwards for reversal in Order] == [True, True, False]
 
 
 def test_word_characters() -> None:

@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.sentencepiece_model import (
+from mlx_rev.formats.tokenizers.sentencepiece_model import (
     END,
     Kind,
     Piece,

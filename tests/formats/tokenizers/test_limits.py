@@ -14,21 +14,21 @@ import mlx_rev
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
 from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.huggingface import write_folder
-from mlx_rev.formats.lazy import LazyModel
-from mlx_rev.formats.opening import open_model
+from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import Tokenizer
 from tests.formats.conftest import drawn
 
 TARGETS = {Format.LLAMA2C: "m.bin", Format.MLX: "m", Format.GGUF: "m.gguf"}
-Made = Callable[..., LazyModel]
+Made = Callable[..., ModelFile]
 
 
 @pytest.fixture(scope="module")
-def made(some_stories: list[str], talking: LazyModel) -> Made:
+def made(some_stories: list[str], talking: ModelFile) -> Made:
     """Make a model with a tokenizer of other settings."""
 
-    def make(**settings: Any) -> LazyModel:
+    def make(**settings: Any) -> ModelFile:
         writer = io.BytesIO()
         options = {
             "model_type": "bpe",
@@ -48,7 +48,7 @@ def made(some_stories: list[str], talking: LazyModel) -> Made:
     return make
 
 
-def padded_folder(folder: Path, talking: LazyModel) -> Path:
+def padded_folder(folder: Path, talking: ModelFile) -> Path:
     """A model with 464 rows beside a tokenizer of 400 pieces; the last rows would be chosen."""
     model = drawn(replace(talking.config, vocab_size=464))
     weights = {name: weight.copy() for name, weight in model.weights()}
@@ -61,7 +61,7 @@ def padded_folder(folder: Path, talking: LazyModel) -> Path:
 
 @pytest.mark.parametrize("to", TARGETS)
 def test_a_padded_vocabulary_goes_everywhere_and_is_never_told(
-    tmp_path: Path, talking: LazyModel, to: Format
+    tmp_path: Path, talking: ModelFile, to: Format
 ) -> None:
     source = padded_folder(tmp_path / "padded", talking)
     target = tmp_path / "out" / TARGETS[to]
@@ -79,7 +79,7 @@ def test_a_padded_vocabulary_goes_everywhere_and_is_never_told(
         assert Peer.from_str((target / "tokenizer.json").read_text()).get_vocab_size() == 400
 
 
-def test_a_vocabulary_of_another_model_is_still_refused(tmp_path: Path, talking: LazyModel) -> None:
+def test_a_vocabulary_of_another_model_is_still_refused(tmp_path: Path, talking: ModelFile) -> None:
     model = drawn(replace(talking.config, vocab_size=2000))
     write_folder(tmp_path, replace(model, tokenizer=talking.tokenizer))
     with pytest.raises(FormatError, match="vocabulary of 2000, its tokenizer of 400"):

@@ -10,13 +10,13 @@ from tokenizers import Tokenizer as Peer
 
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import Fields
-from mlx_rev.formats.tokenizer_json import (
+from mlx_rev.formats.tokenizers.tokenizer_json import (
     is_sentencepiece,
     tokenizer_config,
     tokenizer_from_json,
     tokenizer_json,
 )
-from mlx_rev.text.reversal import Reversal, reverse_words
+from mlx_rev.text.order import Order, reverse_words
 from mlx_rev.text.tokenizer import Tokenizer
 
 texts = st.one_of(
@@ -26,9 +26,9 @@ texts = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def peers(tokenizers: dict[Reversal, Tokenizer]) -> list[tuple[Tokenizer, Peer]]:
+def peers(tokenizers: dict[Order, Tokenizer]) -> list[tuple[Tokenizer, Peer]]:
     """Vocabularies of ours beside the same ones as the tokenizers library has them."""
-    ours = [tokenizers[Reversal.WORD], tokenizers[Reversal.NONE]]
+    ours = [tokenizers[Order.WORD], tokenizers[Order.NONE]]
     return [(own, Peer.from_str(json.dumps(tokenizer_json(own)))) for own in ours]
 
 
@@ -75,8 +75,8 @@ def test_llamas_comes_back_with_its_ids_on_real_stories(shared: Path) -> None:
     assert again.encode(text) == own.encode(text)
 
 
-def test_what_a_space_in_front_is_asked_for_with(tokenizers: dict[Reversal, Tokenizer]) -> None:
-    content = tokenizer_json(tokenizers[Reversal.WORD])
+def test_what_a_space_in_front_is_asked_for_with(tokenizers: dict[Order, Tokenizer]) -> None:
+    content = tokenizer_json(tokenizers[Order.WORD])
     assert tokenizer_from_json(Fields(content, "")).adds_space
     for scheme, expected in (("first", True), ("always", True), ("never", False)):
         content |= {"normalizer": None}
@@ -84,8 +84,8 @@ def test_what_a_space_in_front_is_asked_for_with(tokenizers: dict[Reversal, Toke
         assert tokenizer_from_json(Fields(content, "")).adds_space is expected
 
 
-def test_other_kinds_and_damage(tokenizers: dict[Reversal, Tokenizer]) -> None:
-    content = tokenizer_json(tokenizers[Reversal.WORD])
+def test_other_kinds_and_damage(tokenizers: dict[Order, Tokenizer]) -> None:
+    content = tokenizer_json(tokenizers[Order.WORD])
     assert is_sentencepiece(Fields(content, ""))
     for model in ({}, {"type": "WordPiece"}, {"type": "BPE", "byte_fallback": False}):
         assert not is_sentencepiece(Fields({"model": model}, ""))
@@ -97,6 +97,6 @@ def test_other_kinds_and_damage(tokenizers: dict[Reversal, Tokenizer]) -> None:
             tokenizer_from_json(damaged)
 
 
-def test_the_boundary_begins_and_ends(tokenizers: dict[Reversal, Tokenizer]) -> None:
-    config = tokenizer_config(tokenizers[Reversal.WORD])
+def test_the_boundary_begins_and_ends(tokenizers: dict[Order, Tokenizer]) -> None:
+    config = tokenizer_config(tokenizers[Order.WORD])
     assert config["bos_token"] == config["eos_token"] == "<s>"
