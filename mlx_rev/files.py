@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlx_rev import run_folder
 from mlx_rev.errors import RevError
 
 
@@ -25,6 +26,9 @@ def sync_file(path: Path) -> None:
     """Make the contents of `path` durable."""
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
+
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @contextmanager
@@ -102,7 +106,7 @@ def _exchange(new: Path, target: Path) -> None:
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` against other processes. Raises RevError where one holds it already."""
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(folder / run_folder.LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,6 +126,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content`, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def check_content(path: Path, start: bytes) -> None:
+    """Raise RevError where a file that begins with `start` is Git LFS's pointer to the real one."""
+    if start.startswith(_LFS_POINTER):
+        raise RevError(
+            f"{path}: a Git LFS pointer, not the file itself; run git lfs pull, or download it"
+        )
 
 
 def sha256_file(path: Path) -> str:

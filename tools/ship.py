@@ -15,8 +15,9 @@ import numpy as np  # noqa: E402
 
 from mlx_rev.config_file import read_toml  # noqa: E402
 from mlx_rev.data.corpus import read_stories  # noqa: E402
-from mlx_rev.formats.convert import Dtype, Format, convert  # noqa: E402
+from mlx_rev.formats.convert import convert  # noqa: E402
 from mlx_rev.formats.detect import open_model  # noqa: E402
+from mlx_rev.formats.dtype import Dtype  # noqa: E402
 from mlx_rev.generate.teller import Teller, load  # noqa: E402
 from mlx_rev.model.llama import get_weights  # noqa: E402
 from mlx_rev.model.score import Score, score_stories  # noqa: E402
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--stories", type=Path, required=True, help="held-out stories to score on")
     options = parser.parse_args()
 
-    convert(open_model(options.run), options.target, Format.MLX, Dtype.FLOAT32, force=True)
+    convert(open_model(options.run), options.target, "mlx", Dtype.FLOAT32, force=True)
     for name in COPIED:
         shutil.copyfile(options.run / name, options.target / name)
     teller = Teller(load(options.target))

@@ -3,36 +3,44 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from mlx_rev import files, hub
 from mlx_rev.cli.options import parse
 from mlx_rev.errors import ConfigError
-from mlx_rev.formats import overwrite
-from mlx_rev.formats.convert import Dtype, Format, convert, folder_to_push, format_for
-from mlx_rev.formats.detect import is_tokenizer, open_model, read_tokenizer
+from mlx_rev.formats import overwrite, registry
+from mlx_rev.formats.convert import convert, folder_to_push
+from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.tokenizers import tokenizer_bin
+from mlx_rev.formats.tokenizers.detect import is_tokenizer, read_tokenizer
 from mlx_rev.formats.tokenizers.limits import check_exportable
 from mlx_rev.text.order import Order
-from mlx_rev.train.beginning import write_run
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import make_console
+
+if TYPE_CHECKING:
+    FormatName = str
+    DtypeName = str
+else:
+    FormatName = tyro.extras.literal_type_from_choices(registry.names())
+    DtypeName = tyro.extras.literal_type_from_choices([each.value for each in Dtype])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertCommand:
-    """Convert a model: llama2.c .bin (v0, v1, v2), mlx-lm or transformers folder, GGUF, training
-    run. What the source is, its content tells; what to write, the target's name or --to."""
+    """Convert a model: any format that is listed under --to into any other. The source's format is
+    detected from its content; the target's is chosen by its name, or by --to."""
 
     source: Annotated[str, tyro.conf.Positional]
-    """A run, checkpoint, model folder, .bin, .gguf, hf:owner/repo[/file][@revision], tokenizer."""
+    """A run, checkpoint, model folder, .bin, .gguf, hf:owner/repo[/file][@revision], the name of a
+    built-in model, or a tokenizer."""
     target: Annotated[Path, tyro.conf.Positional]
     """What to write: NAME.bin, NAME.gguf, or a folder; tokenizer.bin or .model of a tokenizer."""
-    to: Literal["llama2c", "llama2c-v1", "llama2c-v2", "mlx", "gguf", "run"] | None = None
-    """llama2c is version 0; llama2c-v2 has 8 bits; mlx is a folder; run is for more training."""
-    dtype: Literal["float32", "float16", "bfloat16", "q8"] | None = None
+    to: Annotated[FormatName | None, tyro.conf.arg(help=f"{registry.summaries()}.")] = None
+    dtype: DtypeName | None = None
     """How matrices are kept; by default float32, where the format has it."""
     tokenizer: Path | None = None
     """A SentencePiece .model, or a tokenizer.bin or .json, where the source has none beside it."""
@@ -55,20 +63,18 @@ def main(arguments: Sequence[str], program: str) -> int:
         _convert_tokenizer(Path(command.source), command.target, force=command.force)
         console.print(f"{command.target}: {command.target.stat().st_size:,} bytes", soft_wrap=True)
         return 0
-    if command.to == "run":
-        _refuse(command, "--to run", ("force", "dtype", "push"))
+    given = [option for option in ("force", "dtype", "push") if getattr(command, option)]
+    registry.check_options(command.to, given)
     model = open_model(
         command.source,
         tokenizer=command.tokenizer,
         reversal=Order(command.reversal) if command.reversal else None,
     )
-    if command.to == "run":
-        conversion.show(write_run(model, command.target), console)
-        return 0
     dtype = Dtype(command.dtype) if command.dtype else None
-    to, kept = format_for(command.target, Format(command.to) if command.to else None, dtype)
     with conversion.bar(console) as progress:
-        done = convert(model, command.target, to, kept, force=command.force, progress=progress)
+        done = convert(
+            model, command.target, command.to, dtype, force=command.force, progress=progress
+        )
     conversion.show(done, console)
     if command.push:
         with folder_to_push(command.target) as folder:

@@ -24,21 +24,19 @@ from mlx_rev.config import (
 from mlx_rev.config_file import read_toml, to_toml
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError, FormatError
-from mlx_rev.formats.detect import CHECKPOINTS, open_model
-from mlx_rev.formats.huggingface import TOKENIZER_FILE
+from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.generate.decode import write_stories
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
 from mlx_rev.presets import preset
+from mlx_rev.run_folder import CHECKPOINTS, CONFIG, LOSS_PICTURE, METRICS, TOKENIZER
 from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train import ranks
-from mlx_rev.train.beginning import CONFIG_FILE
 from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
 from mlx_rev.train.nodes import Nodes
-from mlx_rev.train.runlog import METRICS_FILE
 from mlx_rev.ui.console import make_console
 from mlx_rev.ui.dashboard import reporter_for
 from mlx_rev.ui.plots import loss_plot
@@ -95,7 +93,7 @@ def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, beat: Beat) -
             say_not_reversed(command.init_from)
         initial = read_weights(given)
         source = replace(source, tokenizer=str(_kept_tokenizer(given, command.cache)))
-        config = replace(config, data=replace(source, tokenizer=str(run / TOKENIZER_FILE)))
+        config = replace(config, data=replace(source, tokenizer=str(run / TOKENIZER)))
     data = prepare_shown(source, config.model.vocab_size, command.cache, console)
     with ExitStack() as stack:
         if nodes.first:
@@ -139,7 +137,7 @@ def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
     if early.resume is not None:
         if early.preset or early.config:
             raise ConfigError("--resume goes on as the run began; leave out --preset and --config")
-        base = read_toml(early.resume / CONFIG_FILE)
+        base = read_toml(early.resume / CONFIG)
     elif early.config is not None:
         base = read_toml(early.config, base)
     if early.init_from is not None:
@@ -188,7 +186,7 @@ def _run_folder(command: TrainCommand) -> Path:
         return command.out
     name = f"{Path(command.data.data).stem}-{command.preset}"
     number = 1
-    while ((run := RUNS / (name if number == 1 else f"{name}-{number}")) / CONFIG_FILE).exists():
+    while ((run := RUNS / (name if number == 1 else f"{name}-{number}")) / CONFIG).exists():
         number += 1
     return run
 
@@ -221,10 +219,10 @@ class _RunFolder:
     def report(self, event: Event) -> None:
         """Write what `event` is the time for, and pass it on."""
         if isinstance(event, Started):
-            self._tokenizer.save(self._run / TOKENIZER_FILE)
-            files.write_text(self._run / CONFIG_FILE, to_toml(self._config))
+            self._tokenizer.save(self._run / TOKENIZER)
+            files.write_text(self._run / CONFIG, to_toml(self._config))
         if isinstance(event, Saved | Stopped):
-            loss_plot(self._run / METRICS_FILE, self._run / "loss.png")
+            loss_plot(self._run / METRICS, self._run / LOSS_PICTURE)
         self._pass_on(event)
 
 

@@ -4,46 +4,55 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlx_rev.formats.format import Format
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers.limits import differences
-from mlx_rev.formats.tokenizers.tokenizer_bin import TOKENIZER_BIN
 from mlx_rev.text.order import Order
 
-_PROGRAMS = {"mlx": "mlx-lm", "gguf": "llama.cpp"}
+ENDING, OPENING = "They were happy.", "Once upon a time"
+_WTAC = "mlx-rev wtac"
 
 
-def notes(model: ModelFile, to: str) -> Iterator[str]:
-    """What the person should know, a sentence each; `to` is a Format, or run."""
-    if model.reversal is Order.TOKEN and to != "run":
+def notes(model: ModelFile, to: Format) -> Iterator[str]:
+    """What the person should know, a sentence each."""
+    if model.reversal is Order.TOKEN and to.program:
         yield (
-            f"this model reads tokens in reverse, so {_PROGRAMS.get(to, 'run.c')} cannot prompt "
+            f"this model reads tokens in reverse, so {to.program} cannot prompt "
             "it (it encodes forwards); mlx-rev tell can"
         )
     if model.reversal is None:
         yield (
-            "nothing says how this model's text is reversed; it is taken not to be. "
+            "nothing says how this model's text is reversed; assuming that it is not. "
             "--reversal word or token says otherwise"
         )
     if model.tokenizer is None:
         yield "no tokenizer was found, so none was written; --tokenizer names one"
-    elif to != "run":
+    elif to.program:
         yield from differences(model.tokenizer)
 
 
-def how_to_run(target: Path, to: str, model: ModelFile) -> str:
-    """The command line that makes the result of a conversion tell a story."""
-    path = shlex.quote(str(target))
+def told_by(
+    command: str,
+    option: str,
+    target: Path,
+    model: ModelFile,
+    *,
+    shows_prompt: bool = True,
+    after: str = "",
+) -> str:
+    """The shell command that makes `command` tell a story, the prompt given with `option`.
+
+    A program that does not show the prompt gets it put beside the text; `after` is a filter for
+    what the program adds to the text.
+    """
     if model.reversal is Order.TOKEN:
-        return f'mlx-rev tell "They were happy." --model {path}'
-    if to == "mlx":
-        command, option = f"mlx_lm.generate --verbose False --model {path}", "--prompt"
-    elif to == "gguf":
-        command, option = f"llama-cli -no-cnv -m {path}", "-p"
-    else:
-        program = "./runq" if to == "llama2c-v2" else "./run"
-        tokenizer = shlex.quote(str(target.with_name(TOKENIZER_BIN)))
-        command, option = f"{program} {path} -z {tokenizer}", "-i"
-    if model.reversal is Order.WORD:
-        wtac = "mlx-rev wtac"
-        return f"{command} {option} \"$(echo 'They were happy.' | {wtac})\" | {wtac}"
-    return f'{command} {option} "Once upon a time"'
+        return f'mlx-rev tell "{ENDING}" --model {shlex.quote(str(target))}'
+    word = model.reversal is Order.WORD
+    prompt = f"\"$(echo '{ENDING}' | {_WTAC})\"" if word else f"'{OPENING}'"
+    told = f"{command} {option} {prompt}"
+    if after:  # echo and $() make one newline of however many the program ends with
+        told = f'echo "$({told})" | {after}'
+    told = f"{told} | {_WTAC}" if word else told
+    if shows_prompt:
+        return told
+    return f"echo \"$({told})\" '{ENDING}'" if word else f"echo '{OPENING}' \"$({told})\""

@@ -6,6 +6,7 @@ llama.cpp then takes the embedding. The boundary token is the end-of-text token.
 """
 
 import math
+import shlex
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,14 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from mlx_rev import files
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
-from mlx_rev.formats import names
+from mlx_rev.formats import advice, names, overwrite
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.fields import Fields
+from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
 from mlx_rev.formats.model_file import ModelFile, as_float16, checked_config, reversal_in
 from mlx_rev.formats.q8 import dequantised, quantised
 from mlx_rev.formats.rows import LargestErrors, row_parts
+from mlx_rev.formats.tokenizers.limits import check_exportable
 from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, pieces_of, tokenizer_of
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
@@ -50,6 +55,7 @@ class Type(IntEnum):
 
 
 _FILE_TYPES = {Type.F32: 0, Type.F16: 1, Type.Q8_0: 7}
+_TYPES = {Dtype.FLOAT32: Type.F32, Dtype.FLOAT16: Type.F16, Dtype.Q8: Type.Q8_0}
 
 
 @dataclass(frozen=True)
@@ -290,3 +296,40 @@ def _decoded(raw: np.ndarray, type: Type) -> np.ndarray:
 
 def _aligned(size: int) -> int:
     return size + -size % _ALIGNMENT
+
+
+def _write(model: ModelFile, target: Path, dtype: Dtype, force: bool) -> Written:
+    if model.tokenizer is not None:
+        check_exportable(model.tokenizer, model.source, finds_bytes=True)
+    overwrite.check_file(target, force=force)
+    with files.atomic_path(target) as temporary:
+        errors = write(temporary, model, _TYPES[dtype])
+        overwrite.check_file(target, force=force)  # again: writing takes a while
+    return Written([target], errors, _kept_whole(model) if dtype is Dtype.Q8 else ())
+
+
+def _kept_whole(model: ModelFile) -> tuple[str, ...]:
+    """The matrices that are F16 in a Q8_0 file."""
+    return tuple(
+        name
+        for name, shape in model.shapes.items()
+        if len(shape) > 1 and _type_of(shape, Type.Q8_0) is not Type.Q8_0
+    )
+
+
+def _how_to_run(target: Path, model: ModelFile) -> str:
+    command = f"llama-completion -no-cnv -m {shlex.quote(str(target))}"
+    return advice.told_by(command, "-p", target, model, after="sed 's/ \\[end of text\\]$//'")
+
+
+FORMAT = Format(
+    name="gguf",
+    summary="llama.cpp's",
+    suffix=".gguf",
+    dtypes=tuple(_TYPES),
+    recognises=lambda source: source.start.startswith(MAGIC),
+    read=lambda path, tokenizer: read(path, tokenizer=tokenizer),
+    write=_write,
+    how_to_run=_how_to_run,
+    program="llama.cpp",
+)

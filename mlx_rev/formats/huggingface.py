@@ -5,21 +5,26 @@ has no room for: the reversal, and fingerprints of tokenizer and corpus.
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlx_rev import files
 from mlx_rev.errors import FormatError
-from mlx_rev.formats import safetensors
+from mlx_rev.formats import advice, foreign, overwrite, safetensors
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.fields import Fields, read_json
+from mlx_rev.formats.format import Format, Source, Written
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
+from mlx_rev.formats.model_card import model_card
 from mlx_rev.formats.model_file import ModelFile, reversal_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
-from mlx_rev.formats.tokenizers.limits import is_exportable
+from mlx_rev.formats.tokenizers.limits import check_exportable, is_exportable
 from mlx_rev.formats.tokenizers.sentencepiece_model import padded
 from mlx_rev.formats.tokenizers.tokenizer_json import (
     is_sentencepiece,
@@ -37,7 +42,13 @@ _INDEX_FILE = "model.safetensors.index.json"
 _MOST_PADDING = 1024
 """Rows of the embedding beyond the tokenizer's pieces: some programs round them up."""
 _SHARD_BYTES = 5_000_000_000
-_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "q8": "F16"}
+_DTYPES = {
+    Dtype.FLOAT32: "F32",
+    Dtype.FLOAT16: "F16",
+    Dtype.BFLOAT16: "BF16",
+    Dtype.Q8: "F16",
+}
+"""What safetensors calls the type of a tensor that is not in groups."""
 
 
 def recognises(folder: Path) -> bool:
@@ -49,16 +60,16 @@ def write_folder(
     folder: Path,
     model: ModelFile,
     *,
-    dtype: str = "float32",
+    dtype: Dtype = Dtype.FLOAT32,
     corpus_fingerprint: str = "",
     shard_bytes: int = _SHARD_BYTES,
 ) -> dict[str, float]:
     """Write the folder's files one after another; the caller makes the whole atomic.
 
-    `dtype` is float32, float16, bfloat16, or q8: 8 bits in mlx's groups where they divide the
-    rows, float16 for the rest. Gives the largest error of each weight that is not kept in full.
+    q8 is 8 bits in mlx's groups where they divide the rows, float16 for the rest. Gives the
+    largest error of each weight that is not kept in full.
     """
-    described = config_json(model.config, "float16" if dtype == "q8" else dtype)
+    described = config_json(model.config, Dtype.FLOAT16 if dtype is Dtype.Q8 else dtype)
     extra: dict[str, str] = {"corpus_sha256": corpus_fingerprint, **model.provenance}
     if model.reversal is not None:
         extra["reversal"] = str(model.reversal)
@@ -68,7 +79,7 @@ def write_folder(
             _write_json(folder / _TOKENIZER_JSON, tokenizer_json(model.tokenizer))
             _write_json(folder / "tokenizer_config.json", tokenizer_config(model.tokenizer))
         (folder / TOKENIZER_FILE).write_bytes(model.tokenizer.model)
-    group_size = group_size_of(model) if dtype == "q8" else 0
+    group_size = group_size_of(model) if dtype is Dtype.Q8 else 0
     if group_size:
         described["quantization"] = {"group_size": group_size, "bits": 8}
     _write_json(folder / CONFIG_FILE, {**described, "mlx_rev": extra})
@@ -109,11 +120,6 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFil
     )
     _check_entries(model, tensors, quantization)
     return model
-
-
-def read_tokenizer_json(path: Path) -> Tokenizer:
-    """The SentencePiece model that a tokenizer.json was made from; FormatError if from none."""
-    return tokenizer_from_json(read_json(path))
 
 
 def _write_weights(
@@ -178,6 +184,8 @@ def _rounded(
 
 def _entries(folder: Path) -> Mapping[str, Entry]:
     if not (folder / _INDEX_FILE).is_file():
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise foreign.missing_weights(folder, WEIGHTS_FILE)
         return safetensors.entries(folder / WEIGHTS_FILE)
     index = read_json(folder / _INDEX_FILE)
     places = index.object("weight_map")
@@ -239,3 +247,54 @@ def _tokenizer(folder: Path, extra: Fields) -> Tokenizer | None:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write(model: ModelFile, target: Path, dtype: Dtype, force: bool) -> Written:
+    if model.tokenizer is not None:
+        check_exportable(model.tokenizer, model.source)
+    overwrite.check_folder(target, force=force)
+    named = target.resolve()
+    with files.atomic_folder(named) as temporary:
+        errors = write_folder(temporary, model, dtype=dtype)
+        run = how_to_run(Path(named.name), model)
+        card = model_card(model, named.name, run, quantised=dtype is Dtype.Q8)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+        overwrite.check_folder(target, force=force)  # again: writing takes a while
+    written = sorted(path for path in target.iterdir() if path.is_file())
+    return Written(written, errors, _kept_whole(model) if dtype is Dtype.Q8 else ())
+
+
+def _kept_whole(model: ModelFile) -> tuple[str, ...]:
+    """The matrices that no group divides."""
+    group_size = group_size_of(model)
+    shapes = model.shapes.items()
+    return tuple(name for name, shape in shapes if len(shape) > 1 and shape[1] % group_size)
+
+
+def how_to_run(target: Path, model: ModelFile) -> str:
+    """The command line that makes mlx-lm tell a story with a folder."""
+    length = f"--max-tokens {model.config.context}"
+    command = f"mlx_lm.generate --verbose False {length} --model {shlex.quote(str(target))}"
+    return advice.told_by(command, "--prompt", target, model, shows_prompt=False)
+
+
+def _recognises(source: Source) -> bool:
+    """A folder with config.json, or a safetensors file in one."""
+    return recognises(source.path) or safetensors.recognises(source.start, source.size)
+
+
+def _read(path: Path, tokenizer: Tokenizer | None) -> ModelFile:
+    return read_folder(path if path.is_dir() else path.parent, tokenizer=tokenizer)
+
+
+FORMAT = Format(
+    name="mlx",
+    summary="a folder for mlx-lm",
+    suffix="",
+    dtypes=tuple(_DTYPES),
+    recognises=_recognises,
+    read=_read,
+    write=_write,
+    how_to_run=how_to_run,
+    program="mlx-lm",
+)

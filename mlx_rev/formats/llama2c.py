@@ -4,6 +4,7 @@ Little-endian throughout; docs/formats.md has the table of bytes. The file says 
 and epsilon, which run.c takes to be 10000 and 1e-5, nor of the tokenizer and the reversal.
 """
 
+import shlex
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +15,16 @@ import numpy as np
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
-from mlx_rev.formats import names
+from mlx_rev.formats import advice, beside, names
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.fields import LARGEST_SIZE
+from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.model_file import ModelFile, checked_config
 from mlx_rev.formats.q8 import dequantised, quantised, scale_count
 from mlx_rev.formats.rows import LargestErrors, row_parts
+from mlx_rev.formats.tokenizers.limits import check_exportable
+from mlx_rev.formats.tokenizers.tokenizer_bin import TOKENIZER_BIN
+from mlx_rev.text.tokenizer import Tokenizer
 
 MAGIC = 0x616B3432  # "ak42"
 THETA, EPSILON = 10000.0, 1e-5
@@ -55,17 +61,19 @@ class _Block:
     quantised: bool = False
 
 
-def recognises(start: bytes, size: int) -> bool:
-    """Whether a file of `size` bytes that begins with `start` is one of these."""
+def recognises(start: bytes, size: int) -> int | None:
+    """The version of a file of `size` bytes that begins with `start`, None where it is none of
+    these: by the magic number, or else, version 0, by sizes that add up to the file's."""
     if len(start) < 4 * len(_FIELDS):
-        return False
+        return None
     if struct.unpack_from("<I", start)[0] == MAGIC:
-        return True
+        return int(struct.unpack_from("<i", start, 4)[0])
     try:
         header = read_header(start, "")
     except FormatError:
-        return False
-    return header.size + sum(_bytes(block, 0) for block in _blocks(header)) == size
+        return None
+    whole = header.size + sum(_bytes(block, 0) for block in _blocks(header))
+    return 0 if whole == size else None
 
 
 def read_header(start: bytes, source: str) -> Header:
@@ -257,3 +265,40 @@ def _group_size(config: ModelConfig) -> int:
     while config.dim % size or config.hidden_dim % size:
         size //= 2
     return size
+
+
+def _format(version: int, name: str, dtype: Dtype, summary: str) -> Format:
+    """The format of one version."""
+
+    def write_version(model: ModelFile, target: Path, dtype: Dtype, force: bool) -> Written:
+        if model.tokenizer is not None:
+            check_exportable(model.tokenizer, model.source)
+        return beside.write(model, target, lambda path: write(path, model, version), force=force)
+
+    def read_beside(path: Path, tokenizer: Tokenizer | None) -> ModelFile:
+        return beside.read(read(path), path, tokenizer)
+
+    def how_to_run(target: Path, model: ModelFile) -> str:
+        program = "./runq" if version == 2 else "./run"
+        tokenizer = shlex.quote(str(target.with_name(TOKENIZER_BIN)))
+        command = f"{program} {shlex.quote(str(target))} -z {tokenizer} -n 0"
+        return advice.told_by(command, "-i", target, model)
+
+    return Format(
+        name=name,
+        summary=summary,
+        suffix=".bin",
+        dtypes=(dtype,),
+        recognises=lambda source: recognises(source.start, source.size) == version,
+        read=read_beside,
+        write=write_version,
+        how_to_run=how_to_run,
+        program="run.c",
+    )
+
+
+FORMATS = (
+    _format(0, "llama2c", Dtype.FLOAT32, "llama2.c's .bin, version 0"),
+    _format(1, "llama2c-v1", Dtype.FLOAT32, "its version 1"),
+    _format(2, "llama2c-v2", Dtype.Q8, "its version 2, of 8 bits"),
+)

@@ -19,8 +19,11 @@ _ORDERS = {
 }
 
 
-def model_card(model: ModelFile, name: str, *, quantised: bool = False) -> str:
-    """The card, in Markdown with the hub's front matter; `quantised` is mlx's way of 8 bits."""
+def model_card(model: ModelFile, name: str, run: str, *, quantised: bool = False) -> str:
+    """The card, in Markdown with the hub's front matter.
+
+    `run` is the command that makes mlx-lm tell a story; `quantised` is mlx's way of 8 bits.
+    """
     config, order = model.config, model.reversal or Order.NONE
     loads = (
         "mlx-lm loads the folder as it is; transformers does not read mlx's 8 bits."
@@ -50,14 +53,12 @@ mlx-rev tell "They all lived happily ever after." --model {shlex.quote(name)}
 {loads} {_by_hand(order)}The boundary token (id 1)
 stands before a text and ends it.
 
-```sh
-mlx_lm.generate --model {shlex.quote(name)} --prompt "{_prompt(order)}"
-```
-"""
+{_foreign(order, run)}"""
 
 
-def _prompt(order: Order) -> str:
-    return order.reverse("They were happy.") if order is Order.WORD else "Once upon a time"
+def _foreign(order: Order, run: str) -> str:
+    """How another program is run, where it can prompt the model."""
+    return "" if order is Order.TOKEN else f"```sh\n{run}\n```\n"
 
 
 def _by_hand(order: Order) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlx_rev import run_folder
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import sidecar
 from mlx_rev.formats.fields import read_json
@@ -68,7 +69,7 @@ def check_folder(target: Path, *, force: bool) -> None:
     entries = sorted(target.iterdir())
     if not entries:
         return
-    if (target / "checkpoints").exists() or (target / "training.json").exists():
+    if any((target / name).exists() for name in (run_folder.CHECKPOINTS, run_folder.TRAINING)):
         raise FormatError(f"{target}: a training run, which is not replaced; choose another folder")
     strange = [path for path in entries if not _is_ours(path)]
     if strange:

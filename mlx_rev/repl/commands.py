@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlx_rev.errors import ConfigError
-from mlx_rev.formats.convert import Dtype, Format
+from mlx_rev.formats import registry
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.text.order import Order
-
-RUN = "run"
-"""What /export --to takes besides the formats: a run to be trained further."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ COMMANDS = {
         "TARGET [--to FORMAT] [--dtype DTYPE] [--force]",
         "convert this model: NAME.bin, NAME.gguf, a folder, a run",
         takes_path=True,
-        options={"--to": [*Format, RUN], "--dtype": [*Dtype], **_FORCE},
+        options={"--to": registry.names(), "--dtype": [*Dtype], **_FORCE},
     ),
     "settings": Spec("", "how the next token is chosen"),
     "set": Spec("NAME VALUE", "change a setting"),

@@ -10,8 +10,10 @@ import numpy as np
 
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
-from mlx_rev.formats.convert import Dtype, Format, Progress, convert, format_for
+from mlx_rev.formats import registry
+from mlx_rev.formats.convert import Progress, convert
 from mlx_rev.formats.detect import SHIPPED, open_model, shipped_model
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.generate.decode import StoryEvent
 from mlx_rev.generate.surprise import word_surprises
 from mlx_rev.generate.teller import Teller, load
@@ -33,7 +35,6 @@ from mlx_rev.repl.replies import (
 )
 from mlx_rev.repl.saving import save_story
 from mlx_rev.text.tokenizer import BOUNDARY
-from mlx_rev.train.beginning import write_run
 
 MOST_CANDIDATES = 16
 
@@ -254,15 +255,11 @@ class Session:
         target, force = _path(name), "--force" in options
         codec = self.teller.codec
         model = open_model(self.source, tokenizer=codec.tokenizer, reversal=codec.reversal)
-        if options.get("--to") == commands.RUN:
-            if len(options) > 1:
-                raise ConfigError("/export --to run: --dtype and --force do not apply to it")
-            yield Converted(write_run(model, target))
-            return
-        to = Format(options["--to"]) if "--to" in options else None
+        to = options.get("--to")
         dtype = Dtype(options["--dtype"]) if "--dtype" in options else None
-        chosen, kept = format_for(target, to, dtype)
-        done = convert(model, target, chosen, kept, force=force, progress=self._progress)
+        given = [option.removeprefix("--") for option in options]
+        registry.check_options(to, given)
+        done = convert(model, target, to, dtype, force=force, progress=self._progress)
         yield Converted(done)
 
     def _do_settings(self, _: str) -> Iterator[Reply]:

@@ -10,7 +10,6 @@ state there is.
 
 import dataclasses
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +21,13 @@ import numpy as np
 from mlx_rev import files
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import CheckpointError
-from mlx_rev.formats.detect import CHECKPOINTS
-from mlx_rev.formats.huggingface import WEIGHTS_FILE, read_folder, write_folder
+from mlx_rev.formats.huggingface import read_folder
 from mlx_rev.formats.model_file import from_arrays
+from mlx_rev.formats.run import write_checkpoint
 from mlx_rev.model.load import read_weights
+from mlx_rev.run_folder import BEST, CHECKPOINTS, LATEST, OPTIMIZER, STEPS, TRAINING
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.train.optimizer import Arrays, Moments
-
-_OPTIMIZER_FILE = "optimizer.safetensors"
-_TRAINING_FILE = "training.json"
 
 
 @dataclass(frozen=True)
@@ -69,27 +66,19 @@ def save(
     """
     arrays = {name: np.array(weight, copy=False) for name, weight in state.weights.items()}
     model = from_arrays(str(run), config, arrays, codec.tokenizer, codec.reversal)
-    folder = run / CHECKPOINTS / f"step-{state.progress.step:08d}"
-    moments = {
-        f"{kind}.{name}": array
+    moments = (
+        (f"{kind}.{name}", np.array(array, copy=False))
         for kind, arrays in state.moments._asdict().items()
         for name, array in arrays.items()
-    }
-    with files.atomic_folder(folder) as temporary:
-        write_folder(temporary, model, corpus_fingerprint=corpus_fingerprint)
-        mx.save_safetensors(str(temporary / _OPTIMIZER_FILE), moments)
-        checksums = {
-            name: files.sha256_file(temporary / name) for name in (WEIGHTS_FILE, _OPTIMIZER_FILE)
-        }
-        described = {
-            "progress": dataclasses.asdict(state.progress),
-            "corpus_sha256": corpus_fingerprint,
-            "sha256": checksums,
-        }
-        (temporary / _TRAINING_FILE).write_text(json.dumps(described, indent=1) + "\n")
-    for link in ("latest", *(["best"] if best else [])):
-        _point(run / CHECKPOINTS / link, folder)
-    return folder
+    )
+    return write_checkpoint(
+        run,
+        model,
+        moments,
+        dataclasses.asdict(state.progress),
+        corpus_fingerprint=corpus_fingerprint,
+        best=best,
+    )
 
 
 def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> TrainingState:
@@ -97,12 +86,12 @@ def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> Training
 
     Raises CheckpointError where there is none, it is damaged, or its corpus or shape is another.
     """
-    folder = run / CHECKPOINTS / "latest"
+    folder = run / CHECKPOINTS / LATEST
     if not folder.is_dir():
         raise CheckpointError(f"{run}: no checkpoint to go on from; train without --resume")
     folder = folder.resolve()
     try:
-        described = json.loads((folder / _TRAINING_FILE).read_text())
+        described = json.loads((folder / TRAINING).read_text())
         progress = Progress(
             step=described["progress"]["step"],
             losses=tuple(described["progress"]["losses"]),
@@ -112,7 +101,7 @@ def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> Training
             if files.sha256_file(folder / name) != expected:
                 raise CheckpointError(_damaged(folder, f"{name} is not as it was written"))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(_damaged(folder, f"{_TRAINING_FILE} or a file it names")) from error
+        raise CheckpointError(_damaged(folder, f"{TRAINING} or a file it names")) from error
     if described["corpus_sha256"] not in ("", corpus_fingerprint):
         raise CheckpointError(
             f"{folder}: trained on a corpus with sha256 {described['corpus_sha256'][:12]}…, "
@@ -122,7 +111,7 @@ def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> Training
     model = read_folder(folder)
     _check_shape(model.config, config, folder)
     weights = read_weights(model)
-    arrays = cast(Arrays, mx.load(str(folder / _OPTIMIZER_FILE)))
+    arrays = cast(Arrays, mx.load(str(folder / OPTIMIZER)))
     mean, square = (
         {name: arrays[f"{kind}.{name}"] for name in weights} for kind in Moments._fields
     )
@@ -134,12 +123,12 @@ def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> Training
 def remove_old(run: Path, keep: int) -> None:
     """Remove all but the `keep` newest checkpoints, the best, and unfinished leftovers."""
     root = run / CHECKPOINTS
-    kept = {(root / link).resolve() for link in ("latest", "best")}
-    folders = sorted(root.glob("step-*"))
+    kept = {(root / link).resolve() for link in (LATEST, BEST)}
+    folders = sorted(root.glob(STEPS))
     for folder in folders[: max(0, len(folders) - keep)]:
         if folder.resolve() not in kept:
             shutil.rmtree(folder)
-    for leftover in root.glob(".step-*"):
+    for leftover in root.glob(f".{STEPS}"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -157,16 +146,8 @@ def _check_shape(found: ModelConfig, wanted: ModelConfig, folder: Path) -> None:
         )
 
 
-def _point(link: Path, folder: Path) -> None:
-    temporary = link.with_name(f".{link.name}-new")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.name)
-    os.replace(temporary, link)
-    files.sync_folder(link.parent)
-
-
 def _damaged(folder: Path, what: str) -> str:
     return (
-        f"{folder}: damaged ({what}); remove it and point {folder.parent / 'latest'} at an older "
+        f"{folder}: damaged ({what}); remove it and point {folder.parent / LATEST} at an older "
         "checkpoint, or start a new run"
     )

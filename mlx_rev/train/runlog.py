@@ -5,11 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mlx_rev import files
+from mlx_rev import files, run_folder
 from mlx_rev.train.events import Evaluated, Event, Sampled, Stepped
-
-METRICS_FILE = "metrics.jsonl"
-SAMPLES_FILE = "samples.md"
 
 _KINDS: dict[type, str] = {Stepped: "step", Evaluated: "eval", Sampled: "sample"}
 
@@ -18,8 +15,8 @@ class RunLog:
     """A reporter that appends to metrics.jsonl and keeps samples.md up to date."""
 
     def __init__(self, run: Path) -> None:
-        self._metrics = run / METRICS_FILE
-        self._samples = run / SAMPLES_FILE
+        self._metrics = run / run_folder.METRICS
+        self._samples = run / run_folder.SAMPLES
 
     def report(self, event: Event) -> None:
         """Record steps, evaluations and samples; other events leave no trace here."""

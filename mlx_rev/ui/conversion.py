@@ -26,9 +26,10 @@ def show(done: Conversion, console: Console) -> None:
         worst = max(done.errors, key=lambda name: done.errors[name])
         lines.append(f"largest rounding error {done.errors[worst]:.3g}, in {worst}")
     if done.kept_whole:
+        more = ", …" if len(done.kept_whole) > 1 else ""
         lines.append(
-            f"{len(done.kept_whole)} matrices stay float16, their rows being no whole groups: "
-            f"{done.kept_whole[0]}" + (", …" if len(done.kept_whole) > 1 else "")
+            f"{len(done.kept_whole)} matrices stay float16, because their row length is not a "
+            f"multiple of the group size: {done.kept_whole[0]}{more}"
         )
     lines += [f"note: {note}" for note in done.notes]
     for line in [*lines, f"run it: {done.run}"]:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.config import ModelConfig
+from mlx_rev.formats import run as run_format
+from mlx_rev.formats.convert import convert
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import Order
-from mlx_rev.train import beginning
 from tests.conftest import Run
 from tests.formats.conftest import drawn
 
@@ -134,7 +135,7 @@ def test_a_run_that_fails_leaves_nothing(
         raise OSError("no room")
 
     model = replace(drawn(tiny), tokenizer=codecs[Order.NONE].tokenizer)
-    monkeypatch.setattr(beginning, "to_toml", fail)
+    monkeypatch.setattr(run_format, "to_toml", fail)
     with pytest.raises(OSError, match="no room"):
-        beginning.write_run(model, tmp_path / "run")
+        convert(model, tmp_path / "run", "run")
     assert not tree(tmp_path)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.errors import RevError
-from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.text.order import Order
@@ -17,8 +18,8 @@ from mlx_rev.text.tokenizer import Tokenizer
 @pytest.fixture
 def written(tmp_path: Path, talking: ModelFile) -> Path:
     """m.bin and the folder m, with their tokenizers."""
-    convert(talking, tmp_path / "m.bin", Format.LLAMA2C, Dtype.FLOAT32)
-    convert(talking, tmp_path / "m", Format.MLX, Dtype.FLOAT32)
+    convert(talking, tmp_path / "m.bin", "llama2c", Dtype.FLOAT32)
+    convert(talking, tmp_path / "m", "mlx", Dtype.FLOAT32)
     return tmp_path
 
 

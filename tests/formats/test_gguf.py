@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mlx_rev.formats import names
-from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.convert import convert
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import BOUNDARY
 from tests.formats.conftest import drawn
@@ -17,7 +18,7 @@ KINDS = {Dtype.FLOAT32: "F32", Dtype.FLOAT16: "F16", Dtype.Q8: "Q8_0"}
 
 
 def opened(model: ModelFile, folder: Path, dtype: Dtype) -> gguf.GGUFReader:
-    convert(model, folder / "m.gguf", Format.GGUF, dtype)
+    convert(model, folder / "m.gguf", "gguf", dtype)
     return gguf.GGUFReader(folder / "m.gguf")
 
 

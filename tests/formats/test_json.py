@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from mlx_rev.errors import DataError, FormatError
 from mlx_rev.formats import sidecar
-from mlx_rev.formats.convert import Dtype, Format, convert
-from mlx_rev.formats.detect import open_model, read_tokenizer
+from mlx_rev.formats.convert import convert
+from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.formats.tokenizers.detect import read_tokenizer
 
 values = st.recursive(
     st.none()
@@ -54,9 +56,9 @@ def spoiled(content: Any, place: tuple[Any, ...], value: Any) -> Any:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, talking: ModelFile) -> Path:
     folder = tmp_path_factory.mktemp("json")
-    convert(talking, folder / "m.bin", Format.LLAMA2C, Dtype.FLOAT32)
+    convert(talking, folder / "m.bin", "llama2c", Dtype.FLOAT32)
     for dtype in (Dtype.FLOAT32, Dtype.Q8):
-        convert(talking, folder / dtype, Format.MLX, dtype)
+        convert(talking, folder / dtype, "mlx", dtype)
     return folder
 
 

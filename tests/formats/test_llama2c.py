@@ -10,8 +10,9 @@ import pytest
 from mlx_rev import load
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import llama2c
-from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
 
@@ -21,7 +22,7 @@ HEADER = struct.Struct("<7i")
 @pytest.fixture
 def written(tmp_path: Path, talking: ModelFile) -> Path:
     path = tmp_path / "model.bin"
-    convert(talking, path, Format.LLAMA2C, Dtype.FLOAT32)
+    convert(talking, path, "llama2c", Dtype.FLOAT32)
     (tmp_path / "model.bin.json").unlink()
     return path
 
@@ -40,7 +41,7 @@ def test_greedy_stories_are_those_of_run_c(shared: Path) -> None:
 def test_a_real_model_comes_back_byte_for_byte(shared: Path, tmp_path: Path) -> None:
     source = shared / "llama2c" / "stories260K.bin"
     model = open_model(source)
-    convert(model, tmp_path / "again.bin", Format.LLAMA2C, Dtype.FLOAT32)
+    convert(model, tmp_path / "again.bin", "llama2c", Dtype.FLOAT32)
     ours = np.fromfile(tmp_path / "again.bin", np.uint8)
     theirs = np.fromfile(source, np.uint8)
     assert len(ours) == len(theirs)
@@ -127,7 +128,7 @@ def test_weights_that_are_no_numbers_are_refused(written: Path) -> None:
 
 def test_other_bytes_than_the_sidecar_says_are_refused(tmp_path: Path, talking: ModelFile) -> None:
     path = tmp_path / "model.bin"
-    convert(talking, path, Format.LLAMA2C, Dtype.FLOAT32)
+    convert(talking, path, "llama2c", Dtype.FLOAT32)
     content = bytearray(path.read_bytes())
     content[5000] ^= 1
     path.write_bytes(content)
@@ -140,7 +141,7 @@ def test_a_damaged_quantised_header_is_refused(
     tmp_path: Path, talking: ModelFile, offset: int, value: int
 ) -> None:
     path = tmp_path / "model.bin"
-    convert(talking, path, Format.LLAMA2C_V2, Dtype.Q8)
+    convert(talking, path, "llama2c-v2", Dtype.Q8)
     (tmp_path / "model.bin.json").unlink()
     content = bytearray(path.read_bytes())
     struct.pack_into("<i", content, offset, value)

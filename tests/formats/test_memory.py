@@ -16,9 +16,10 @@ WIDTH = {"many layers": (512, 2048, 36), "a large embedding": (2048, 512, 1)}
 PROGRAM = """
 import resource, sys
 from pathlib import Path
-from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.convert import convert
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.detect import open_model
-convert(open_model(sys.argv[1]), Path(sys.argv[2]), Format(sys.argv[3]), Dtype(sys.argv[4]))
+convert(open_model(sys.argv[1]), Path(sys.argv[2]), (sys.argv[3]), Dtype(sys.argv[4]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(peak if sys.platform == "darwin" else peak * 1024)
 """

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from mlx_rev.config import ModelConfig
-from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.model.llama import Llama, set_weights
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 from tests.formats.conftest import drawn
@@ -33,7 +34,7 @@ def test_logits(
     # A tenth of a normal deviate: far from what training begins with, near what it ends with.
     source = drawn(config, seed=3)
     source = replace(source, tokenizer=tokenizer, read=lambda name, r=source.read: r(name) * 0.1)
-    convert(source, tmp_path / "m", Format.MLX, Dtype.FLOAT32)
+    convert(source, tmp_path / "m", "mlx", Dtype.FLOAT32)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "m")
     mine = Llama(config)
     set_weights(mine, {name: mx.array(weight) for name, weight in source.weights()})

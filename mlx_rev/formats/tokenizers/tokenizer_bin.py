@@ -50,6 +50,12 @@ def recognises(start: bytes) -> bool:
     return start[8:17] == b"\5\0\0\0<unk>" and int.from_bytes(start[:4], "little") < _LONGEST_PIECE
 
 
+def is_early(start: bytes) -> bool:
+    """Whether a file that begins with `start` is a tokenizer.bin as llama2.c wrote it before it had
+    a header, with or without scores."""
+    return start[4:13] == b"\5\0\0\0<unk>" or start.startswith(b"\5\0\0\0<unk>")
+
+
 def read(path: Path) -> Tokenizer:
     """Rebuild the SentencePiece model, so that it encodes and decodes as run.c does with the file.
 

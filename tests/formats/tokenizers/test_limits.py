@@ -13,14 +13,15 @@ from tokenizers import Tokenizer as Peer
 import mlx_rev
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
-from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import Tokenizer
 from tests.formats.conftest import drawn
 
-TARGETS = {Format.LLAMA2C: "m.bin", Format.MLX: "m", Format.GGUF: "m.gguf"}
+TARGETS = {"llama2c": "m.bin", "mlx": "m", "gguf": "m.gguf"}
 Made = Callable[..., ModelFile]
 
 
@@ -61,7 +62,7 @@ def padded_folder(folder: Path, talking: ModelFile) -> Path:
 
 @pytest.mark.parametrize("to", TARGETS)
 def test_a_padded_vocabulary_goes_everywhere_and_is_never_told(
-    tmp_path: Path, talking: ModelFile, to: Format
+    tmp_path: Path, talking: ModelFile, to: str
 ) -> None:
     source = padded_folder(tmp_path / "padded", talking)
     target = tmp_path / "out" / TARGETS[to]
@@ -75,7 +76,7 @@ def test_a_padded_vocabulary_goes_everywhere_and_is_never_told(
             "They were happy."
         )
         assert max(teller.tell("They were happy.", temperature=1.0, seed=1).tokens) < 400
-    if to is Format.MLX:
+    if to == "mlx":
         assert Peer.from_str((target / "tokenizer.json").read_text()).get_vocab_size() == 400
 
 
@@ -93,10 +94,10 @@ def test_a_vocabulary_of_another_model_is_still_refused(tmp_path: Path, talking:
     ids=["unigram", "shifted"],
 )
 def test_what_would_be_read_wrongly_is_refused(
-    tmp_path: Path, made: Made, to: Format, settings: dict[str, Any], said: str
+    tmp_path: Path, made: Made, to: str, settings: dict[str, Any], said: str
 ) -> None:
     model = made(**settings)
-    if to is Format.GGUF and "pad_id" in settings:
+    if to == "gguf" and "pad_id" in settings:
         convert(model, tmp_path / "m.gguf", to, Dtype.FLOAT32)
         kept, own = open_model(tmp_path / "m.gguf").tokenizer, model.tokenizer
         assert kept is not None
@@ -130,6 +131,6 @@ def test_a_checkpoint_of_such_a_tokenizer_has_no_tokenizer_json(tmp_path: Path, 
 def test_what_only_sentencepiece_does_is_said(
     tmp_path: Path, made: Made, settings: dict[str, Any], said: str
 ) -> None:
-    to = Format.GGUF  # symbols stand before the bytes, which only GGUF can tell
+    to = "gguf"  # symbols stand before the bytes, which only GGUF can tell
     done = convert(made(**settings), tmp_path / "m.gguf", to, Dtype.FLOAT32)
     assert any(said in note for note in done.notes)

@@ -1,0 +1,80 @@
+"""The one list of formats. A new one is a module that makes a `Format`, and a line here."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mlx_rev.errors import ConfigError, FormatError
+from mlx_rev.formats import gguf, huggingface, llama2c, run
+from mlx_rev.formats.dtype import Dtype
+from mlx_rev.formats.format import Format, Source
+
+FORMATS: tuple[Format, ...] = (
+    *llama2c.FORMATS,
+    huggingface.FORMAT,
+    gguf.FORMAT,
+    run.FORMAT,
+)
+"""The first of those with a suffix is what a target with that suffix is written in."""
+
+
+def names() -> list[str]:
+    """What can be written."""
+    return [each.name for each in FORMATS]
+
+
+def summaries() -> str:
+    """Every format in a few words, for help."""
+    return "; ".join(f"{each.name} is {each.summary}" for each in FORMATS)
+
+
+def named(name: str) -> Format:
+    """The format of a name. Raises FormatError where there is none."""
+    for each in FORMATS:
+        if each.name == name:
+            return each
+    raise FormatError(f"no format {name!r}; expected one of {', '.join(names())}")
+
+
+def recognised(source: Source) -> Format | None:
+    """The format of a file or folder, by its content; none where no format claims it."""
+    return next((each for each in FORMATS if each.recognises(source)), None)
+
+
+def by_suffix(path: Path) -> Format | None:
+    """The format whose files have the suffix of `path`; for none, a folder's."""
+    return next((each for each in FORMATS if each.suffix == path.suffix), None)
+
+
+def choose(target: Path, asked: str | None, dtype: Dtype | None) -> tuple[Format, Dtype]:
+    """The format and dtype to write, from what was asked and the target's name.
+
+    Raises FormatError where they do not go together, and for a suffix that no format has: it may
+    be part of a folder's name, then the format has to be asked for.
+    """
+    if asked is not None:
+        chosen = named(asked)
+    else:
+        known = [each for each in FORMATS if each.suffix == target.suffix]
+        if not known and not target.suffix[1:2].isalpha():
+            known = [each for each in FORMATS if not each.suffix]  # stories-1.5 is a folder's name
+        if not known:
+            suffixes = ", ".join(dict.fromkeys(each.suffix for each in FORMATS if each.suffix))
+            raise FormatError(
+                f"{target}: no format here has the suffix {target.suffix}; expected {suffixes}, or "
+                "a folder's name without one (--to mlx takes any)"
+            )
+        chosen = next((each for each in known if dtype in (None, *each.dtypes)), known[0])
+    dtype = dtype or chosen.dtypes[0]
+    if dtype not in chosen.dtypes:
+        possible = " or ".join(chosen.dtypes)
+        raise FormatError(f"{chosen.name} has no {dtype}; expected --dtype {possible}")
+    return chosen, dtype
+
+
+def check_options(asked: str | None, given: Iterable[str]) -> None:
+    """Raise ConfigError for an option of a conversion that means nothing for the format."""
+    if asked is None:
+        return
+    for option in given:
+        if option in named(asked).refuses:
+            raise ConfigError(f"--{option} does not apply to --to {asked}; leave it out")

@@ -1,0 +1,35 @@
+"""Read a tokenizer of any kind, recognised by its content."""
+
+from pathlib import Path
+
+from mlx_rev.errors import FormatError
+from mlx_rev.formats.fields import read_json
+from mlx_rev.formats.tokenizers import tokenizer_bin
+from mlx_rev.formats.tokenizers.tokenizer_json import tokenizer_from_json
+from mlx_rev.text.tokenizer import Tokenizer
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer from a SentencePiece .model, a tokenizer.json made from one, or a llama2.c
+    tokenizer.bin. Raises FormatError or DataError."""
+    start = _start(path)
+    if start.startswith(b"{"):
+        return tokenizer_from_json(read_json(path))
+    return tokenizer_bin.read(path) if tokenizer_bin.recognises(start) else Tokenizer.load(path)
+
+
+def is_tokenizer(path: Path) -> bool:
+    """Whether a file is a tokenizer.bin, SentencePiece .model or tokenizer.json, not a model."""
+    if not path.is_file():
+        return False
+    start = _start(path)
+    named = {".model": b"\n", ".json": b"{"}.get(path.suffix)
+    return tokenizer_bin.recognises(start) or start[:1] == named
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
