@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from mlx_rev import files
 from mlx_rev.config import DataConfig, validate
 from mlx_rev.data.corpus import Corpus, open_corpus
-from mlx_rev.data.shards import Shard, open_shard, write_shard
+from mlx_rev.data.shards import Shard, check_origin, open_shard, write_shard
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import Order
@@ -55,7 +56,8 @@ def prepare(
     shards = []
     for part, stories in (("train", corpus.train), ("valid", corpus.valid)):
         path = folder / f"{part}.bin"
-        if not _is_whole(path):
+        shard = _opened(path)
+        if shard is None:
             notify(f"tokenising the {part} stories of {corpus.name}", None)
             write_shard(
                 path,
@@ -65,7 +67,16 @@ def prepare(
                 tokenizer_fingerprint=tokenizer.fingerprint,
                 corpus_fingerprint=corpus.fingerprint,
             )
-        shards.append(open_shard(path))
+            shard = open_shard(path)
+        check_origin(
+            path,
+            shard,
+            vocab_size=tokenizer.vocab_size,
+            reversal=str(reversal),
+            tokenizer_fingerprint=tokenizer.fingerprint,
+            corpus_fingerprint=corpus.fingerprint,
+        )
+        shards.append(shard)
     train, valid = shards
     return Prepared(codec, train, valid, fingerprint)
 
@@ -79,7 +90,11 @@ def _tokenizer(
     notify: Notify,
 ) -> Tokenizer:
     if config.tokenizer is not None:
-        tokenizer = Tokenizer.load(Path(config.tokenizer))
+        given = Path(config.tokenizer)
+        if given.is_file():
+            with open(given, "rb") as file:
+                files.check_content(given, file.read(64))
+        tokenizer = Tokenizer.load(given)
         if tokenizer.vocab_size != vocab_size:
             raise ConfigError(
                 f"--tokenizer {config.tokenizer} has {tokenizer.vocab_size} pieces, the model "
@@ -105,14 +120,14 @@ def _encoded(stories: Iterable[str], codec: StoryCodec) -> Iterator[tuple[list[i
             yield ids, len(story.encode())
 
 
-def _is_whole(path: Path) -> bool:
+def _opened(path: Path) -> Shard | None:
+    """The shard that a run before this one left; None where it is missing or damaged."""
     if not path.exists():
-        return False
+        return None
     try:
-        open_shard(path)
+        return open_shard(path)
     except DataError:
-        return False
-    return True
+        return None
 
 
 def _sha256(*parts: str) -> str:

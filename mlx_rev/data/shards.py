@@ -125,6 +125,11 @@ def open_shard(path: Path) -> Shard:
     starts = content[_HEADER.size : starts_end].view("<u8")
     if starts[0] != 0 or starts[-1] != tokens - 1 or (np.diff(starts.astype(np.int64)) < 1).any():
         raise DataError(f"{path}: its story positions are out of order; it is damaged")
+    ids = content[sizes_end:].view(f"<u{itemsize}")
+    if (largest := int(ids.max(initial=0))) >= vocab_size:
+        raise DataError(
+            f"{path}: has the id {largest}, its vocabulary {vocab_size} pieces; it is damaged"
+        )
     return Shard(
         vocab_size=vocab_size,
         reversal=name[:name_length].decode(errors="replace"),
@@ -132,5 +137,29 @@ def open_shard(path: Path) -> Shard:
         corpus_fingerprint=fields[9].hex(),
         starts=starts,
         text_bytes=content[starts_end:sizes_end].view("<u4"),
-        tokens=content[sizes_end:].view(f"<u{itemsize}"),
+        tokens=ids,
     )
+
+
+def check_origin(
+    path: Path,
+    shard: Shard,
+    *,
+    vocab_size: int,
+    reversal: str,
+    tokenizer_fingerprint: str,
+    corpus_fingerprint: str,
+) -> None:
+    """Raise DataError, naming what differs, where `shard`, opened from `path`, was made of
+    something else."""
+    for what, found, expected in (
+        ("tokenizer", shard.tokenizer_fingerprint, tokenizer_fingerprint),
+        ("corpus", shard.corpus_fingerprint, corpus_fingerprint),
+        ("reversal", shard.reversal, reversal),
+        ("vocabulary", str(shard.vocab_size), str(vocab_size)),
+    ):
+        if found != expected:
+            raise DataError(
+                f"{path}: was made with the {what} {found[:12]}, here it is {expected[:12]}; "
+                "remove the file, it is then made again"
+            )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_rev import files
 from mlx_rev.errors import FormatError
 
 LARGEST_SIZE = 1 << 20
@@ -100,4 +101,5 @@ def read_json(path: Path) -> Fields:
         content = path.read_bytes()
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+    files.check_content(path, content[:64])
     return parse_json(content, str(path))

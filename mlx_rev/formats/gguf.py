@@ -34,6 +34,8 @@ MAGIC = b"GGUF"
 VERSION = 3
 _ALIGNMENT = 32
 _Q8_GROUP = 32
+_QUANTIZATION_VERSION = 2
+"""ggml's, of the bytes of quantised blocks."""
 _LAYER_NAMES = dict(
     zip(
         names.LAYER_WEIGHTS,
@@ -114,6 +116,8 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
     Raises FormatError where it is something else, or damaged.
     """
     with open(path, "rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise FormatError(f"{path}: does not begin with GGUF; damaged, or another format")
         reader = Reader(file, path)
         version, tensor_count, pair_count = reader.head()
         if version != VERSION:
@@ -128,7 +132,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
                 )
             tensors[name] = _Tensor(name, shape, Type(type_number), offset)
         start = _aligned(reader.offset)
-    config = _config(metadata, tied="output.weight" not in tensors)
+    config = _config(metadata, tensors)
     _check_tensors(config, tensors, path.stat().st_size - start, path)
 
     def read_weight(name: str) -> np.ndarray:
@@ -143,12 +147,17 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         read_weight,
         _tokenizer(metadata) if tokenizer is None else tokenizer,
         reversal_in(metadata, "mlx_rev.reversal"),
+        _provenance(metadata),
     )
 
 
 def _metadata(model: ModelFile, tokenizer: Tokenizer, type: Type) -> dict[str, Any]:
     config, pieces = model.config, pieces_of(tokenizer)
-    reversal = {"mlx_rev.reversal": str(model.reversal)} if model.reversal else {}
+    optional: dict[str, Any] = {f"mlx_rev.{key}": text for key, text in model.provenance.items()}
+    if model.reversal:
+        optional["mlx_rev.reversal"] = str(model.reversal)
+    if type is Type.Q8_0:
+        optional["general.quantization_version"] = np.uint32(_QUANTIZATION_VERSION)
     return {
         "general.architecture": "llama",
         "general.name": Path(model.source).stem,
@@ -173,31 +182,48 @@ def _metadata(model: ModelFile, tokenizer: Tokenizer, type: Type) -> dict[str, A
         "tokenizer.ggml.add_bos_token": True,
         "tokenizer.ggml.add_eos_token": False,
         "tokenizer.ggml.add_space_prefix": tokenizer.adds_space,
-        **reversal,
+        **optional,
     }
 
 
-def _config(metadata: Fields, *, tied: bool) -> ModelConfig:
+def _config(metadata: Fields, tensors: dict[str, _Tensor]) -> ModelConfig:
+    """The shape that the metadata describe, optional keys by their defaults in llama.cpp."""
     for name, wanted in (("general.architecture", "llama"), ("general.alignment", _ALIGNMENT)):
         if metadata.values.get(name, _ALIGNMENT) != wanted:
             raise metadata.error(name, repr(wanted))
-    integers = {
-        "dim": "embedding_length",
-        "hidden_dim": "feed_forward_length",
-        "n_layers": "block_count",
-        "n_heads": "attention.head_count",
-        "n_kv_heads": "attention.head_count_kv",
-        "vocab_size": "vocab_size",
-        "context": "context_length",
-    }
-    numbers = {"norm_eps": "attention.layer_norm_rms_epsilon", "rope_theta": "rope.freq_base"}
-    sizes = {field: metadata.integer(f"llama.{key}") for field, key in integers.items()}
+    _check_rope(metadata)
+    heads = metadata.integer("llama.attention.head_count")
+    embedding = tensors.get(_gguf_name(names.EMBEDDING))
     # float32 on disk: 1e-05 comes back as 9.99999974e-06 without this
-    rest = {
-        field: float(f"{metadata.number(f'llama.{key}'):.7g}") for field, key in numbers.items()
-    }
-    found: dict[str, Any] = {**sizes, **rest}
-    return checked_config(metadata.source, ModelConfig(**found, tied=tied))
+    epsilon = f"{metadata.number('llama.attention.layer_norm_rms_epsilon'):.7g}"
+    config = ModelConfig(
+        dim=metadata.integer("llama.embedding_length"),
+        hidden_dim=metadata.integer("llama.feed_forward_length"),
+        n_layers=metadata.integer("llama.block_count"),
+        n_heads=heads,
+        n_kv_heads=metadata.integer("llama.attention.head_count_kv", heads),
+        vocab_size=metadata.integer("llama.vocab_size", embedding.shape[0] if embedding else None),
+        context=metadata.integer("llama.context_length"),
+        norm_eps=float(epsilon),
+        rope_theta=float(f"{metadata.number('llama.rope.freq_base', 10000.0):.7g}"),
+        tied="output.weight" not in tensors,
+    )
+    checked_config(metadata.source, config)
+    for key in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
+        if metadata.integer(f"llama.{key}", config.head_dim) != config.head_dim:
+            expected = f"embedding_length / attention.head_count, {config.head_dim}"
+            raise metadata.error(f"llama.{key}", expected)
+    return config
+
+
+def _check_rope(metadata: Fields) -> None:
+    """Raise FormatError where positions are scaled, which a Llama here does not do."""
+    kind = "llama.rope.scaling.type"
+    if metadata.text(kind, "none") not in ("none", "linear"):
+        raise metadata.error(kind, "none: scaled RoPE cannot be read")
+    for key in ("rope.scaling.factor", "rope.scale_linear", "rope.scaling.attn_factor"):
+        if metadata.number(f"llama.{key}", 1.0) not in (0.0, 1.0):  # 0 is none, too
+            raise metadata.error(f"llama.{key}", "1: scaled RoPE cannot be read")
 
 
 def _check_tensors(config: ModelConfig, tensors: dict[str, _Tensor], room: int, path: Path) -> None:
@@ -212,7 +238,7 @@ def _check_tensors(config: ModelConfig, tensors: dict[str, _Tensor], room: int, 
         if tensor.type is Type.Q8_0 and shape[-1] % _Q8_GROUP:
             raise FormatError(f"{path}: {name} is Q8_0, whose groups do not divide its {shape}")
     if extra := sorted(set(tensors) - set(expected)):
-        raise FormatError(f"{path}: holds {extra[0]}, which a Llama has not")
+        raise FormatError(f"{path}: unexpected tensor {extra[0]}; a Llama has none of that name")
     end = 0
     for tensor in sorted(tensors.values(), key=lambda tensor: tensor.offset):
         if tensor.offset != _aligned(end):
@@ -247,6 +273,11 @@ def _tokenizer(metadata: Fields) -> Tokenizer | None:
     ]
     adds_space = metadata.flag("tokenizer.ggml.add_space_prefix", True)
     return tokenizer_of(pieces, adds_space=adds_space, source=metadata.source)
+
+
+def _provenance(metadata: Fields) -> dict[str, str]:
+    corpus = metadata.text("mlx_rev.corpus_sha256", "")
+    return {"corpus_sha256": corpus} if corpus else {}
 
 
 def _numbers(metadata: Fields, key: str, kinds: str) -> list[Any]:

@@ -24,12 +24,12 @@ from mlx_rev.formats.model_card import model_card
 from mlx_rev.formats.model_file import ModelFile, reversal_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
+from mlx_rev.formats.tokenizers.detect import read_tokenizer
 from mlx_rev.formats.tokenizers.limits import check_exportable, is_exportable
 from mlx_rev.formats.tokenizers.sentencepiece_model import padded
 from mlx_rev.formats.tokenizers.tokenizer_json import (
     is_sentencepiece,
     tokenizer_config,
-    tokenizer_from_json,
     tokenizer_json,
 )
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
@@ -95,6 +95,7 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFil
     Raises FormatError for a file that is missing or damaged, another architecture, a wrong name
     or shape, or a tokenizer that is not the one the model was trained with.
     """
+    folder = folder.resolve() if folder.is_symlink() else folder  # `latest` may move meanwhile
     described = read_json(folder / CONFIG_FILE)
     config = model_config(described)
     extra = described.object("mlx_rev")
@@ -218,7 +219,9 @@ def _check_entries(model: ModelFile, tensors: Mapping[str, Entry], quantization:
         tied_copy = model.config.tied and name.startswith("lm_head.")
         known = name.rpartition(".")[0] + "." in stems or name.endswith("rotary_emb.inv_freq")
         if not (known or tied_copy) or name.endswith(".bias"):
-            raise FormatError(f"{model.source}: holds {name}, which a Llama here has not")
+            raise FormatError(
+                f"{model.source}: unexpected tensor {name}; a Llama has none of that name"
+            )
 
 
 def _tokenizer(folder: Path, extra: Fields) -> Tokenizer | None:
@@ -227,8 +230,7 @@ def _tokenizer(folder: Path, extra: Fields) -> Tokenizer | None:
     expected = extra.text("tokenizer_sha256", "")
     made = folder / _TOKENIZER_JSON
     if not path.is_file() and made.is_file():
-        content = read_json(made)
-        return tokenizer_from_json(content) if is_sentencepiece(content) else None
+        return read_tokenizer(made) if is_sentencepiece(read_json(made)) else None
     if not path.is_file():
         if expected:
             raise FormatError(
@@ -236,7 +238,7 @@ def _tokenizer(folder: Path, extra: Fields) -> Tokenizer | None:
                 "there, or name it with --tokenizer"
             )
         return None
-    tokenizer = Tokenizer.load(path)
+    tokenizer = read_tokenizer(path)
     if expected and tokenizer.fingerprint != expected:
         raise FormatError(
             f"{path}: its sha256 is {tokenizer.fingerprint[:12]}…, the model was trained with "

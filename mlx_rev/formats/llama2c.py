@@ -117,8 +117,9 @@ def read_header(start: bytes, source: str) -> Header:
         group_size < 1 or config.dim % group_size or config.hidden_dim % group_size
     ):
         raise FormatError(
-            f"{source}: group_size is {group_size}, which does not divide dim {config.dim} "
-            f"and hidden_dim {config.hidden_dim}"
+            f"{source}: group_size is {group_size}, which does not divide dim {config.dim} and "
+            f"hidden_dim {config.hidden_dim}: its groups run over the ends of rows, as llama2.c's "
+            "export.py lets them, and runq.c misreads that; export with --version 0 or 1 instead"
         )
     return Header(version, config, group_size)
 

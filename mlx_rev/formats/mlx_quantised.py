@@ -15,6 +15,8 @@ _GROUP_SIZES = (64, 32)
 _KNOWN_GROUPS = (32, 64, 128)
 _KNOWN_BITS = (2, 3, 4, 5, 6, 8)
 """What mlx can dequantise."""
+_DEFAULT_GROUP, _DEFAULT_BITS = 64, 4
+"""Of mlx.nn.quantize in affine mode."""
 
 
 def group_size_of(model: ModelFile) -> int:
@@ -82,12 +84,20 @@ def read_quantised(tensors: Mapping[str, Entry], name: str, settings: Fields) ->
 
 
 def _settings(settings: Fields, name: str) -> tuple[int, int]:
-    """Group size and bits of a matrix: its own, or those of all."""
+    """Group size and bits of a matrix: its own, or those of all; null is mlx's default, as mlx-lm
+    takes it, not that of all."""
     own = name.removesuffix(".weight")
-    chosen = settings.object(own) if settings.has(own) else settings
+    ours = settings.has(own) and settings.values[own] is not True
+    chosen = settings.object(own) if ours else settings
     if (mode := chosen.text("mode", "affine")) != "affine":
         raise FormatError(f"{settings.source}: quantization mode is {mode!r}, expected 'affine'")
-    for field, known in (("group_size", _KNOWN_GROUPS), ("bits", _KNOWN_BITS)):
-        if chosen.integer(field) not in known:
+    found = []
+    for field, known, default in (
+        ("group_size", _KNOWN_GROUPS, _DEFAULT_GROUP),
+        ("bits", _KNOWN_BITS, _DEFAULT_BITS),
+    ):
+        value = chosen.integer(field, default if ours or field in chosen.values else None)
+        if value not in known:
             raise chosen.error(field, f"one of {', '.join(map(str, known))}")
-    return chosen.integer("group_size"), chosen.integer("bits")
+        found.append(value)
+    return found[0], found[1]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_rev.data.shards import Shard, open_shard, write_shard
+from mlx_rev.data.shards import Shard, check_origin, open_shard, write_shard
 from mlx_rev.errors import DataError
 
 SHA, OTHER = "ab" * 32, "cd" * 32
@@ -83,3 +83,33 @@ def test_a_story_that_cannot_be_made_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="broke"):
         write(tmp_path / "s.bin", failing())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ids_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"s\.bin: has the id 300, its vocabulary 300 pieces"):
+        write(tmp_path / "s.bin", [([5, 300], 9)])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("tokenizer_fingerprint", "ef" * 32, "the tokenizer abababababab, here it is efefefefefef"),
+        ("corpus_fingerprint", "ef" * 32, "the corpus cdcdcdcdcdcd, here it is efefefefefef"),
+        ("reversal", "token", "the reversal word, here it is token"),
+        ("vocab_size", 301, "the vocabulary 300, here it is 301"),
+    ],
+)
+def test_a_shard_of_something_else_is_refused_by_what_differs(
+    tmp_path: Path, name: str, value: object, said: str
+) -> None:
+    path = tmp_path / "s.bin"
+    shard = write(path, [([5, 6], 9)])
+    made_of: dict = {
+        "vocab_size": 300,
+        "reversal": "word",
+        "tokenizer_fingerprint": SHA,
+        "corpus_fingerprint": OTHER,
+    }
+    check_origin(path, shard, **made_of)
+    with pytest.raises(DataError, match=said):
+        check_origin(path, shard, **made_of | {name: value})

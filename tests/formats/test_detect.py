@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mlx_rev.errors import RevError
+from mlx_rev.errors import FormatError, RevError
 from mlx_rev.formats.convert import convert
-from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.detect import built_in_models, open_model, shipped_model
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
@@ -64,3 +64,33 @@ def test_a_tokenizer_that_is_named_stands_for_the_one_beside(
         with pytest.raises(RevError, match=r"--tokenizer|not a SentencePiece"):
             open_model(written / name)
     assert ids(open_model(written / name, tokenizer=right)) == ids(talking)
+
+
+def test_a_built_in_model_answers_to_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_model("stories1m").source == str(shipped_model())
+    assert open_model(Path("stories1m")).source == str(shipped_model())
+    assert built_in_models()["stories1m"] == shipped_model()
+
+
+def test_what_exists_under_the_name_is_taken_first(
+    tmp_path: Path, talking: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    convert(talking, tmp_path / "stories1m")
+    assert open_model("stories1m").config == talking.config
+
+
+def test_an_unknown_name_is_answered_with_the_built_in_models() -> None:
+    with pytest.raises(FormatError, match=r"stories2m: no such model; .*\(stories1m\)"):
+        open_model("stories2m")
+
+
+def test_a_run_is_opened_through_one_folder(tmp_path: Path, talking: ModelFile) -> None:
+    convert(talking, tmp_path / "run", "run")
+    model = open_model(tmp_path / "run")
+    latest = tmp_path / "run" / "checkpoints" / "latest"
+    assert model.source == str(latest.resolve())
+    assert open_model(latest).source == model.source

@@ -7,8 +7,11 @@ import gguf
 import numpy as np
 import pytest
 
+from mlx_rev.errors import FormatError
+from mlx_rev.formats import gguf as our_gguf
 from mlx_rev.formats import names
 from mlx_rev.formats.convert import convert
+from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import BOUNDARY
@@ -78,3 +81,78 @@ def test_metadata_and_vocabulary(tmp_path: Path, talking: ModelFile) -> None:
     ]  # fmt: skip
     for token in range(259, config.vocab_size):
         assert tokens[token].replace("▁", " ").encode() == tokenizer.piece_bytes[token]
+
+
+def without_and_with(
+    monkeypatch: pytest.MonkeyPatch, without: set[str], added: dict[str, object]
+) -> None:
+    """Have a GGUF file written with other metadata than ours."""
+    written = our_gguf._metadata
+
+    def metadata(*given: object) -> dict[str, object]:
+        made = written(*given)
+        return {key: value for key, value in made.items() if key not in without} | added
+
+    monkeypatch.setattr(our_gguf, "_metadata", metadata)
+
+
+def test_eight_bits_say_which_version_of_the_quantisation(
+    tmp_path: Path, talking: ModelFile
+) -> None:
+    assert value(opened(talking, tmp_path, Dtype.Q8), "general.quantization_version") == 2
+
+
+def test_what_is_missing_has_its_default(
+    tmp_path: Path, talking: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(talking.config, n_kv_heads=talking.config.n_heads)
+    keys = {"llama.vocab_size", "llama.rope.freq_base", "llama.attention.head_count_kv"}
+    without_and_with(monkeypatch, keys, {})
+    model = replace(drawn(config), tokenizer=talking.tokenizer)
+    convert(model, tmp_path / "m.gguf")
+    assert open_model(tmp_path / "m.gguf").config == config
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ({"llama.rope.scaling.type": "yarn"}, "scaling.type is 'yarn'"),
+        ({"llama.rope.scaling.type": "longrope"}, "scaling.type is 'longrope'"),
+        (
+            {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": np.float32(4)},
+            r"scaling.factor is 4\.0, expected 1",
+        ),
+        ({"llama.rope.scaling.factor": np.float32(2)}, r"scaling.factor is 2\.0"),
+        ({"llama.rope.scale_linear": np.float32(2)}, r"scale_linear is 2\.0"),
+        ({"llama.rope.scaling.attn_factor": np.float32(2)}, r"attn_factor is 2\.0"),
+        ({"llama.rope.dimension_count": np.uint32(4)}, "dimension_count is 4, expected .* 8"),
+        ({"llama.attention.key_length": np.uint32(16)}, "key_length is 16, expected .* 8"),
+    ],
+)
+def test_positions_that_are_turned_otherwise_are_refused_by_key(
+    tmp_path: Path,
+    talking: ModelFile,
+    monkeypatch: pytest.MonkeyPatch,
+    added: dict[str, object],
+    said: str,
+) -> None:
+    without_and_with(monkeypatch, set(), added)
+    convert(talking, tmp_path / "m.gguf")
+    with pytest.raises(FormatError, match=said):
+        open_model(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0])
+def test_a_scaling_of_one_is_none(
+    tmp_path: Path, talking: ModelFile, monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    added = {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": np.float32(factor)}
+    without_and_with(monkeypatch, set(), added)
+    convert(talking, tmp_path / "m.gguf")
+    assert open_model(tmp_path / "m.gguf").config == talking.config
+
+
+def test_where_it_came_from_comes_along(tmp_path: Path, talking: ModelFile) -> None:
+    known = replace(talking, provenance={"corpus_sha256": "ab" * 32})
+    convert(known, tmp_path / "m.gguf")
+    assert open_model(tmp_path / "m.gguf").provenance == known.provenance

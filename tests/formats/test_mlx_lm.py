@@ -1,11 +1,18 @@
 """mlx-lm takes the folders that are written here, and stops where run.c stops."""
 
+import json
+import operator
 from pathlib import Path
 
+import mlx.core as mx
+import numpy as np
+import pytest
 from mlx_lm import convert, generate, load, stream_generate
+from mlx_lm.utils import load_model
 
 import mlx_rev
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats import names
+from mlx_rev.formats.detect import open_model, shipped_model
 from mlx_rev.text.order import reverse_words
 
 # Endings whose greedy stories are whole within the context.
@@ -36,3 +43,27 @@ def test_what_its_converter_makes_of_ours_talks(tmp_path: Path) -> None:
     assert teller.tell(ending, temperature=0.0).text.endswith(ending)
     theirs, ours = teller.codec.tokenizer, mlx_rev.load().codec.tokenizer
     assert theirs.encode(ending) == ours.encode(ending)
+
+
+@pytest.mark.parametrize("group_size", [None, 32])
+def test_mixed_recipes_are_read_as_mlx_lm_reads_them(
+    tmp_path: Path, group_size: int | None
+) -> None:
+    """For the default group size its converter writes null for every layer."""
+    folder = tmp_path / "mixed"
+    options = {"q_group_size": group_size, "quant_predicate": "mixed_3_6"}
+    convert(str(shipped_model()), str(folder), quantize=True, **options)
+    settings = json.loads((folder / "config.json").read_text())["quantization"]
+    layers = [value for value in settings.values() if isinstance(value, dict)]
+    assert {layer["group_size"] for layer in layers} == {group_size}
+    assert len({layer["bits"] for layer in layers}) == 2
+    theirs, _ = load_model(folder)
+    ours = open_model(folder)
+    for number, layer in enumerate(theirs.model.layers):
+        for projection in ("self_attn.v_proj", "mlp.gate_proj"):
+            part = operator.attrgetter(projection)(layer)
+            parts = (part.weight, part.scales, part.biases)
+            kept = mx.dequantize(*parts, group_size=part.group_size, bits=part.bits)
+            name = names.layer_name(number, projection)
+            difference = np.array(kept.astype(mx.float32)) - ours.weight(name)
+            assert np.abs(difference).max() < 1e-3

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mlx_rev import files
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import read_json
 from mlx_rev.formats.tokenizers import tokenizer_bin
@@ -13,9 +14,10 @@ def read_tokenizer(path: Path) -> Tokenizer:
     """A tokenizer from a SentencePiece .model, a tokenizer.json made from one, or a llama2.c
     tokenizer.bin. Raises FormatError or DataError."""
     start = _start(path)
+    files.check_content(path, start)
     if start.startswith(b"{"):
         return tokenizer_from_json(read_json(path))
-    return tokenizer_bin.read(path) if tokenizer_bin.recognises(start) else Tokenizer.load(path)
+    return tokenizer_bin.read(path) if _is_bin(start) else Tokenizer.load(path)
 
 
 def is_tokenizer(path: Path) -> bool:
@@ -24,7 +26,11 @@ def is_tokenizer(path: Path) -> bool:
         return False
     start = _start(path)
     named = {".model": b"\n", ".json": b"{"}.get(path.suffix)
-    return tokenizer_bin.recognises(start) or start[:1] == named
+    return _is_bin(start) or start[:1] == named
+
+
+def _is_bin(start: bytes) -> bool:
+    return tokenizer_bin.recognises(start) or tokenizer_bin.is_early(start)
 
 
 def _start(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from mlx_rev.errors import FormatError
@@ -23,50 +24,78 @@ NEIGHBOURS = (TOKENIZER_BIN, "tokenizer.model")
 """The files beside a .bin that keep its tokenizer: llama2.c's form, and SentencePiece's own."""
 _MARKS = {BOUNDARY: "<s>", END: "</s>"}
 _LONGEST_PIECE = 1 << 16
+_NEVER_MERGED = -1e30
+"""run.c merges at scores above -1e10."""
 
 
 def to_bytes(tokenizer: Tokenizer) -> bytes:
-    """The content of tokenizer.bin."""
+    """The content of tokenizer.bin.
+
+    An unused piece gets a text that run.c prints nothing for and never looks up, and a score
+    below the least at which it merges: it refuses to read a piece of no bytes.
+    """
+    return _content(tokenizer, lambda token: (_NEVER_MERGED, _unused_text(token)))
+
+
+def pieces_fingerprint(tokenizer: Tokenizer) -> str:
+    """sha256 of the pieces as in tokenizer.bin, unused ones without a text: the same for a
+    tokenizer and for one rebuilt from its pieces."""
+    return hashlib.sha256(_content(tokenizer, lambda token: (0.0, ""))).hexdigest()
+
+
+def _content(tokenizer: Tokenizer, unused: Callable[[int], tuple[float, str]]) -> bytes:
     entries = []
     for token, piece in enumerate(pieces_of(tokenizer)):
-        text = f"\n{_MARKS[token]}\n" if token in _MARKS else without_marks(piece.text)
-        if piece.kind is Kind.UNUSED:
-            text = (
-                ""  # run.c needs as many pieces as the model has rows, and prints this as nothing
-            )
-        entries.append((piece.score, text.encode()))
+        score, text = piece.score, without_marks(piece.text)
+        if token in _MARKS:
+            text = f"\n{_MARKS[token]}\n"
+        elif piece.kind is Kind.UNUSED:
+            score, text = unused(token)
+        entries.append((score, text.encode()))
     content = [struct.pack("<I", max(len(text) for _, text in entries))]
     content += [struct.pack("<fi", score, len(text)) + text for score, text in entries]
     return b"".join(content)
 
 
-def pieces_fingerprint(tokenizer: Tokenizer) -> str:
-    """sha256 of tokenizer.bin: the same for a tokenizer and for one rebuilt from its pieces."""
-    return hashlib.sha256(to_bytes(tokenizer)).hexdigest()
+def _unused_text(token: int) -> str:
+    """Of an unused piece in the file: scanned by run.c as the byte 0, which it does not print; of
+    more than one character, so that no character of a prompt is looked up as it."""
+    return f"<0x00 unused {token}>"
 
 
 def recognises(start: bytes) -> bool:
     """Whether a file that begins with `start` is a tokenizer.bin: its first piece is <unk>."""
-    return start[8:17] == b"\5\0\0\0<unk>" and int.from_bytes(start[:4], "little") < _LONGEST_PIECE
+    return _first_piece_at(start, 8) and int.from_bytes(start[:4], "little") < _LONGEST_PIECE
 
 
 def is_early(start: bytes) -> bool:
     """Whether a file that begins with `start` is a tokenizer.bin as llama2.c wrote it before it had
     a header, with or without scores."""
-    return start[4:13] == b"\5\0\0\0<unk>" or start.startswith(b"\5\0\0\0<unk>")
+    return _first_piece_at(start, 4) or _first_piece_at(start, 0)
+
+
+def _first_piece_at(start: bytes, offset: int) -> bool:
+    return start[offset : offset + 9] == b"\5\0\0\0<unk>"
 
 
 def read(path: Path) -> Tokenizer:
     """Rebuild the SentencePiece model, so that it encodes and decodes as run.c does with the file.
 
-    Raises FormatError for a damaged file and DataError where SentencePiece cannot use the pieces.
+    Raises FormatError for a damaged file, or an early one without scores, and DataError where
+    SentencePiece cannot use the pieces.
     """
     content = path.read_bytes()
     if len(content) < 4:
         raise FormatError(f"{path}: {len(content)} bytes; not a tokenizer.bin")
-    longest = struct.unpack_from("<I", content)[0]
+    if _first_piece_at(content, 0):
+        raise FormatError(
+            f"{path}: an early llama2.c tokenizer.bin, without scores, so it cannot encode; make "
+            "it again from its tokenizer.model: mlx-rev convert tokenizer.model tokenizer.bin"
+        )
+    early = _first_piece_at(content, 4)
+    longest = _LONGEST_PIECE if early else struct.unpack_from("<I", content)[0]
     pieces: list[Piece] = []
-    offset = 4
+    offset = 0 if early else 4
     while offset < len(content):
         piece, offset = _read_piece(content, offset, longest, len(pieces), path)
         pieces.append(piece)
@@ -92,7 +121,7 @@ def _read_piece(
         text = content[begin : begin + length].decode()
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: piece {token} is not UTF-8") from error
-    if not text and token > END:
-        return Piece(padding_text(token), score, Kind.UNUSED), begin
+    if token > END and text in ("", _unused_text(token)):
+        return Piece(padding_text(token), 0.0, Kind.UNUSED), begin + length
     text = _MARKS.get(token) or with_marks(text)
     return Piece(text, score, kind_at(token, text)), begin + length

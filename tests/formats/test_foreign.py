@@ -1,0 +1,114 @@
+"""What cannot be read is said by name, with what to do."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlx_rev.config import ModelConfig
+from mlx_rev.errors import FormatError, RevError
+from mlx_rev.formats.convert import convert
+from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.dtype import Dtype
+from mlx_rev.formats.model_file import ModelFile
+from tests.formats.conftest import drawn
+
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5889360\n"
+)
+
+
+def npz() -> bytes:
+    content = io.BytesIO()
+    np.savez(content, weight=np.zeros(3))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        (["pytorch_model.bin"], r"only PyTorch's pytorch_model\.bin; .*save_pretrained"),
+        (["pytorch_model-00001-of-00002.bin"], "only PyTorch's pytorch_model"),
+        (["weights.npz"], r"\.npz; .*mlx_lm\.convert"),
+        (["consolidated.00.pth"], r"only PyTorch's consolidated\.00\.pth"),
+        (
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
+            r"2 safetensors files and no model\.safetensors\.index\.json",
+        ),
+        (["weights.safetensors"], r"in weights\.safetensors; expected model\.safetensors"),
+        ([], r"no model\.safetensors; fetch"),
+    ],
+)
+def test_a_folder_without_its_weights(
+    tmp_path: Path, talking: ModelFile, beside: list[str], said: str
+) -> None:
+    convert(talking, tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    for name in beside:
+        (tmp_path / "m" / name).write_bytes(b"x")
+    with pytest.raises(FormatError, match=said):
+        open_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("stories15M.pt", b"PK\x03\x04" + b"\0" * 22 + b"archive/data.pkl", r"export\.py makes"),
+        ("pytorch_model.bin", b"PK\x03\x04" + b"\0" * 300, "a PyTorch checkpoint"),
+        ("old.pt", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P", "a PyTorch checkpoint"),
+        ("weights.npz", npz(), "arrays of NumPy"),
+        ("m.bin", b"tjgg" + b"\0" * 300, "before GGUF"),
+        ("m.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX model"),
+        ("m.h5", b"\x89HDF\r\n\x1a\n", "HDF5"),
+        ("m.gguf", b"GGML" + b"\0" * 300, "does not begin with GGUF"),
+        ("tokenizer.model", b"\n\x0e\n\x05<unk>", "a tokenizer, not a model"),
+        ("tokenizer.bin", b"\7\0\0\0\0\0\0\0\5\0\0\0<unk>", r"a tokenizer\.bin, not a model"),
+    ],
+)
+def test_a_file_of_another_kind(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FormatError, match=rf"{name}: .*{said}"):
+        open_model(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        *("m/model.safetensors", "m/config.json", "m/tokenizer.model", "m/tokenizer.json"),
+        *("m.bin", "m.gguf", "m.bin.json", "tokenizer.model"),
+    ],
+)
+def test_a_git_lfs_pointer_is_named_whatever_file_it_stands_for(
+    tmp_path: Path, talking: ModelFile, pointer: str
+) -> None:
+    for name in ("m", "m.bin", "m.gguf"):
+        convert(talking, tmp_path / name)
+    if pointer == "m/tokenizer.json":
+        (tmp_path / "m" / "tokenizer.model").unlink()
+    (tmp_path / pointer).write_bytes(POINTER)
+    model = {"m.bin.json": "m.bin", "tokenizer.model": "m.bin"}.get(pointer, pointer)
+    with pytest.raises(RevError, match=rf"{Path(pointer).name}: a Git LFS pointer.*git lfs pull"):
+        open_model(tmp_path / (model.split("/")[0]))
+
+
+def test_groups_over_the_ends_of_rows_are_named(tmp_path: Path) -> None:
+    """llama2.c's export.py takes the largest group that divides dim, and hidden_dim may be odd."""
+    config = ModelConfig(dim=64, n_heads=4, n_kv_heads=4, hidden_dim=96, vocab_size=400)
+    convert(drawn(config), tmp_path / "m.bin", dtype=Dtype.Q8)
+    (tmp_path / "m.bin.json").unlink()
+    content = bytearray((tmp_path / "m.bin").read_bytes())
+    assert struct.unpack_from("<i", content, 37) == (32,)
+    struct.pack_into("<i", content, 37, 64)
+    (tmp_path / "m.bin").write_bytes(content)
+    with pytest.raises(FormatError, match=r"over the ends of rows.*--version 0 or 1"):
+        open_model(tmp_path / "m.bin")
+
+
+def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "m.bin")
+    with pytest.raises(FormatError, match="neither a file nor a folder"):
+        open_model(tmp_path / "m.bin")
