@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
+from mlx_rev import run_folder  # noqa: E402
 from mlx_rev.config_file import read_toml  # noqa: E402
 from mlx_rev.data.corpus import read_stories  # noqa: E402
 from mlx_rev.formats.convert import convert  # noqa: E402
@@ -24,7 +25,7 @@ from mlx_rev.model.score import Score, score_stories  # noqa: E402
 from mlx_rev.text.tokenizer import BOUNDARY  # noqa: E402
 
 SAMPLES = 10
-COPIED = ("metrics.jsonl", "loss.png")
+COPIED = (run_folder.METRICS, run_folder.LOSS_PICTURE)
 
 
 def main() -> None:
@@ -88,9 +89,9 @@ def _score(teller: Teller, stories: list[str]) -> Score:
 
 def _cost(run: Path) -> tuple[int, float, int]:
     """Steps, hours and tokens of a run, from its config and its log."""
-    config = read_toml(run / "config.toml")
+    config = read_toml(run / run_folder.CONFIG)
     step_tokens = config.train.batch_size * config.train.accumulation * config.model.context
-    with open(run / "metrics.jsonl", encoding="utf-8") as file:
+    with open(run / run_folder.METRICS, encoding="utf-8") as file:
         steps = [entry for entry in map(json.loads, file) if entry["kind"] == "step"]
     seconds = tokens = 0.0
     before = 0

@@ -300,6 +300,6 @@ def _format(version: int, name: str, dtype: Dtype, summary: str) -> Format:
 
 FORMATS = (
     _format(0, "llama2c", Dtype.FLOAT32, "llama2.c's .bin, version 0"),
-    _format(1, "llama2c-v1", Dtype.FLOAT32, "its version 1"),
-    _format(2, "llama2c-v2", Dtype.Q8, "its version 2, of 8 bits"),
+    _format(1, "llama2c-v1", Dtype.FLOAT32, "llama2.c's version 1"),
+    _format(2, "llama2c-v2", Dtype.Q8, "llama2.c's version 2, of 8 bits"),
 )

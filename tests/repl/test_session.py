@@ -205,7 +205,7 @@ def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
 
 def test_a_run_is_exported_to_be_trained_further(tmp_path: Path) -> None:
     session = Session(load(), str(shipped_model()))
-    with pytest.raises(ConfigError, match="do not apply"):
+    with pytest.raises(ConfigError, match="does not apply"):
         last(session, f"/export {tmp_path / 'run'} --to run --force")
     done = last(session, f"/export {tmp_path / 'run'} --to run")
     assert isinstance(done, Converted)
