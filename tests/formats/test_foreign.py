@@ -1,6 +1,7 @@
 """What cannot be read is said by name, with what to do."""
 
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -107,8 +108,6 @@ def test_groups_over_the_ends_of_rows_are_named(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
-    import os
-
     os.mkfifo(tmp_path / "m.bin")
     with pytest.raises(FormatError, match="neither a file nor a folder"):
         open_model(tmp_path / "m.bin")

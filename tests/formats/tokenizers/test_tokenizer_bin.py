@@ -1,5 +1,6 @@
 """tokenizer.bin as run.c reads it, padded vocabularies and early files too."""
 
+import hashlib
 import struct
 from pathlib import Path
 
@@ -66,8 +67,6 @@ def test_padding_of_no_bytes_as_it_was_written_before_is_read(
     path.write_bytes(before)
     again = tokenizer_bin.read(path)
     assert pieces_of(again) == pieces_of(wide)
-    import hashlib
-
     described = Sidecar(None, "0" * 64, hashlib.sha256(before).hexdigest(), None)
     assert described.fits(again)
 
