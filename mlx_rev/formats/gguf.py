@@ -350,7 +350,9 @@ def _kept_whole(model: ModelFile) -> tuple[str, ...]:
 
 def _how_to_run(target: Path, model: ModelFile) -> str:
     command = f"llama-completion -no-cnv -m {shlex.quote(str(target))}"
-    return advice.told_by(command, "-p", target, model, after="sed 's/ \\[end of text\\]$//'")
+    return advice.told_by(
+        command, "-p", target, model, after="sed '1s/^ //; s/ \\[end of text\\]$//'"
+    )
 
 
 FORMAT = Format(

@@ -27,7 +27,7 @@ PROGRAMS = {
     "llama2c-v1": ("run", ".happy were They fed .sat cat The\n", "-i"),
     "llama2c-v2": ("runq", ".happy were They fed .sat cat The\n", "-i"),
     "mlx": ("mlx_lm.generate", "fed .sat cat The\n", "--prompt"),
-    "gguf": ("llama-completion", ".happy were They fed .sat cat The [end of text]\n\n", "-p"),
+    "gguf": ("llama-completion", " .happy were They fed .sat cat The [end of text]\n\n", "-p"),
 }
 """Of each format: whose program, what it prints, and its option for the prompt."""
 

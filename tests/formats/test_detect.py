@@ -94,3 +94,13 @@ def test_a_run_is_opened_through_one_folder(tmp_path: Path, talking: ModelFile) 
     latest = tmp_path / "run" / "checkpoints" / "latest"
     assert model.source == str(latest.resolve())
     assert open_model(latest).source == model.source
+
+
+def test_the_best_checkpoint_of_a_run_is_taken_not_the_latest(
+    tmp_path: Path, talking: ModelFile
+) -> None:
+    convert(talking, tmp_path / "run", "run")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    shutil.copytree(checkpoints / "latest", checkpoints / "step-00000005")
+    (checkpoints / "best").symlink_to("step-00000005")
+    assert open_model(tmp_path / "run").source == str(checkpoints / "step-00000005")
