@@ -30,6 +30,12 @@ for _name in (
 os.environ["TERM"] = "xterm-256color"
 
 
+def training_of(command: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> int:
+    """The process that a started `mlx-rev train` trains in, a child of the command's own."""
+    found = subprocess.run(["pgrep", "-P", str(command.pid)], capture_output=True, check=True)
+    return int(found.stdout)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real TinyStories and a real llama2.c model; skips where it is not."""
