@@ -152,7 +152,8 @@ def test_training_begins_with_a_given_model(
 def hub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command_environment: dict[str, str]
 ) -> Iterator[type[FakeHub]]:
-    """A hub with nothing in it, which commands under test use."""
+    """A hub with nothing in it, which commands in processes of their own use: huggingface_hub
+    reads its settings when it is imported."""
     handler = type("Hub", (FakeHub,), {"files": {}, "uploaded": {}})
     with serving(handler, tmp_path / "hf") as settings:
         for name, value in settings.items():
@@ -161,7 +162,7 @@ def hub(
 
 
 def test_models_come_from_the_hub(
-    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
+    run: Run, run_process: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
 ) -> None:
     assert run("convert", trained, tmp_path / "m.bin").returncode == 0
     assert run("convert", trained, tmp_path / "folder").returncode == 0
@@ -170,10 +171,10 @@ def test_models_come_from_the_hub(
     for name in ("m.bin", "m.bin.json", "tokenizer.bin", "tokenizer.model"):
         hub.files[f"small/{name}"] = (tmp_path / name).read_bytes()
     story = tell(run, trained)
-    assert tell(run, "hf:me/tale") == story
-    assert tell(run, "hf:me/tale/small/m.bin") == story
-    assert tell(run, "hf:me/tale/small/m.bin@main") == story
-    missing = run("tell", ENDING, "--model", "hf:me/tale/small/other.bin")
+    assert tell(run_process, "hf:me/tale") == story
+    assert tell(run_process, "hf:me/tale/small/m.bin") == story
+    assert tell(run_process, "hf:me/tale/small/m.bin@main") == story
+    missing = run_process("tell", ENDING, "--model", "hf:me/tale/small/other.bin")
     assert missing.returncode == 2
     assert "other.bin" in missing.stderr
     assert missing.stderr.count("\n") == 1
@@ -182,6 +183,7 @@ def test_models_come_from_the_hub(
 
 def test_a_folder_of_a_repository_is_a_model(
     run: Run,
+    run_process: Run,
     trained: Path,
     tmp_path: Path,
     hub: type[FakeHub],
@@ -196,7 +198,7 @@ def test_a_folder_of_a_repository_is_a_model(
     for offline in ("0", "1"):
         monkeypatch.setitem(command_environment, "HF_HUB_OFFLINE", offline)
         for reference in references:
-            assert tell(run, reference) == story
+            assert tell(run_process, reference) == story
     (tmp_path / "linked").mkdir()
     for path in tmp_path.glob("folder/*"):
         blob = tmp_path / f"blob-{path.name}"
@@ -207,16 +209,16 @@ def test_a_folder_of_a_repository_is_a_model(
 
 @pytest.mark.parametrize("path", ["", "/m.bin", "/model.safetensors"])
 def test_a_repository_that_is_not_there_is_a_sentence(
-    run: Run, tmp_path: Path, hub: type[FakeHub], path: str
+    run_process: Run, tmp_path: Path, hub: type[FakeHub], path: str
 ) -> None:
-    done = run("convert", f"hf:you/none{path}", tmp_path / "x")
+    done = run_process("convert", f"hf:you/none{path}", tmp_path / "x")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no such repository on the hub" in done.stderr
 
 
 def test_a_hub_that_cannot_be_reached_is_a_sentence(
-    run: Run,
+    run_process: Run,
     trained: Path,
     tmp_path: Path,
     command_environment: dict[str, str],
@@ -224,7 +226,7 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(
 ) -> None:
     monkeypatch.setitem(command_environment, "HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setitem(command_environment, "HF_HOME", str(tmp_path / "hf"))
-    done = run("convert", trained, tmp_path / "m.gguf", "--push", "me/tale")
+    done = run_process("convert", trained, tmp_path / "m.gguf", "--push", "me/tale")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "the hub cannot be reached" in done.stderr
@@ -232,9 +234,9 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(
 
 
 def test_a_conversion_is_pushed(
-    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
+    run_process: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
 ) -> None:
-    done = run("convert", trained, tmp_path / "folder", "--push", "me/tale")
+    done = run_process("convert", trained, tmp_path / "folder", "--push", "me/tale")
     assert done.returncode == 0, done.stderr
     assert "uploaded to" in done.stdout
     for path in (tmp_path / "folder").iterdir():
