@@ -19,6 +19,7 @@ from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("quick", settings.get_profile("steady"), max_examples=12)
 settings.load_profile("steady")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -51,6 +51,7 @@ def test_the_table_names_files_errors_and_the_command(
     assert "mlx-rev wtac" in done.stdout
 
 
+@pytest.mark.process
 def test_the_script_is_the_command(trained: Path, tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "tools" / "convert.py"
     done = subprocess.run(
@@ -134,12 +135,13 @@ def test_a_tokenizer_converts_alone(run: Run, trained: Path, tmp_path: Path) -> 
     assert (tmp_path / "t.bin").read_bytes() == (tmp_path / "u.bin").read_bytes()
 
 
+@pytest.mark.process
 def test_training_begins_with_a_given_model(
     run: Run, trained: Path, tiny_flags: list[str], tmp_path: Path
 ) -> None:
     assert run("convert", trained, tmp_path / "m.bin").returncode == 0
     data = tiny_flags[tiny_flags.index("--data") + 1]
-    flags = ("--data", data, "--batch-size", 4, "--warmup", 0, "--plain")
+    flags = ("--data", data, "--batch-size", 4, "--warmup", 0, "--no-compile", "--plain")
     done = run(
         *("train", "--init-from", tmp_path / "m.bin", "--out", tmp_path / "more"),
         *(*flags, "--steps", 1, "--learning-rate", 1e-9, "--min-learning-rate", 0),

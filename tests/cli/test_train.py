@@ -162,6 +162,7 @@ def test_a_run_is_not_overwritten(run: Run, trained: Path, tiny_flags: list[str]
     assert f"--resume {trained}" in done.stderr
 
 
+@pytest.mark.process
 def test_options_of_a_toml_file_are_taken(run: Run, trained: Path, tmp_path: Path) -> None:
     text = (trained / "config.toml").read_text().replace("steps = 60", "steps = 3")
     (tmp_path / "recipe.toml").write_text(text)
