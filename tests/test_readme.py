@@ -20,10 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # What makes a command take seconds; the last of a flag counts.
-SMALL = (
-    "--steps 2 --batch-size 2 --eval-stories 4 --warmup 1 --eval-every 2 --no-compile "
-    "--ending End. --plain"
-)
+SMALL = "--steps 2 --batch-size 2 --eval-stories 4 --warmup 1 --eval-every 2 --no-compile --plain"
 SHORTER = {
     "mlx-rev train --data tinystories --preset 260k": f"{SMALL} --out runs/tiny",
     "mlx-rev train --data my-stories.txt --steps 2000 --out runs/mine": "TINY --plain --steps 3",
