@@ -127,7 +127,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
         (["--steps", "0", "--dim", "30"], "n_heads 8 does not divide dim 30; steps is 0"),
         (["--resume", "nowhere"], "nowhere/config.toml: cannot be read"),
         (["--config", "bad.toml"], "unknown key train.stepps; train.seed is 'x', expected int"),
-        (["--dtype", "bfloat16"], "bfloat16 on CPU"),
+        (["TINY", "--dtype", "bfloat16"], "bfloat16 on CPU"),
         (SMALL, "too few"),
         (["--seed", str(1 << 70)], "expected under 2^63"),
         (["--learning-rate", "inf"], "learning_rate is inf, expected a finite number"),
@@ -135,8 +135,10 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
-    run: Run, tmp_path: Path, arguments: list[str], message: str
+    run: Run, tmp_path: Path, tiny_flags: list[str], arguments: list[str], message: str
 ) -> None:
+    if arguments[0] == "TINY":
+        arguments = [*tiny_flags, *arguments[1:]]
     (tmp_path / "bad.toml").write_text('[train]\nstepps = 3\nseed = "x"\n')
     (tmp_path / "small.txt").write_text("One small story about a dog.\n\nAnd a cat.\n")
     done = run("train", *arguments, "--plain", cwd=tmp_path)
@@ -164,6 +166,7 @@ def test_a_run_is_not_overwritten(run: Run, trained: Path, tiny_flags: list[str]
     assert f"--resume {trained}" in done.stderr
 
 
+@pytest.mark.process
 def test_options_of_a_toml_file_are_taken(run: Run, trained: Path, tmp_path: Path) -> None:
     text = (trained / "config.toml").read_text().replace("steps = 60", "steps = 3")
     (tmp_path / "recipe.toml").write_text(text)
