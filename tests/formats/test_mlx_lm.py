@@ -15,6 +15,8 @@ from mlx_rev.formats import names
 from mlx_rev.formats.detect import open_model, shipped_model
 from mlx_rev.text.order import reverse_words
 
+pytestmark = pytest.mark.process
+
 # Endings whose greedy stories are whole within the context.
 ENDINGS = ["They all lived happily ever after.", "The end.", "Tim and his mom went home."]
 

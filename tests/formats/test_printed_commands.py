@@ -14,6 +14,8 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model, shipped_model
 from mlx_rev.formats.registry import named
 
+pytestmark = pytest.mark.process
+
 ENDING = "They were happy."
 
 
