@@ -11,7 +11,7 @@ import pytest
 
 import mlx_rev
 from mlx_rev.__main__ import COMMANDS
-from mlx_rev.text.order import reverse_words
+from mlx_rev.text.order import WORD
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -28,7 +28,7 @@ def wtac(content: bytes, *flags: str) -> bytes:
 
 def test_wtac_turns_a_story_of_paragraphs_and_back() -> None:
     turned = wtac(STORY.encode())
-    assert turned.decode() == reverse_words(STORY.removesuffix("\n")) + "\n"
+    assert turned.decode() == WORD.reverse(STORY.removesuffix("\n")) + "\n"
     assert turned.decode().startswith(".bien très")
     assert wtac(turned).decode() == STORY
 
@@ -40,7 +40,7 @@ def test_wtac_in_a_pipe() -> None:
 
 
 def test_wtac_by_lines() -> None:
-    expected = "".join(reverse_words(line) + "\n" for line in STORY.splitlines())
+    expected = "".join(WORD.reverse(line) + "\n" for line in STORY.splitlines())
     assert wtac(STORY.encode(), "--lines").decode() == expected
     assert wtac(b"no newline", "--lines") == b"newline no"
     assert wtac(b"") == b""

@@ -113,7 +113,7 @@ def test_eight_bits_and_runs_go_everywhere(
     twice = written(once, tmp_path / "twice", second, Dtype.FLOAT32)
     assert twice.config == talking.config
     assert same_weights(twice, once)
-    assert twice.reversal is talking.reversal
+    assert twice.order is talking.order
 
 
 def test_mlx_eight_bits_come_back_as_mlx_lm_reads_them(tmp_path: Path, talking: ModelFile) -> None:
@@ -149,7 +149,7 @@ def test_reversal_and_tokenizer_come_along(tmp_path: Path, talking: ModelFile, t
     kept = written(talking, tmp_path, to, Dtype.FLOAT32)
     assert talking.tokenizer is not None
     assert kept.tokenizer is not None
-    assert kept.reversal is talking.reversal
+    assert kept.order is talking.order
     for text in ("They were happy.", "a  b\n c", " 7 é 🙂"):
         assert kept.tokenizer.encode(text) == talking.tokenizer.encode(text)
         assert kept.tokenizer.decode(kept.tokenizer.encode(text)) == text
