@@ -131,12 +131,12 @@ class Session:
         self.settings = replace(settings, seed=settings.seed + len(stories))
         yield grown
         for _ in teller.write(stories, settings):
+            yield grown
             if self._stopped:
                 for story in stories:
                     if story.finished is None:
                         story.stop("stopped")
-            yield grown
-            if self._stopped:
+                yield grown
                 return
 
     def _pick(self, offered: tuple[Story, ...], number: int) -> Iterator[Reply]:

@@ -70,7 +70,7 @@ def test_what_is_stopped_is_kept(session: Session) -> None:
     assert isinstance(replies[-1], Tells)
     story = replies[-1].story
     assert story.finished == "stopped"
-    assert len(story.tokens) == 4
+    assert len(story.tokens) == 3
     assert session.told == [story]
     assert last(session, "/again").story.finished != "stopped"  # type: ignore[union-attr]
 
@@ -138,7 +138,7 @@ def test_both_stories_of_a_comparison_are_shown_from_the_start_and_stopped_toget
         shown.append([len(story.tokens) for story in reply.stories])
         if len(shown) == 4:
             session.stop()
-    assert shown == [[0, 0], [1, 0], [2, 0], [3, 0], [4, 0], [4, 0]]
+    assert shown == [[0, 0], [1, 0], [2, 0], [3, 0], [3, 0], [3, 0]]
     assert [story.model for story in reply.stories] == ["tiny", str(shipped_model())]
 
 
