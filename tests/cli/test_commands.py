@@ -33,6 +33,14 @@ def test_wtac_turns_a_story_of_paragraphs_and_back() -> None:
     assert wtac(turned).decode() == STORY
 
 
+def test_wtac_keeps_combining_marks_and_can_do_as_the_article_did() -> None:
+    text = "un e\u0301te\u0301 chaud.\n"
+    assert wtac(text.encode()).decode() == ".chaud e\u0301te\u0301 un\n"
+    article = wtac(text.encode(), "--article")
+    assert article.decode() == WORD.reverse(text.removesuffix("\n")) + "\n"
+    assert wtac(article, "--article").decode() == text
+
+
 def test_wtac_in_a_pipe() -> None:
     pipe = f"'{sys.executable}' '{WTAC}' | '{sys.executable}' '{WTAC}'"
     done = subprocess.run(["sh", "-c", pipe], input=STORY.encode(), capture_output=True, check=True)

@@ -10,7 +10,7 @@ from mlx_rev.formats import advice
 from mlx_rev.formats.convert import Format
 from mlx_rev.formats.model_card import model_card
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.text.order import FORWARD, ORDERS, TOKEN, WORD
+from mlx_rev.text.order import FORWARD, ORDERS, TOKEN, WORD, WORD2
 
 TARGET = Path("my models", "m.bin")
 
@@ -20,7 +20,9 @@ def test_each_command_reverses_what_has_to_be(talking: ModelFile, to: Format) ->
     said = {order: advice.how_to_run(TARGET, to, replace(talking, order=order)) for order in ORDERS}
     for command in said.values():
         assert str(TARGET) in shlex.split(command)
-    assert said[WORD].count("mlx-rev wtac") == 2
+    assert said[WORD].count("mlx-rev wtac --article") == 2
+    assert said[WORD2].count("mlx-rev wtac") == 2
+    assert "--article" not in said[WORD2]
     assert "wtac" not in said[FORWARD]
     assert said[TOKEN].startswith("mlx-rev tell")
 
