@@ -104,9 +104,10 @@ def test_a_mark_may_not_come_first_next_to_anything(codecs: dict[Order, StoryCod
     for ending in ("butterfly.", '"Yes," he said.'):
         assert lead_of_a_mark in first_words(codec, ending)
     assert b"s" not in first_words(codec, '"Yes," he said.')
-    begins_mark = codec.order.joining('"', b'"')
-    assert begins_mark("\u0301s".encode())
-    assert not begins_mark(b"s")
+    for ending, letters_join in (("butterfly", True), ('"', False)):
+        joins = codec.order.joining(ending, ending[-1:].encode())
+        assert joins("\u0301s".encode())
+        assert joins(b"s") == letters_join
 
 
 @pytest.mark.parametrize("order", ORDERS)
