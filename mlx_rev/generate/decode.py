@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 import mlx.core as mx
 import numpy as np
 
+from mlx_rev.backend import Reader
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.generate import sampler
-from mlx_rev.generate.extending import Extension
 from mlx_rev.generate.story import Story
+from mlx_rev.model.cache import new_cache
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
@@ -60,22 +61,22 @@ def write_stories(
     codec: StoryCodec,
     stories: Sequence[Story],
     config: SampleConfig,
-    extension: Extension | None = None,
+    reader: Reader | None = None,
 ) -> Iterator[Story]:
     """Write stories that `begin_stories` began, all at once: each is given again and again, when
     it has grown by a token, in the order in which tokens come.
 
     A story depends on its prompt and its seed only, not on what is written beside it (but for
     rounding). It ends at the boundary token, or after `max_tokens`, or when the context is full.
-    `extension` stands in for `model.extend`.
+    `reader` stands in for `model.next_logits`.
     """
-    extend = model.extend if extension is None else extension
+    read = model.next_logits if reader is None else reader
     started = time.perf_counter()
     context = model.config.context
     longest = max(len(story.spelling) for story in stories)
     room = context - longest
     steps = min(room, config.max_tokens) if config.max_tokens else room
-    padding = mx.array([longest - len(story.spelling) for story in stories])
+    padding = mx.array([[longest - len(story.spelling)] for story in stories])
     tokens = mx.array(
         [[BOUNDARY] * (longest - len(story.spelling)) + [*story.spelling] for story in stories]
     )
@@ -83,15 +84,12 @@ def write_stories(
     joins = [codec.joins_prompt(story.prompt, story.spelling) for story in stories]
     forbidden = np.array(joins) | never
     random = [np.random.default_rng(story.seed) for story in stories]
-    cache, slot = model.new_cache(len(stories), context), 0
+    cache = new_cache(model.config, len(stories), context)
     recent = _recent(stories)
     running = list(range(len(stories)))
     pieces = codec.tokenizer.piece_bytes
     for step in range(steps):
-        logits, cache = extend(tokens, cache, mx.array([slot]), padding)
-        slot += tokens.shape[1]
-        mx.eval(logits, cache)
-        scores = np.array(logits)
+        scores = np.array(read(tokens, cache, padding))
         chosen = sampler.sample(np.where(forbidden, -np.inf, scores), recent, random, config)
         surprises = sampler.surprise(scores, chosen)
         for row in running:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mlx_rev import backend
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.detect import shipped_model
 from mlx_rev.generate.decode import begin_stories, write_stories
-from mlx_rev.generate.extending import Extension
 from mlx_rev.generate.story import Story
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import order_named
@@ -19,7 +19,7 @@ class Teller:
     def __init__(self, loaded: Loaded) -> None:
         self.model, self.codec = loaded.model, loaded.codec
         self.says_reversal = loaded.says_reversal
-        self._extension = Extension(loaded.model)
+        self._reader = backend.choose().reader(loaded.model)
 
     @property
     def grows_leftwards(self) -> bool:
@@ -35,7 +35,7 @@ class Teller:
     ) -> Iterator[Story]:
         """Write stories that were begun: each is given whenever it has grown by a token."""
         settings = settings or SampleConfig()
-        return write_stories(self.model, self.codec, stories, settings, self._extension)
+        return write_stories(self.model, self.codec, stories, settings, self._reader)
 
     def stream(
         self, endings: Sequence[str], settings: SampleConfig | None = None
@@ -47,7 +47,7 @@ class Teller:
     def warm_up(self) -> None:
         """Make single stories a third faster from some seconds on, by work in the background that
         the process waits for before it ends."""
-        self._extension.warm_up()
+        self._reader.warm_up()
 
     def tell(self, ending: str, **settings: float) -> Story:
         """One story. Settings are SampleConfig's fields, such as temperature=0.5, seed=7."""
@@ -83,5 +83,6 @@ def load(
         shipped_model() if reference is None else reference,
         tokenizer=Path(tokenizer) if tokenizer is not None else None,
         order=order_named(reversal) if reversal is not None else None,
+        ops=backend.choose().ops,
     )
     return Teller(loaded)
