@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from mlx_rev import files, hub
 from mlx_rev.cli.options import parse
+from mlx_rev.config import ReversalMode
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import overwrite, registry
 from mlx_rev.formats.convert import convert, folder_to_push
@@ -17,7 +18,7 @@ from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.formats.tokenizers.detect import is_tokenizer, read_tokenizer
 from mlx_rev.formats.tokenizers.limits import check_exportable
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import order_named
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import make_console
 
@@ -44,7 +45,7 @@ class ConvertCommand:
     """How matrices are kept; by default float32, where the format has it."""
     tokenizer: Path | None = None
     """A SentencePiece .model, or a tokenizer.bin or .json, where the source has none beside it."""
-    reversal: Literal["word", "token", "none"] | None = None
+    reversal: ReversalMode | None = None
     """How the model's text is reversed, where the source does not say."""
     force: bool = False
     """Replace what stands at the target."""
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     model = open_model(
         command.source,
         tokenizer=command.tokenizer,
-        reversal=Order(command.reversal) if command.reversal else None,
+        order=order_named(command.reversal) if command.reversal else None,
     )
     dtype = Dtype(command.dtype) if command.dtype else None
     with conversion.bar(console) as progress:

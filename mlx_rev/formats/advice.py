@@ -7,23 +7,20 @@ from pathlib import Path
 from mlx_rev.formats.format import Format
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers.limits import differences
-from mlx_rev.text.order import Order
-
-ENDING, OPENING = "They were happy.", "Once upon a time"
-_WTAC = "mlx-rev wtac"
+from mlx_rev.text.order import ASSUMED, BACKWARD_NAMES
 
 
 def notes(model: ModelFile, to: Format) -> Iterator[str]:
     """What the person should know, a sentence each."""
-    if model.reversal is Order.TOKEN and to.program:
+    if model.order and not model.order.promptable_elsewhere and to.program:
         yield (
             f"this model reads tokens in reverse, so {to.program} cannot prompt "
             "it (it encodes forwards); mlx-rev tell can"
         )
-    if model.reversal is None:
+    if model.order is None:
         yield (
             "nothing says how this model's text is reversed; assuming that it is not. "
-            "--reversal word or token says otherwise"
+            f"--reversal {BACKWARD_NAMES} says otherwise"
         )
     if model.tokenizer is None:
         yield "no tokenizer was found, so none was written; --tokenizer names one"
@@ -45,14 +42,15 @@ def told_by(
     A program that does not show the prompt gets it put beside the text; `after` is a filter for
     what the program adds to the text.
     """
-    if model.reversal is Order.TOKEN:
-        return f'mlx-rev tell "{ENDING}" --model {shlex.quote(str(target))}'
-    word = model.reversal is Order.WORD
-    prompt = f"\"$(echo '{ENDING}' | {_WTAC})\"" if word else f"'{OPENING}'"
+    order = model.order or ASSUMED
+    if not order.promptable_elsewhere:
+        return f'mlx-rev tell "{order.example}" --model {shlex.quote(str(target))}'
+    turn, given = order.shell_filter, f"'{order.example}'"
+    prompt = f'"$(echo {given} | {turn})"' if turn else given
     told = f"{command} {option} {prompt}"
     if after:  # echo and $() make one newline of however many the program ends with
         told = f'echo "$({told})" | {after}'
-    told = f"{told} | {_WTAC}" if word else told
+    told = f"{told} | {turn}" if turn else told
     if shows_prompt:
         return told
-    return f"echo \"$({told})\" '{ENDING}'" if word else f"echo '{OPENING}' \"$({told})\""
+    return f'echo "$({told})" {given}' if order.grows_leftwards else f'echo {given} "$({told})"'

@@ -46,7 +46,7 @@ def read(model: ModelFile, path: Path, tokenizer: Tokenizer | None) -> ModelFile
     if described is None:
         return replace(model, tokenizer=found)
     provenance = {"corpus_sha256": described.corpus_sha256} if described.corpus_sha256 else {}
-    return replace(model, tokenizer=found, reversal=described.reversal, provenance=provenance)
+    return replace(model, tokenizer=found, order=described.order, provenance=provenance)
 
 
 def _tokenizer_beside(

@@ -44,12 +44,12 @@ def open_model(
     reference: str | Path,
     *,
     tokenizer: Path | Tokenizer | None = None,
-    reversal: Order | None = None,
+    order: Order | None = None,
 ) -> ModelFile:
     """Open a training run (its best checkpoint), a model folder, a .bin, a .gguf, hf:…, or a
     built-in model by its name, where nothing of that name exists.
 
-    `tokenizer` (one, or a SentencePiece .model, a tokenizer.json or .bin) and `reversal` stand in
+    `tokenizer` (one, or a SentencePiece .model, a tokenizer.json or .bin) and `order` stand in
     for what the file does not say, and take the place of what it says. Raises FormatError.
     """
     path = _located(reference)
@@ -66,8 +66,8 @@ def open_model(
             else f"{path}: not a model that is known; expected llama2.c's .bin, GGUF or safetensors"
         )
     model = found.read(path, given)
-    if reversal is not None:
-        model = replace(model, reversal=reversal)
+    if order is not None:
+        model = replace(model, order=order)
     if model.tokenizer is not None and model.tokenizer.vocab_size != model.config.vocab_size:
         raise FormatError(
             f"{reference}: has a vocabulary of {model.config.vocab_size}, its tokenizer of "

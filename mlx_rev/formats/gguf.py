@@ -23,7 +23,7 @@ from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
-from mlx_rev.formats.model_file import ModelFile, as_float16, checked_config, reversal_in
+from mlx_rev.formats.model_file import ModelFile, as_float16, checked_config, order_in
 from mlx_rev.formats.q8 import dequantised, quantised
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.tokenizers.limits import check_exportable
@@ -146,7 +146,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         config,
         read_weight,
         _tokenizer(metadata) if tokenizer is None else tokenizer,
-        reversal_in(metadata, "mlx_rev.reversal"),
+        order_in(metadata, "mlx_rev.reversal"),
         _provenance(metadata),
     )
 
@@ -154,8 +154,8 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
 def _metadata(model: ModelFile, tokenizer: Tokenizer, type: Type) -> dict[str, Any]:
     config, pieces = model.config, pieces_of(tokenizer)
     optional: dict[str, Any] = {f"mlx_rev.{key}": text for key, text in model.provenance.items()}
-    if model.reversal:
-        optional["mlx_rev.reversal"] = str(model.reversal)
+    if model.order:
+        optional["mlx_rev.reversal"] = model.order.name
     if type is Type.Q8_0:
         optional["general.quantization_version"] = np.uint32(_QUANTIZATION_VERSION)
     return {

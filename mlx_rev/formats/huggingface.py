@@ -21,7 +21,7 @@ from mlx_rev.formats.format import Format, Source, Written
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
 from mlx_rev.formats.model_card import model_card
-from mlx_rev.formats.model_file import ModelFile, reversal_in
+from mlx_rev.formats.model_file import ModelFile, order_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
 from mlx_rev.formats.tokenizers.detect import read_tokenizer
@@ -71,8 +71,8 @@ def write_folder(
     """
     described = config_json(model.config, Dtype.FLOAT16 if dtype is Dtype.Q8 else dtype)
     extra: dict[str, str] = {"corpus_sha256": corpus_fingerprint, **model.provenance}
-    if model.reversal is not None:
-        extra["reversal"] = str(model.reversal)
+    if model.order is not None:
+        extra["reversal"] = model.order.name
     if model.tokenizer is not None:
         extra["tokenizer_sha256"] = model.tokenizer.fingerprint
         if is_exportable(model.tokenizer):
@@ -116,7 +116,7 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFil
         config,
         read_weight,
         found,
-        reversal_in(extra, "reversal"),
+        order_in(extra, "reversal"),
         {key: value for key, value in stated.items() if value},
     )
     _check_entries(model, tensors, quantization)

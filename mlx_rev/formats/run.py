@@ -18,7 +18,7 @@ from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.format import Format, Source, Written
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.rows import row_parts
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ASSUMED
 from mlx_rev.text.tokenizer import Tokenizer
 
 _KINDS = ("mean", "square")
@@ -83,8 +83,8 @@ def _write(model: ModelFile, run: Path, dtype: Dtype, force: bool) -> Written:
         raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
     if run.exists() or run.is_symlink():
         raise FormatError(f"{run}: exists, and a run is not replaced; choose another name")
-    reversal = model.reversal or Order.NONE
-    data = DataConfig(reversal=reversal.value, tokenizer=str(run / run_folder.TOKENIZER))
+    order = model.order or ASSUMED
+    data = DataConfig(reversal=order.name, tokenizer=str(run / run_folder.TOKENIZER))
     config = RunConfig(model=model.config, data=data, train=TrainConfig())
     zeros = (
         (f"{kind}.{name}", np.broadcast_to(np.float32(0), shape))

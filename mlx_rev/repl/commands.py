@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import registry
 from mlx_rev.formats.dtype import Dtype
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ORDER_NAMES
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Spec:
 
 
 _FORCE: Mapping[str, Sequence[str] | None] = {"--force": ()}
-_MODEL: Mapping[str, Sequence[str] | None] = {"--reversal": [*Order], "--tokenizer": None}
+_MODEL: Mapping[str, Sequence[str] | None] = {"--reversal": ORDER_NAMES, "--tokenizer": None}
 
 COMMANDS = {
     "again": Spec("", "another story with the same ending"),

@@ -65,7 +65,7 @@ def save(
     With `best`, `best` points at it too.
     """
     arrays = {name: np.array(weight, copy=False) for name, weight in state.weights.items()}
-    model = from_arrays(str(run), config, arrays, codec.tokenizer, codec.reversal)
+    model = from_arrays(str(run), config, arrays, codec.tokenizer, codec.order)
     moments = (
         (f"{kind}.{name}", np.array(array, copy=False))
         for kind, arrays in state.moments._asdict().items()

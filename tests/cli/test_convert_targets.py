@@ -9,7 +9,7 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.formats import run as run_format
 from mlx_rev.formats.convert import convert
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, Order
 from tests.conftest import Run
 from tests.formats.conftest import drawn
 
@@ -134,7 +134,7 @@ def test_a_run_that_fails_leaves_nothing(
     def fail(config: object) -> str:
         raise OSError("no room")
 
-    model = replace(drawn(tiny), tokenizer=codecs[Order.NONE].tokenizer)
+    model = replace(drawn(tiny), tokenizer=codecs[FORWARD].tokenizer)
     monkeypatch.setattr(run_format, "to_toml", fail)
     with pytest.raises(OSError, match="no room"):
         convert(model, tmp_path / "run", "run")

@@ -21,7 +21,7 @@ def write(path: Path, content: list[tuple[list[int], int]], vocab_size: int = 30
         path,
         content,
         vocab_size=vocab_size,
-        reversal="word",
+        order="word",
         tokenizer_fingerprint=SHA,
         corpus_fingerprint=OTHER,
     )
@@ -33,7 +33,7 @@ def test_what_is_written_comes_back(
     tmp_path_factory: pytest.TempPathFactory, content: list, vocab_size: int
 ) -> None:
     shard = write(tmp_path_factory.mktemp("shard") / "s.bin", content, vocab_size)
-    assert (shard.vocab_size, shard.reversal) == (vocab_size, "word")
+    assert (shard.vocab_size, shard.order) == (vocab_size, "word")
     assert (shard.tokenizer_fingerprint, shard.corpus_fingerprint) == (SHA, OTHER)
     assert shard.tokens.dtype == (np.uint16 if vocab_size <= 1 << 16 else np.uint32)
     assert shard.story_count == len(content)
@@ -95,7 +95,7 @@ def test_ids_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:
     [
         ("tokenizer_fingerprint", "ef" * 32, "the tokenizer abababababab, here it is efefefefefef"),
         ("corpus_fingerprint", "ef" * 32, "the corpus cdcdcdcdcdcd, here it is efefefefefef"),
-        ("reversal", "token", "the reversal word, here it is token"),
+        ("order", "token", "the order word, here it is token"),
         ("vocab_size", 301, "the vocabulary 300, here it is 301"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_shard_of_something_else_is_refused_by_what_differs(
     shard = write(path, [([5, 6], 9)])
     made_of: dict = {
         "vocab_size": 300,
-        "reversal": "word",
+        "order": "word",
         "tokenizer_fingerprint": SHA,
         "corpus_fingerprint": OTHER,
     }

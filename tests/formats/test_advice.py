@@ -12,7 +12,7 @@ import pytest
 from mlx_rev.formats import advice, registry
 from mlx_rev.formats.model_card import model_card
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, TOKEN
 
 TARGET = Path("my models", "m.bin")
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def test_a_command_pasted_gives_the_story_in_reading_order(
 @pytest.mark.parametrize("to", PROGRAMS)
 def test_a_forward_model_gets_an_opening(tmp_path: Path, talking: ModelFile, to: str) -> None:
     name, _, option = PROGRAMS[to]
-    forward = replace(talking, reversal=Order.NONE)
+    forward = replace(talking, order=FORWARD)
     answer = "there was" if to == "mlx" else "Once upon a time there was"
     given, story = in_a_shell(
         registry.named(to).how_to_run(TARGET, forward), tmp_path, name, answer
@@ -78,7 +78,7 @@ def test_a_forward_model_gets_an_opening(tmp_path: Path, talking: ModelFile, to:
 
 @pytest.mark.parametrize("to", PROGRAMS)
 def test_a_token_reversed_model_is_told_by_us(talking: ModelFile, to: str) -> None:
-    command = registry.named(to).how_to_run(TARGET, replace(talking, reversal=Order.TOKEN))
+    command = registry.named(to).how_to_run(TARGET, replace(talking, order=TOKEN))
     assert shlex.split(command) == [
         *("mlx-rev", "tell", "They were happy.", "--model", str(TARGET))
     ]
@@ -88,7 +88,7 @@ def test_a_token_reversed_model_is_told_by_us(talking: ModelFile, to: str) -> No
     ("to", "program"), [("llama2c", "run.c"), ("mlx", "mlx-lm"), ("gguf", "llama.cpp")]
 )
 def test_a_token_reversed_model_warns(talking: ModelFile, to: str, program: str) -> None:
-    (note,) = advice.notes(replace(talking, reversal=Order.TOKEN), registry.named(to))
+    (note,) = advice.notes(replace(talking, order=TOKEN), registry.named(to))
     assert f"{program} cannot prompt it" in note
 
 

@@ -1,19 +1,18 @@
 """The registry is the one list: a format that is added to it works everywhere."""
 
-import importlib
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mlx_rev.cli import convert as command
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import registry
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.repl import commands
 from tests.formats import toy
 
 
@@ -42,22 +41,26 @@ def test_the_command_and_the_repl_take_it_up(
     tmp_path: Path, talking: ModelFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     convert(talking, tmp_path / "m")
-    try:
-        importlib.reload(command)
-        assert command.main([str(tmp_path / "m"), str(tmp_path / "x"), "--to", "toy"], "c") == 0
-        with pytest.raises(SystemExit):
-            command.main(["--help"], "c")
-        help_text = capsys.readouterr().out
-        assert "toy is for tests" in " ".join(help_text.replace("│", " ").split())
-        options = importlib.reload(commands).COMMANDS["export"].options["--to"]
-        assert options == [*registry.names()]
-        assert "toy" in options
-    finally:
-        registry.FORMATS = registry.FORMATS[:-1]
-        importlib.reload(command)
-        importlib.reload(commands)
-        registry.FORMATS = (*registry.FORMATS, toy.FORMAT)  # as the fixture set it
+    command = loaded_anew("mlx_rev.cli.convert")
+    assert command.main([str(tmp_path / "m"), str(tmp_path / "x"), "--to", "toy"], "c") == 0
     assert (tmp_path / "x").read_bytes().startswith(toy.MAGIC)
+    with pytest.raises(SystemExit):
+        command.main(["--help"], "c")
+    help_text = capsys.readouterr().out
+    assert "toy is for tests" in " ".join(help_text.replace("│", " ").split())
+    options = loaded_anew("mlx_rev.repl.commands").COMMANDS["export"].options["--to"]
+    assert options == registry.names()
+    assert "toy" in options
+
+
+def loaded_anew(name: str) -> Any:
+    """A module as a new process would have it, beside the one that others use."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize(

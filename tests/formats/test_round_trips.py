@@ -17,6 +17,7 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.text.order import ORDERS, Order
 from mlx_rev.text.tokenizer import Tokenizer
 from tests.formats.conftest import drawn
 
@@ -109,7 +110,7 @@ def test_eight_bits_and_runs_go_everywhere(
     twice = written(once, tmp_path / "twice", second, Dtype.FLOAT32)
     assert twice.config == talking.config
     assert same_weights(twice, once)
-    assert twice.reversal is talking.reversal
+    assert twice.order is talking.order
 
 
 def test_mlx_eight_bits_come_back_as_mlx_lm_reads_them(tmp_path: Path, talking: ModelFile) -> None:
@@ -145,10 +146,18 @@ def test_reversal_and_tokenizer_come_along(tmp_path: Path, talking: ModelFile, t
     kept = written(talking, tmp_path, to, Dtype.FLOAT32)
     assert talking.tokenizer is not None
     assert kept.tokenizer is not None
-    assert kept.reversal is talking.reversal
+    assert kept.order is talking.order
     for text in ("They were happy.", "a  b\n c", " 7 é 🙂"):
         assert kept.tokenizer.encode(text) == talking.tokenizer.encode(text)
         assert kept.tokenizer.decode(kept.tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("to", ["llama2c", "mlx", "gguf"])
+def test_every_order_is_said_by_name(
+    tmp_path: Path, talking: ModelFile, to: str, order: Order
+) -> None:
+    assert written(replace(talking, order=order), tmp_path, to, Dtype.FLOAT32).order is order
 
 
 def test_exporting_changes_nothing(tmp_path: Path, talking: ModelFile) -> None:

@@ -12,7 +12,7 @@ from mlx_rev.formats.sidecar import Sidecar
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.formats.tokenizers.detect import is_tokenizer, read_tokenizer
 from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, padded, pieces_of
-from mlx_rev.text.order import reverse_words
+from mlx_rev.text.order import WORD
 from mlx_rev.text.tokenizer import Tokenizer
 from tests.formats.tokenizers import run_c
 
@@ -32,14 +32,14 @@ def built_in() -> Tokenizer:
 
 def test_run_c_encodes_as_we_do(built_in: Tokenizer) -> None:
     vocabulary = run_c.build_tokenizer(tokenizer_bin.to_bytes(built_in), built_in.vocab_size)
-    for text in map(reverse_words, TEXTS):
+    for text in map(WORD.reverse, TEXTS):
         assert run_c.encode(vocabulary, text) == built_in.encode(text)
 
 
 def test_a_padded_vocabulary_is_read_never_merged_and_never_printed(built_in: Tokenizer) -> None:
     wide = padded(built_in, 2064)
     vocabulary = run_c.build_tokenizer(tokenizer_bin.to_bytes(wide), 2064)
-    for text in map(reverse_words, TEXTS):
+    for text in map(WORD.reverse, TEXTS):
         assert run_c.encode(vocabulary, text) == built_in.encode(text)
     for token in range(built_in.vocab_size, 2064):
         assert vocabulary.scores[token] < run_c.LEAST_MERGED
