@@ -35,9 +35,9 @@ from mlx_rev.presets import preset
 from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train.beginning import CONFIG_FILE
+from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
-from mlx_rev.train.nodes import Nodes
 from mlx_rev.train.runlog import METRICS_FILE
 from mlx_rev.train.watchdog import Parent
 from mlx_rev.ui.console import make_console
