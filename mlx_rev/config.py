@@ -10,7 +10,8 @@ from typing import Literal
 
 from mlx_rev.errors import ConfigError
 
-ReversalMode = Literal["word", "token", "none"]
+ReversalMode = Literal["word2", "word", "token", "none"]
+"""The names of the orders in text/order.py."""
 TrainingDtype = Literal["float32", "bfloat16"]
 
 
@@ -94,8 +95,9 @@ class DataConfig:
     """Path of held-out stories; by default a share of the data is held out."""
     valid_share: float = 0.02
     """Share of stories held out when no --valid is given."""
-    reversal: ReversalMode = "word"
-    """word: the article's; token: token ids reversed; none: forward."""
+    reversal: ReversalMode = "word2"
+    """word2: by words, which keep their combining marks; word: the article's own; token: token
+    ids reversed; none: forward."""
     tokenizer: str | None = None
     """A SentencePiece .model to use; by default one is trained on the data."""
 

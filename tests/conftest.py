@@ -15,7 +15,7 @@ from mlx_rev.__main__ import main
 from mlx_rev.config import ModelConfig
 from mlx_rev.data import bundled
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ORDERS, Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
@@ -66,15 +66,13 @@ def some_stories() -> list[str]:
 @pytest.fixture(scope="session")
 def tokenizers(some_stories: list[str]) -> dict[Order, Tokenizer]:
     """A small vocabulary for each order."""
-    return {
-        reversal: Tokenizer.train(map(reversal.reverse, some_stories), 400) for reversal in Order
-    }
+    return {order: Tokenizer.train(map(order.reverse, some_stories), 400) for order in ORDERS}
 
 
 @pytest.fixture(scope="session")
 def codecs(tokenizers: dict[Order, Tokenizer]) -> dict[Order, StoryCodec]:
     """A codec for each order."""
-    return {reversal: StoryCodec(tokenizers[reversal], reversal) for reversal in Order}
+    return {order: StoryCodec(tokenizers[order], order) for order in ORDERS}
 
 
 @pytest.fixture(scope="session")

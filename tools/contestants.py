@@ -151,16 +151,15 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
     from mlx_rev import backend
     from mlx_rev.config import SampleConfig
     from mlx_rev.cpu.decode import CompiledReader
-    from mlx_rev.generate.decode import write_stories
+    from mlx_rev.generate.decode import begin_stories, write_stories
     from mlx_rev.model.llama import Llama, initialise
     from mlx_rev.text.codec import StoryCodec
-    from mlx_rev.text.order import Order
+    from mlx_rev.text.order import WORD
 
     chosen = backend.choose()
     model = Llama(_config(shape), chosen.ops)
     initialise(model, 0)
-    codec = StoryCodec(_tokenizer(shape.vocabulary), Order.WORD)
-    prompts = [codec.prompt("w7 w8 w9.")] * shape.rows
+    codec = StoryCodec(_tokenizer(shape.vocabulary), WORD)
     reader = chosen.reader(model)
     if shape.rows == 1:  # as the REPL does
         reader.warm_up()
@@ -171,7 +170,9 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
         if not tokens:
             return 0
         settings = SampleConfig(temperature=1.0, top_p=0.9, max_tokens=tokens)
-        return sum(1 for _ in write_stories(model, codec, prompts, settings, reader))
+        stories = begin_stories(model, codec, ["w7 w8 w9."] * shape.rows, settings)
+        written = write_stories(model, codec, stories, settings, reader)
+        return sum(1 for story in written if story.text)
 
     return rounds
 

@@ -9,13 +9,14 @@ import tyro
 
 from mlx_rev import files, hub
 from mlx_rev.cli.options import parse
+from mlx_rev.config import ReversalMode
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import overwrite
 from mlx_rev.formats.convert import Dtype, Format, convert, folder_to_push, format_for
 from mlx_rev.formats.detect import is_tokenizer, open_model, read_tokenizer
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.formats.tokenizers.limits import check_exportable
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import order_named
 from mlx_rev.train.beginning import write_run
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import make_console
@@ -36,7 +37,7 @@ class ConvertCommand:
     """How matrices are kept; by default float32, where the format has it."""
     tokenizer: Path | None = None
     """A SentencePiece .model, or a tokenizer.bin or .json, where the source has none beside it."""
-    reversal: Literal["word", "token", "none"] | None = None
+    reversal: ReversalMode | None = None
     """How the model's text is reversed, where the source does not say."""
     force: bool = False
     """Replace what stands at the target."""
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     model = open_model(
         command.source,
         tokenizer=command.tokenizer,
-        reversal=Order(command.reversal) if command.reversal else None,
+        order=order_named(command.reversal) if command.reversal else None,
     )
     if command.to == "run":
         conversion.show(write_run(model, command.target), console)

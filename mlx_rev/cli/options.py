@@ -5,15 +5,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import platformdirs
 import tyro
 
 from mlx_rev import backend
+from mlx_rev.config import ReversalMode
 from mlx_rev.formats.detect import shipped_model
 from mlx_rev.model.load import Loaded, load_model
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import BACKWARD_NAMES, order_named
 
 Command = TypeVar("Command")
 
@@ -51,7 +52,7 @@ class ModelChoice:
     """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; else the one shipped."""
     tokenizer: Path | None = None
     """A SentencePiece .model, or a tokenizer.bin or .json, where the model has none beside it."""
-    reversal: Literal["word", "token", "none"] | None = None
+    reversal: ReversalMode | None = None
     """How the model's text is reversed, where its file does not say."""
 
     @property
@@ -64,7 +65,7 @@ class ModelChoice:
         loaded = load_model(
             self.reference,
             tokenizer=self.tokenizer,
-            reversal=Order(self.reversal) if self.reversal else None,
+            order=order_named(self.reversal) if self.reversal else None,
             ops=backend.choose().ops,
         )
         if not loaded.says_reversal:
@@ -76,5 +77,5 @@ def say_not_reversed(reference: str) -> None:
     """Say on standard error that the reversal of a model had to be guessed."""
     sys.stderr.write(
         f"mlx-rev: {reference} does not say how its text is reversed; it is taken "
-        "not to be (--reversal word or token says otherwise)\n"
+        f"not to be (--reversal {BACKWARD_NAMES} says otherwise)\n"
     )

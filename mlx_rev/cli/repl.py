@@ -12,8 +12,9 @@ import platformdirs
 from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError, in_a_line
+from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
-from mlx_rev.repl.replies import Grows, Leaves, Reply, Says, Tells, Told
+from mlx_rev.repl.replies import Grows, Leaves, Reply, Says, Tells
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
 from mlx_rev.ui.console import is_interactive, make_console
@@ -134,7 +135,7 @@ def _text(line: bytes) -> str:
         raise ConfigError(f"byte {error.start} is not UTF-8") from error
 
 
-def _story(session: Session, ending: str, number: int) -> Told:
+def _story(session: Session, ending: str, number: int) -> Story:
     """The story that a line asks for; what is said of the line goes to standard error."""
     stories = []
     for reply in session.tell(ending):
@@ -145,9 +146,9 @@ def _story(session: Session, ending: str, number: int) -> Told:
     return stories[0]
 
 
-def _as_object(story: Told) -> dict[str, object]:
+def _as_object(story: Story) -> dict[str, object]:
     return {
-        "ending": story.ending,
+        "ending": story.prompt,
         "story": story.text,
         "tokens": len(story.tokens),
         "seconds": round(story.seconds, 4),

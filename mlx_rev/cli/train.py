@@ -16,7 +16,6 @@ from mlx_rev.config import (
     FORMER_NAMES,
     DataConfig,
     ModelConfig,
-    ReversalMode,
     RunConfig,
     SampleConfig,
     TrainConfig,
@@ -28,11 +27,11 @@ from mlx_rev.errors import CheckpointError, ConfigError, FormatError
 from mlx_rev.formats.detect import CHECKPOINTS, open_model
 from mlx_rev.formats.huggingface import TOKENIZER_FILE
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.generate.decode import write_stories
+from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
 from mlx_rev.presets import preset
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ASSUMED
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train.beginning import CONFIG_FILE
 from mlx_rev.train.distributed import Nodes
@@ -94,7 +93,7 @@ def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, parent: Paren
     initial, source = None, config.data
     if command.init_from is not None:
         given = _given_model(command.init_from, config.data)
-        if given.reversal is None and config.data.reversal == "none":
+        if given.order is None and config.data.reversal == ASSUMED.name:
             say_not_reversed(command.init_from)
         initial = read_weights(given)
         source = replace(source, tokenizer=str(_kept_tokenizer(given, command.cache)))
@@ -150,7 +149,7 @@ def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
         if early.resume is not None:
             raise ConfigError("--resume goes on with its own weights; leave out --init-from")
         given = _given_model(early.init_from, replace(base.data, tokenizer=early.tokenizer))
-        reversal: ReversalMode = (given.reversal or Order.NONE).value
+        reversal = (given.order or ASSUMED).name
         base = replace(base, model=given.config, data=replace(base.data, reversal=reversal))
     default = TrainCommand(
         preset=early.preset or "quick",
@@ -212,11 +211,12 @@ def _run_folder(command: TrainCommand) -> Path:
 
 
 def _story_writer(data: Prepared, ending: str) -> StoryWriter:
-    prompt = data.codec.prompt(ending)
-
     def write(model: Llama, step: int) -> str:
-        events = list(write_stories(model, data.codec, [prompt], SampleConfig(seed=step)))
-        return events[-1].story
+        settings = SampleConfig(seed=step)
+        stories = begin_stories(model, data.codec, [ending], settings)
+        for _ in write_stories(model, data.codec, stories, settings):
+            pass
+        return stories[0].text
 
     return write
 

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from mlx_rev.errors import DataError
-from mlx_rev.text.order import reverse_words
+from mlx_rev.text import words
+from mlx_rev.text.words import WordPattern
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -19,15 +20,23 @@ def main(arguments: Sequence[str], program: str) -> int:
     parser.add_argument(
         "--lines", action="store_true", help="take each line as a text of its own, as it comes"
     )
+    parser.add_argument(
+        "--article",
+        action="store_true",
+        help="split as the article does, which takes words apart at combining marks; for models "
+        "of the order word",
+    )
     command = parser.parse_args(arguments)
+    pattern = words.article() if command.article else words.with_marks()
     texts = sys.stdin.buffer if command.lines else [sys.stdin.buffer.read()]
     for number, content in enumerate(texts, start=1):
-        sys.stdout.buffer.write(_reversed(content, f"line {number}" if command.lines else "text"))
+        what = f"line {number}" if command.lines else "text"
+        sys.stdout.buffer.write(_reversed(content, what, pattern))
         sys.stdout.buffer.flush()
     return 0
 
 
-def _reversed(content: bytes, what: str) -> bytes:
+def _reversed(content: bytes, what: str, pattern: WordPattern) -> bytes:
     body = content.removesuffix(b"\n")
     try:
         text = codecs.decode(body, "utf-8")
@@ -35,4 +44,4 @@ def _reversed(content: bytes, what: str) -> bytes:
         raise DataError(
             f"standard input, {what}: byte {error.start} is not UTF-8; convert it with iconv"
         ) from error
-    return reverse_words(text).encode() + content[len(body) :]
+    return pattern.reverse(text).encode() + content[len(body) :]

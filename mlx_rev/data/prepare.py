@@ -11,8 +11,8 @@ from mlx_rev.data.corpus import Corpus, open_corpus
 from mlx_rev.data.shards import Shard, open_shard, write_shard
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
-from mlx_rev.text.tokenizer import Tokenizer
+from mlx_rev.text.order import Order, order_named
+from mlx_rev.text.tokenizer import Tokenizer, check_encodable
 
 _STORIES_AT_ONCE = 2000
 
@@ -47,10 +47,10 @@ def prepare(
         cache=cache,
         progress=notify,
     )
-    reversal = Order(config.reversal)
-    tokenizer = _tokenizer(config, corpus, reversal, vocab_size, cache, notify)
-    codec = StoryCodec(tokenizer, reversal)
-    fingerprint = _sha256(corpus.fingerprint, str(reversal), tokenizer.fingerprint)
+    order = order_named(config.reversal)
+    tokenizer = _tokenizer(config, corpus, order, vocab_size, cache, notify)
+    codec = StoryCodec(tokenizer, order)
+    fingerprint = _sha256(corpus.fingerprint, order.name, tokenizer.fingerprint)
     folder = cache / "shards" / fingerprint[:32]
     shards = []
     for part, stories in (("train", corpus.train), ("valid", corpus.valid)):
@@ -61,7 +61,7 @@ def prepare(
                 path,
                 _encoded(stories(), codec),
                 vocab_size=tokenizer.vocab_size,
-                reversal=str(reversal),
+                order=order.name,
                 tokenizer_fingerprint=tokenizer.fingerprint,
                 corpus_fingerprint=corpus.fingerprint,
             )
@@ -73,7 +73,7 @@ def prepare(
 def _tokenizer(
     config: DataConfig,
     corpus: Corpus,
-    reversal: Order,
+    order: Order,
     vocab_size: int,
     cache: Path,
     notify: Notify,
@@ -86,15 +86,21 @@ def _tokenizer(
                 f"{vocab_size}; pass --vocab-size {tokenizer.vocab_size}"
             )
         return tokenizer
-    order = "reversed" if reversal is Order.WORD else "forward"
-    key = _sha256(corpus.fingerprint, order, str(vocab_size))
+    key = _sha256(corpus.fingerprint, order.vocabulary, str(vocab_size))
     path = cache / "tokenizers" / f"{key[:32]}.model"
     if path.exists():
         return Tokenizer.load(path)
     notify(f"learning a vocabulary of {vocab_size} pieces", None)
-    tokenizer = Tokenizer.train(map(reversal.reverse, corpus.train()), vocab_size)
+    tokenizer = Tokenizer.train(_as_fed(corpus.train(), order), vocab_size)
     tokenizer.save(path)
     return tokenizer
+
+
+def _as_fed(stories: Iterable[str], order: Order) -> Iterator[str]:
+    """Stories as the tokenizer sees them. Raises DataError, which counts in the story as it is."""
+    for story in stories:
+        check_encodable(story)
+        yield order.reverse(story)
 
 
 def _encoded(stories: Iterable[str], codec: StoryCodec) -> Iterator[tuple[list[int], int]]:

@@ -7,8 +7,8 @@ Little-endian, one file:
     8       4            uint32 version, 1
     12      4            uint32 bytes a token, 2 or 4
     16      4            uint32 vocabulary
-    20      4            uint32 length of the reversal's name, at most 8
-    24      8            the reversal's name, zero-padded
+    20      4            uint32 length of the order's name, at most 8
+    24      8            the order's name, zero-padded
     32      8            uint64 stories, n
     40      8            uint64 tokens, boundaries included, t
     48      32           sha256 of the tokenizer
@@ -41,7 +41,7 @@ class Shard:
     """A shard that is open for reading; the arrays are views of the file."""
 
     vocab_size: int
-    reversal: str
+    order: str
     tokenizer_fingerprint: str
     corpus_fingerprint: str
     starts: np.ndarray
@@ -66,7 +66,7 @@ def write_shard(
     stories: Iterable[tuple[Sequence[int], int]],
     *,
     vocab_size: int,
-    reversal: str,
+    order: str,
     tokenizer_fingerprint: str,
     corpus_fingerprint: str,
 ) -> None:
@@ -89,8 +89,8 @@ def write_shard(
         _VERSION,
         kind.itemsize,
         vocab_size,
-        len(reversal),
-        reversal.encode(),
+        len(order),
+        order.encode(),
         len(text_bytes),
         len(tokens),
         bytes.fromhex(tokenizer_fingerprint),
@@ -116,7 +116,7 @@ def open_shard(path: Path) -> Shard:
     if magic != _MAGIC or version != _VERSION:
         raise DataError(f"{path}: no token shard of version {_VERSION}; make it again: prepare")
     if itemsize not in (2, 4) or name_length > 8:
-        raise DataError(f"{path}: token size {itemsize} or reversal name is wrong; it is damaged")
+        raise DataError(f"{path}: token size {itemsize} or order's name is wrong; it is damaged")
     size = _HEADER.size + 8 * (stories + 1) + 4 * stories + itemsize * tokens
     if len(content) != size:
         raise DataError(f"{path}: has {len(content)} bytes, its header says {size}; it is damaged")
@@ -127,7 +127,7 @@ def open_shard(path: Path) -> Shard:
         raise DataError(f"{path}: its story positions are out of order; it is damaged")
     return Shard(
         vocab_size=vocab_size,
-        reversal=name[:name_length].decode(errors="replace"),
+        order=name[:name_length].decode(errors="replace"),
         tokenizer_fingerprint=fields[8].hex(),
         corpus_fingerprint=fields[9].hex(),
         starts=starts,

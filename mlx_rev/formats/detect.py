@@ -32,18 +32,18 @@ def open_model(
     reference: str | Path,
     *,
     tokenizer: Path | Tokenizer | None = None,
-    reversal: Order | None = None,
+    order: Order | None = None,
 ) -> ModelFile:
     """Open a training run (its best checkpoint), a model folder, a .bin, a .gguf, or hf:….
 
-    `tokenizer` (one, or a SentencePiece .model, a tokenizer.json or .bin) and `reversal` stand in
+    `tokenizer` (one, or a SentencePiece .model, a tokenizer.json or .bin) and `order` stand in
     for what the file does not say, and take the place of what it says. Raises FormatError.
     """
     path = hub.fetch_model(str(reference)) if hub.is_reference(str(reference)) else Path(reference)
     given = read_tokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
     model = _open_folder(path, given) if path.is_dir() else _open_file(path, given)
-    if reversal is not None:
-        model = replace(model, reversal=reversal)
+    if order is not None:
+        model = replace(model, order=order)
     if model.tokenizer is not None and model.tokenizer.vocab_size != model.config.vocab_size:
         raise FormatError(
             f"{reference}: has a vocabulary of {model.config.vocab_size}, its tokenizer of "
@@ -120,7 +120,7 @@ def _with_neighbours(model: ModelFile, path: Path, tokenizer: Tokenizer | None) 
     if described is None:
         return replace(model, tokenizer=found)
     provenance = {"corpus_sha256": described.corpus_sha256} if described.corpus_sha256 else {}
-    return replace(model, tokenizer=found, reversal=described.reversal, provenance=provenance)
+    return replace(model, tokenizer=found, order=described.order, provenance=provenance)
 
 
 def _tokenizer_beside(

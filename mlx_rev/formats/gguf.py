@@ -19,7 +19,7 @@ from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
 from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
-from mlx_rev.formats.model_file import ModelFile, as_float16, checked_config, reversal_in
+from mlx_rev.formats.model_file import ModelFile, as_float16, checked_config, order_in
 from mlx_rev.formats.q8 import dequantised, quantised
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, pieces_of, tokenizer_of
@@ -136,13 +136,13 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         config,
         read_weight,
         _tokenizer(metadata) if tokenizer is None else tokenizer,
-        reversal_in(metadata, "mlx_rev.reversal"),
+        order_in(metadata, "mlx_rev.reversal"),
     )
 
 
 def _metadata(model: ModelFile, tokenizer: Tokenizer, type: Type) -> dict[str, Any]:
     config, pieces = model.config, pieces_of(tokenizer)
-    reversal = {"mlx_rev.reversal": str(model.reversal)} if model.reversal else {}
+    order = {"mlx_rev.reversal": model.order.name} if model.order else {}
     return {
         "general.architecture": "llama",
         "general.name": Path(model.source).stem,
@@ -167,7 +167,7 @@ def _metadata(model: ModelFile, tokenizer: Tokenizer, type: Type) -> dict[str, A
         "tokenizer.ggml.add_bos_token": True,
         "tokenizer.ggml.add_eos_token": False,
         "tokenizer.ggml.add_space_prefix": tokenizer.adds_space,
-        **reversal,
+        **order,
     }
 
 

@@ -16,7 +16,7 @@ from mlx_rev.formats import safetensors
 from mlx_rev.formats.fields import Fields, read_json
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
-from mlx_rev.formats.model_file import ModelFile, reversal_in
+from mlx_rev.formats.model_file import ModelFile, order_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
 from mlx_rev.formats.tokenizers.limits import is_exportable
@@ -60,8 +60,8 @@ def write_folder(
     """
     described = config_json(model.config, "float16" if dtype == "q8" else dtype)
     extra: dict[str, str] = {"corpus_sha256": corpus_fingerprint, **model.provenance}
-    if model.reversal is not None:
-        extra["reversal"] = str(model.reversal)
+    if model.order is not None:
+        extra["reversal"] = model.order.name
     if model.tokenizer is not None:
         extra["tokenizer_sha256"] = model.tokenizer.fingerprint
         if is_exportable(model.tokenizer):
@@ -104,7 +104,7 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFil
         config,
         read_weight,
         found,
-        reversal_in(extra, "reversal"),
+        order_in(extra, "reversal"),
         {key: value for key, value in stated.items() if value},
     )
     _check_entries(model, tensors, quantization)

@@ -3,25 +3,12 @@
 import shlex
 
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.text.order import Order
-
-_ORDERS = {
-    Order.WORD: (
-        "It reads and writes **backwards**: a text is split into words and punctuation, their "
-        "order is reversed (not the words), and so is the order of what it writes. Give it an "
-        "ending, get the story that leads to it."
-    ),
-    Order.TOKEN: (
-        "It reads and writes **backwards**: a text is encoded, and the order of its token ids is "
-        "reversed. Give it an ending, get the story that leads to it."
-    ),
-    Order.NONE: "It reads and writes forwards, like any other Llama.",
-}
+from mlx_rev.text.order import ASSUMED
 
 
 def model_card(model: ModelFile, name: str, *, quantised: bool = False) -> str:
     """The card, in Markdown with the hub's front matter; `quantised` is mlx's way of 8 bits."""
-    config, order = model.config, model.reversal or Order.NONE
+    config, order = model.config, model.order or ASSUMED
     loads = (
         "mlx-lm loads the folder as it is; transformers does not read mlx's 8 bits."
         if quantised
@@ -39,7 +26,7 @@ A Llama of {model.parameters:,} parameters: {config.n_layers} layers of width {c
 {config.n_heads} heads ({config.n_kv_heads} for keys and values), a vocabulary of
 {config.vocab_size}, a context of {config.context} tokens.
 
-{_ORDERS[order]}
+{order.description}
 
 With [mlx-rev](https://github.com/mlx-rev/mlx-rev), which does the reversing:
 
@@ -47,22 +34,10 @@ With [mlx-rev](https://github.com/mlx-rev/mlx-rev), which does the reversing:
 mlx-rev tell "They all lived happily ever after." --model {shlex.quote(name)}
 ```
 
-{loads} {_by_hand(order)}The boundary token (id 1)
+{loads} {order.by_hand}The boundary token (id 1)
 stands before a text and ends it.
 
 ```sh
-mlx_lm.generate --model {shlex.quote(name)} --prompt "{_prompt(order)}"
+mlx_lm.generate --model {shlex.quote(name)} --prompt "{order.reverse(order.example)}"
 ```
 """
-
-
-def _prompt(order: Order) -> str:
-    return order.reverse("They were happy.") if order is Order.WORD else "Once upon a time"
-
-
-def _by_hand(order: Order) -> str:
-    if order is Order.WORD:
-        return "Reverse the prompt and the answer with `mlx-rev wtac`. "
-    if order is Order.TOKEN:
-        return "Reverse the ids of the prompt and of the answer. "
-    return ""

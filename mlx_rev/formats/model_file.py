@@ -11,7 +11,7 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
 from mlx_rev.formats.fields import LARGEST_SIZE, Fields
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ORDER_NAMES, Order, order_named
 from mlx_rev.text.tokenizer import Tokenizer
 
 
@@ -25,7 +25,7 @@ class ModelFile:
     read: Callable[[str], np.ndarray] = field(repr=False)
     """A weight by its mlx-lm name, half-split, as float32 of the shape that the config implies."""
     tokenizer: Tokenizer | None = None
-    reversal: Order | None = None
+    order: Order | None = None
     """None where the file has no room for it."""
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,10 +60,10 @@ def from_arrays(
     config: ModelConfig,
     arrays: Mapping[str, np.ndarray],
     tokenizer: Tokenizer | None = None,
-    reversal: Order | None = None,
+    order: Order | None = None,
 ) -> ModelFile:
     """A lazy model of weights that are in memory already."""
-    return ModelFile(source, config, lambda name: arrays[name], tokenizer, reversal)
+    return ModelFile(source, config, lambda name: arrays[name], tokenizer, order)
 
 
 def checked_config(source: str, config: ModelConfig) -> ModelConfig:
@@ -80,13 +80,13 @@ def checked_config(source: str, config: ModelConfig) -> ModelConfig:
     return config
 
 
-def reversal_in(described: Fields, name: str) -> Order | None:
-    """The reversal that a field names, None where it is missing. Raises FormatError."""
+def order_in(described: Fields, name: str) -> Order | None:
+    """The order that a field names, None where it is missing. Raises FormatError."""
     if not described.has(name):
         return None
-    if (value := described.text(name)) not in set(Order):
-        raise described.error(name, "word, token or none")
-    return Order(value)
+    if (value := described.text(name)) not in ORDER_NAMES:
+        raise described.error(name, " or ".join(ORDER_NAMES))
+    return order_named(value)
 
 
 def as_float16(weight: np.ndarray, what: str) -> np.ndarray:

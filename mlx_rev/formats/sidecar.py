@@ -8,7 +8,7 @@ from typing import Any
 from mlx_rev import files
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.fields import read_json
-from mlx_rev.formats.model_file import ModelFile, reversal_in
+from mlx_rev.formats.model_file import ModelFile, order_in
 from mlx_rev.formats.tokenizers.tokenizer_bin import pieces_fingerprint
 from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
@@ -18,7 +18,7 @@ from mlx_rev.text.tokenizer import Tokenizer
 class Sidecar:
     """Its content."""
 
-    reversal: Order | None
+    order: Order | None
     tokenizer_sha256: str | None
     tokenizer_pieces_sha256: str | None
     """Of the tokenizer.bin, which a tokenizer rebuilt from its pieces has too."""
@@ -39,8 +39,8 @@ def path_of(model: Path) -> Path:
 def write(target: Path, content_sha256: str, model: ModelFile) -> None:
     """Describe the file `target`, which holds `model`."""
     described: dict[str, Any] = {"sha256": content_sha256, **model.provenance}
-    if model.reversal is not None:
-        described["reversal"] = str(model.reversal)
+    if model.order is not None:
+        described["reversal"] = model.order.name
     if model.tokenizer is not None:
         described["tokenizer_sha256"] = model.tokenizer.fingerprint
         described["tokenizer_pieces_sha256"] = pieces_fingerprint(model.tokenizer)
@@ -61,7 +61,7 @@ def read(model: Path) -> Sidecar | None:
         name: described.text(name) if described.has(name) else None
         for name in ("tokenizer_sha256", "tokenizer_pieces_sha256", "corpus_sha256")
     }
-    found = Sidecar(reversal=reversal_in(described, "reversal"), **optional)
+    found = Sidecar(order=order_in(described, "reversal"), **optional)
     if (actual := files.sha256_file(model)) != expected:
         raise FormatError(
             f"{model}: its sha256 is {actual[:12]}…, {path.name} says {expected[:12]}…; the "

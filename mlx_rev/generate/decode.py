@@ -1,8 +1,7 @@
-"""Write stories token by token: one, or a batch of them, as an iterator of events."""
+"""Write stories token by token: one, or a batch of them."""
 
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import mlx.core as mx
 import numpy as np
@@ -10,42 +9,12 @@ import numpy as np
 from mlx_rev.backend import Reader
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.generate import sampler
+from mlx_rev.generate.story import Story
 from mlx_rev.model.cache import new_cache
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.score import token_nats
-from mlx_rev.text.codec import Prompt, StoryCodec
-from mlx_rev.text.stream import StoryStream
+from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.tokenizer import BOUNDARY
-
-Ending = Literal["boundary", "length"]
-
-
-@dataclass(frozen=True)
-class StoryEvent:
-    """A story has grown by one token, or is done."""
-
-    index: int
-    """Which story of the batch."""
-    token: int
-    """The new token; the boundary when the story's other end is reached."""
-    surprise: float
-    """Of the token under the model, before temperature and masks, in bits."""
-    story: str
-    """The whole story so far in reading order, the prompt as typed in its place."""
-    generated: str
-    """The story without the prompt."""
-    finished: Ending | None
-    """boundary: the story is whole; length: there was no more room."""
-
-
-@dataclass(frozen=True)
-class _Start:
-    """A prompt made ready: the spelling chosen, cut to what fits."""
-
-    spelling: tuple[int, ...]
-    stream: StoryStream
-    blocked: np.ndarray
-    """(vocabulary,) bool: what may not come first."""
 
 
 def kept_prompt(spelling: Sequence[int], context: int) -> tuple[int, ...]:
@@ -57,58 +26,82 @@ def kept_prompt(spelling: Sequence[int], context: int) -> tuple[int, ...]:
     return (spelling[0], *spelling[len(spelling) - room + 1 :])
 
 
+def begin_stories(
+    model: Llama, codec: StoryCodec, endings: Sequence[str], config: SampleConfig
+) -> list[Story]:
+    """A story for each ending, no token written yet; story i has the seed `config.seed` + i.
+
+    An ending that several stories share is encoded once. Raises ConfigError for settings that
+    are impossible, and DataError for an ending that cannot be encoded.
+    """
+    validate(config)
+    prompts = {ending: codec.prompt(ending).spellings for ending in dict.fromkeys(endings)}
+    nats = {ending: _prompt_nats(model, spellings) for ending, spellings in prompts.items()}
+    stories = []
+    for index, ending in enumerate(endings):
+        seed = config.seed + index
+        whole = prompts[ending][_choose_spelling(nats[ending], config.temperature, seed)]
+        kept = kept_prompt(whole, model.config.context)
+        stories.append(
+            Story(
+                prompt=ending,
+                spelling=kept,
+                left_out=len(whole) - len(kept),
+                leftwards=codec.order.grows_leftwards,
+                growth=codec.growth(ending, whole),
+                index=index,
+                seed=seed,
+            )
+        )
+    return stories
+
+
 def write_stories(
     model: Llama,
     codec: StoryCodec,
-    prompts: Sequence[Prompt],
+    stories: Sequence[Story],
     config: SampleConfig,
     reader: Reader | None = None,
-) -> Iterator[StoryEvent]:
-    """Write a story for each prompt, all at once; events come in the order in which tokens do.
+) -> Iterator[Story]:
+    """Write stories that `begin_stories` began, all at once: each is given again and again, when
+    it has grown by a token, in the order in which tokens come.
 
-    Story i depends on its prompt and on seed + i only, not on what is written beside it (but for
-    rounding). A story ends at the boundary token, or after `max_tokens`, or when the context is
-    full. `reader` stands in for `model.next_logits`. Raises ConfigError for settings that are
-    impossible.
+    A story depends on its prompt and its seed only, not on what is written beside it (but for
+    rounding). It ends at the boundary token, or after `max_tokens`, or when the context is full.
+    `reader` stands in for `model.next_logits`.
     """
     read = model.next_logits if reader is None else reader
-    validate(config)
-    starts = [
-        _start(model, codec, prompt, config, config.seed + index)
-        for index, prompt in enumerate(prompts)
-    ]
+    started = time.perf_counter()
     context = model.config.context
-    longest = max(len(start.spelling) for start in starts)
+    longest = max(len(story.spelling) for story in stories)
     room = context - longest
     steps = min(room, config.max_tokens) if config.max_tokens else room
-    padding = mx.array([[longest - len(start.spelling)] for start in starts])
+    padding = mx.array([[longest - len(story.spelling)] for story in stories])
     tokens = mx.array(
-        [[BOUNDARY] * (longest - len(start.spelling)) + [*start.spelling] for start in starts]
+        [[BOUNDARY] * (longest - len(story.spelling)) + [*story.spelling] for story in stories]
     )
     never = _never_written(codec)
-    forbidden = np.stack([start.blocked | never for start in starts])
-    random = [np.random.default_rng(config.seed + index) for index in range(len(starts))]
-    cache = new_cache(model.config, len(starts), context)
-    recent = np.full((len(starts), sampler.REPETITION_WINDOW), -1)
-    for row, start in enumerate(starts):
-        tail = start.spelling[-sampler.REPETITION_WINDOW :]
-        recent[row, len(recent[row]) - len(tail) :] = tail
-    running = set(range(len(starts)))
+    joins = [codec.joins_prompt(story.prompt, story.spelling) for story in stories]
+    forbidden = np.array(joins) | never
+    random = [np.random.default_rng(story.seed) for story in stories]
+    cache = new_cache(model.config, len(stories), context)
+    recent = _recent(stories)
+    running = list(range(len(stories)))
+    pieces = codec.tokenizer.piece_bytes
     for step in range(steps):
         scores = np.array(read(tokens, cache, padding))
         chosen = sampler.sample(np.where(forbidden, -np.inf, scores), recent, random, config)
         surprises = sampler.surprise(scores, chosen)
-        for index in sorted(running):
-            event = _event(
-                index,
-                starts[index].stream,
-                int(chosen[index]),
-                float(surprises[index]),
-                last=step == steps - 1,
-            )
-            if event.finished:
-                running.discard(index)
-            yield event
+        for row in running:
+            story, token = stories[row], int(chosen[row])
+            story.grow(token, pieces[token], float(surprises[row]))
+            story.seconds = time.perf_counter() - started
+            if token == BOUNDARY:
+                story.stop("boundary")
+            elif step == steps - 1:
+                story.stop("length")
+            yield story
+        running = [row for row in running if stories[row].finished is None]
         if not running:
             return
         recent = np.concatenate([recent[:, 1:], chosen[:, None]], axis=1)
@@ -116,39 +109,34 @@ def write_stories(
         forbidden = never[None]
 
 
-def _start(
-    model: Llama, codec: StoryCodec, prompt: Prompt, config: SampleConfig, seed: int
-) -> _Start:
-    spelling = prompt.spellings[_choose_spelling(model, prompt, config.temperature, seed)]
-    blocked = np.array(codec.joins_prompt(prompt, spelling))
-    stream = StoryStream(codec, prompt, spelling)
-    return _Start(kept_prompt(spelling, model.config.context), stream, blocked)
+def _recent(stories: Sequence[Story]) -> np.ndarray:
+    """The last ids of each prompt, for the repetition penalty: (B, REPETITION_WINDOW), -1 where
+    there are fewer."""
+    recent = np.full((len(stories), sampler.REPETITION_WINDOW), -1)
+    for row, story in zip(recent, stories, strict=True):
+        tail = story.spelling[-sampler.REPETITION_WINDOW :]
+        row[len(row) - len(tail) :] = tail
+    return recent
 
 
-def _choose_spelling(model: Llama, prompt: Prompt, temperature: float, seed: int) -> int:
+def _prompt_nats(model: Llama, spellings: Sequence[Sequence[int]]) -> np.ndarray:
+    """How much each spelling of a prompt surprises the model; zero where there is no choice."""
+    if len(spellings) == 1:
+        return np.zeros(1)
+    kept = [np.array(kept_prompt(spelling, model.config.context)) for spelling in spellings]
+    return np.array([row.sum() for row in token_nats(model, kept)])
+
+
+def _choose_spelling(nats: np.ndarray, temperature: float, seed: int) -> int:
     """Which of the prompt's spellings to take: they exclude each other, so their probabilities
     under the model are the odds."""
-    if len(prompt.spellings) == 1:
+    if len(nats) == 1:
         return 0
-    kept = [np.array(kept_prompt(spelling, model.config.context)) for spelling in prompt.spellings]
-    nats = np.array([row.sum() for row in token_nats(model, kept)])
     if temperature == 0:
         return int(np.argmin(nats))
     odds = np.exp((nats.min() - nats) / temperature)
     generator = np.random.default_rng([seed, len(odds)])
     return int(generator.choice(len(odds), p=odds / odds.sum()))
-
-
-def _event(
-    index: int, stream: StoryStream, token: int, surprise: float, *, last: bool
-) -> StoryEvent:
-    finished: Ending | None = "length" if last else None
-    if token == BOUNDARY:
-        finished = "boundary"
-        stream.finish()
-    else:
-        stream.push(token)
-    return StoryEvent(index, token, surprise, stream.story, stream.generated, finished)
 
 
 def _never_written(codec: StoryCodec) -> np.ndarray:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order, parts
 
 
 def word_surprises(
@@ -15,11 +14,11 @@ def word_surprises(
     spell nothing else. The texts join to `generated`, the bits sum to those of the tokens that
     spell something.
     """
-    leftwards = codec.reversal.grows_leftwards
-    pieces = [part.encode() for part in parts(generated) if part]
-    if leftwards:
+    order = codec.order
+    pieces = [part.encode() for part in order.pattern.parts(generated) if part]
+    if order.grows_leftwards:
         pieces.reverse()
-    starts_with_space = bool(pieces) and pieces[0].startswith(b" ")
+    starts_with_space = bool(pieces) and order.as_written(pieces[0]).startswith(b" ")
     bits = [0.0] * len(pieces)
     # Where each part ends, in bytes, walking in the direction in which the model wrote.
     ends: list[int] = []
@@ -27,13 +26,11 @@ def word_surprises(
         ends.append((ends[-1] if ends else 0) + len(piece))
     place, part = 0, 0
     for token, surprise in zip(tokens, surprises, strict=True):
-        spelled = codec.tokenizer.piece_bytes[token]
-        if not place and codec.reversal is not Order.TOKEN and not starts_with_space:
+        spelled = order.as_written(codec.tokenizer.piece_bytes[token])
+        if not place and not starts_with_space:
             spelled = codec.tokenizer.without_added_space(spelled)
         if not spelled or not pieces:
             continue
-        if codec.reversal is Order.TOKEN:
-            spelled = spelled[::-1]
         gap = len(spelled) - len(spelled.lstrip())
         word_start = place + (gap if gap < len(spelled) else 0)
         while part < len(ends) - 1 and ends[part] <= word_start:
@@ -41,4 +38,4 @@ def word_surprises(
         bits[part] += surprise
         place += len(spelled)
     shown = [(piece.decode(), own) for piece, own in zip(pieces, bits, strict=True)]
-    return shown[::-1] if leftwards else shown
+    return shown[::-1] if order.grows_leftwards else shown

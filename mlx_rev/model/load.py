@@ -11,7 +11,7 @@ from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.model.llama import Llama, Weights, set_weights
 from mlx_rev.model.ops import Ops
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ASSUMED, Order
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ def load_model(
     reference: str | Path,
     *,
     tokenizer: Path | None = None,
-    reversal: Order | None = None,
+    order: Order | None = None,
     ops: Ops | None = None,
 ) -> Loaded:
     """Load what `open_model` opens, to run with the forms `ops`.
 
     Raises FormatError where it has no tokenizer, and so cannot talk.
     """
-    lazy = open_model(reference, tokenizer=tokenizer, reversal=reversal)
+    lazy = open_model(reference, tokenizer=tokenizer, order=order)
     if lazy.tokenizer is None:
         raise FormatError(
             f"{reference}: has no SentencePiece tokenizer (tokenizer.model, tokenizer.bin, or a "
@@ -44,8 +44,8 @@ def load_model(
     model = Llama(lazy.config, ops)
     set_weights(model, read_weights(lazy))
     model.eval()
-    codec = StoryCodec(lazy.tokenizer, lazy.reversal or Order.NONE)
-    return Loaded(model, codec, lazy.reversal is not None)
+    codec = StoryCodec(lazy.tokenizer, lazy.order or ASSUMED)
+    return Loaded(model, codec, lazy.order is not None)
 
 
 def read_weights(lazy: ModelFile) -> Weights:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.convert import Dtype, Format
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ORDER_NAMES
 
 RUN = "run"
 """What /export --to takes besides the formats: a run to be trained further."""
@@ -26,7 +26,7 @@ class Spec:
 
 
 _FORCE: Mapping[str, Sequence[str] | None] = {"--force": ()}
-_MODEL: Mapping[str, Sequence[str] | None] = {"--reversal": [*Order], "--tokenizer": None}
+_MODEL: Mapping[str, Sequence[str] | None] = {"--reversal": ORDER_NAMES, "--tokenizer": None}
 
 COMMANDS = {
     "again": Spec("", "another story with the same ending"),

@@ -16,8 +16,9 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
 from rich.cells import cell_len
 
+from mlx_rev.generate.story import Story
 from mlx_rev.repl import layout
-from mlx_rev.repl.replies import Grows, Reply, Told
+from mlx_rev.repl.replies import Grows, Reply
 from mlx_rev.repl.view import READING_COLUMNS, summary
 
 FRAMES_PER_SECOND = 30
@@ -139,7 +140,7 @@ def _keys(stop: Callable[[], None], typed: list[KeyPress]) -> KeyBindings:
     return keys
 
 
-def screen(stories: Sequence[Told], columns: int, rows: int, context: int) -> StyleAndTextTuples:
+def screen(stories: Sequence[Story], columns: int, rows: int, context: int) -> StyleAndTextTuples:
     """A frame of stories, one above the other, as high as a screen of `rows` has room for."""
     width = min(columns, READING_COLUMNS)
     count, height = _room(len(stories), rows, -(-context * _CELLS_PER_TOKEN // max(1, width)) + 1)
@@ -154,11 +155,11 @@ def screen(stories: Sequence[Told], columns: int, rows: int, context: int) -> St
 
 
 def fragments(
-    story: Told, width: int, height: int, number: int | None = None
+    story: Story, width: int, height: int, number: int | None = None
 ) -> StyleAndTextTuples:
     """A story in `height` rows and, in a row that ends it, its number among others and figures."""
     frame = layout.frame(story.text, width, height, leftwards=story.leftwards)
-    given = len(story.text) - len(story.ending) if story.leftwards else len(story.ending)
+    given = len(story.text) - len(story.prompt) if story.leftwards else len(story.prompt)
     styled: StyleAndTextTuples = []
     for line in frame.lines:
         if line is not None:

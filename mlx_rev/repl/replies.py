@@ -1,40 +1,9 @@
 """What a session answers with; how it looks is the view's business."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from mlx_rev.formats.convert import Conversion
-
-
-@dataclass(frozen=True)
-class Told:
-    """A story, whole or still growing."""
-
-    ending: str
-    """As typed; what a forward model is given is an opening."""
-    text: str
-    """In reading order, the ending byte for byte in its place."""
-    generated: str
-    """The text without the ending."""
-    tokens: tuple[int, ...] = field(repr=False)
-    surprises: tuple[float, ...] = field(repr=False)
-    """Bits, one a token."""
-    seconds: float
-    seed: int
-    model: str
-    leftwards: bool
-    finished: Literal["boundary", "length", "stopped"] | None = None
-    """None while it grows."""
-
-    @property
-    def mean_surprise(self) -> float:
-        """Bits a token."""
-        return sum(self.surprises) / len(self.surprises) if self.surprises else 0.0
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Since the ending was given."""
-        return len(self.tokens) / self.seconds if self.seconds else 0.0
+from mlx_rev.generate.story import Story
 
 
 @dataclass(frozen=True)
@@ -46,23 +15,24 @@ class Says:
 
 @dataclass(frozen=True)
 class Grows:
-    """Stories have grown; there are as many as panels to show."""
+    """Stories have grown; there are as many as panels to show. They are the same records each
+    time, and go on growing with the next reply."""
 
-    stories: tuple[Told, ...]
+    stories: tuple[Story, ...]
 
 
 @dataclass(frozen=True)
 class Tells:
     """A story is done, or was stopped."""
 
-    story: Told
+    story: Story
 
 
 @dataclass(frozen=True)
 class Offers:
     """Several stories are done."""
 
-    stories: tuple[Told, ...]
+    stories: tuple[Story, ...]
     titles: tuple[str, ...]
     pick: bool = False
     """Whether the next line may choose one by its number."""

@@ -8,13 +8,13 @@ from rich.panel import Panel
 
 from mlx_rev import files
 from mlx_rev.errors import ConfigError
-from mlx_rev.repl.replies import Told
+from mlx_rev.generate.story import Story
 from mlx_rev.ui.console import THEME, story_text
 
 PICTURE_COLUMNS = 80
 
 
-def save_story(story: Told, path: Path, *, force: bool = False) -> None:
+def save_story(story: Story, path: Path, *, force: bool = False) -> None:
     """Write a story in the format of the file's name. ConfigError for one that is not known, and
     where there is a file already and `force` is not given."""
     makers = {".txt": _as_text, ".md": _as_markdown, ".html": _as_html, ".svg": _as_svg}
@@ -26,28 +26,28 @@ def save_story(story: Told, path: Path, *, force: bool = False) -> None:
     files.write_text(path, makers[suffix](story))
 
 
-def _as_text(story: Told) -> str:
+def _as_text(story: Story) -> str:
     return story.text + "\n"
 
 
-def _as_markdown(story: Told) -> str:
+def _as_markdown(story: Story) -> str:
     side = "Ending" if story.leftwards else "Opening"
-    given = " ".join(story.ending.split())
+    given = " ".join(story.prompt.split())
     body = "\n\n".join(line for line in story.text.split("\n") if line.strip())
     return f"{body}\n\n---\n\nModel: {story.model}, seed {story.seed}. {side} given: {given}\n"
 
 
-def _as_html(story: Told) -> str:
+def _as_html(story: Story) -> str:
     return _recorded(story).export_html(inline_styles=True)
 
 
-def _as_svg(story: Told) -> str:
+def _as_svg(story: Story) -> str:
     return _recorded(story).export_svg(title=f"{story.model}, seed {story.seed}")
 
 
-def _recorded(story: Told) -> Console:
+def _recorded(story: Story) -> Console:
     console = Console(
         file=io.StringIO(), record=True, width=PICTURE_COLUMNS, theme=THEME, force_terminal=True
     )
-    console.print(Panel(story_text(story.text, story.ending)))
+    console.print(Panel(story_text(story.text, story.prompt)))
     return console

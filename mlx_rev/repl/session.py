@@ -1,6 +1,5 @@
 """What the REPL does with a line: no terminal here, so a test can hold the conversation."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.convert import Dtype, Format, Progress, convert, format_for
 from mlx_rev.formats.detect import SHIPPED, open_model, shipped_model
-from mlx_rev.generate.decode import StoryEvent
+from mlx_rev.generate.story import Story
 from mlx_rev.generate.surprise import word_surprises
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.model.llama import get_weights
@@ -29,7 +28,6 @@ from mlx_rev.repl.replies import (
     Says,
     Shades,
     Tells,
-    Told,
 )
 from mlx_rev.repl.saving import save_story
 from mlx_rev.text.tokenizer import BOUNDARY
@@ -55,9 +53,9 @@ class Session:
         self.teller, self.source = teller, source
         self.settings = settings or SampleConfig()
         validate(self.settings)
-        self.told: list[Told] = []
+        self.told: list[Story] = []
         self._progress = progress
-        self._offered: tuple[Told, ...] = ()
+        self._offered: tuple[Story, ...] = ()
         self._stopped = False
 
     @property
@@ -95,18 +93,16 @@ class Session:
 
     def stories(self, endings: Sequence[str]) -> Iterator[Reply]:
         """A story for each ending, written together, each with a seed of its own."""
-        for ending in dict.fromkeys(endings):
-            if left_out := self.teller.tokens_left_out(ending):
-                part = "first" if self.teller.grows_leftwards else "last"
+        stories = _begun(self.teller, self.source, endings, self.settings)
+        for story in {story.prompt: story for story in stories}.values():
+            if story.left_out:
+                part = "first" if story.leftwards else "last"
                 yield Says(
                     f"That is longer than the model can read: it sees the {part} "
-                    f"{self.teller.model.config.context // 2 - 1} tokens, not the other {left_out}."
+                    f"{len(story.spelling) - 1} tokens, not the other {story.left_out}."
                 )
-        grown: tuple[Told, ...] = ()
-        for reply in self._grow(self.teller, self.source, endings):
-            yield reply
-            grown = reply.stories
-        yield Offers(grown, tuple(str(number + 1) for number in range(len(grown))))
+        yield from self._grow(self.teller, stories, Grows(stories))
+        yield Offers(stories, tuple(str(number + 1) for number in range(len(stories))))
 
     def candidates(self, ending: str, count: int) -> Iterator[Reply]:
         """Several stories for an ending at once, each with a seed of its own."""
@@ -123,33 +119,27 @@ class Session:
     def _side(self) -> str:
         return "end" if self.teller.grows_leftwards else "begin"
 
-    def _last(self) -> Told:
+    def _last(self) -> Story:
         if not self.told:
             raise ConfigError(f"no story yet; type how one {self._side}s")
         return self.told[-1]
 
-    def _grow(self, teller: Teller, source: str, endings: Sequence[str]) -> Iterator[Grows]:
-        """Stories with one seed after another, until they are whole or stopped."""
+    def _grow(self, teller: Teller, stories: Sequence[Story], grown: Grows) -> Iterator[Grows]:
+        """Write stories until they are whole or stopped; `grown` is given whenever one has grown,
+        and shows others too, perhaps."""
         settings = self.settings
-        self.settings = replace(settings, seed=settings.seed + len(endings))
-        started = time.perf_counter()
-        stories = [
-            _begun(teller, source, ending, settings.seed + number)
-            for number, ending in enumerate(endings)
-        ]
-        yield Grows(tuple(stories))
-        for event in teller.stream(endings, settings):
-            seconds = time.perf_counter() - started
-            stories[event.index] = _grown(stories[event.index], event, seconds)
-            yield Grows(tuple(stories))
+        self.settings = replace(settings, seed=settings.seed + len(stories))
+        yield grown
+        for _ in teller.write(stories, settings):
+            yield grown
             if self._stopped:
-                stopped = [
-                    replace(story, finished=story.finished or "stopped") for story in stories
-                ]
-                yield Grows(tuple(stopped))
+                for story in stories:
+                    if story.finished is None:
+                        story.stop("stopped")
+                yield grown
                 return
 
-    def _pick(self, offered: tuple[Told, ...], number: int) -> Iterator[Reply]:
+    def _pick(self, offered: tuple[Story, ...], number: int) -> Iterator[Reply]:
         if not 1 <= number <= len(offered):
             self._offered = offered
             raise ConfigError(f"{number}: expected 1 to {len(offered)}")
@@ -161,12 +151,12 @@ class Session:
         return replies
 
     def _do_again(self, _: str) -> Iterator[Reply]:
-        return self.tell(self._last().ending)
+        return self.tell(self._last().prompt)
 
     def _do_candidates(self, rest: str) -> Iterator[Reply]:
         if not rest.isdecimal():
             raise ConfigError(f"/candidates {rest}: expected a number, such as 4")
-        return self.candidates(self._last().ending, int(rest))
+        return self.candidates(self._last().prompt, int(rest))
 
     def _do_surprise(self, _: str) -> Iterator[Reply]:
         story = self._last()
@@ -174,13 +164,13 @@ class Session:
         words: list[tuple[str, float | None]] = [
             *word_surprises(self.teller.codec, story.generated, story.tokens, story.surprises)
         ]
-        words.insert(len(words) if story.leftwards else 0, (story.ending, None))
+        words.insert(len(words) if story.leftwards else 0, (story.prompt, None))
         yield Shades(tuple(words))
 
     def _do_raw(self, _: str) -> Iterator[Reply]:
         story = self._last()
         self._check_same_model(story)
-        yield Says(self.teller.codec.reversal.reverse(story.text))
+        yield Says(self.teller.codec.order.reverse(story.text))
 
     def _do_save(self, rest: str) -> Iterator[Reply]:
         name, options = commands.arguments(Command("save", rest))
@@ -211,19 +201,18 @@ class Session:
         yield Pieces(tuple((pieces[i].decode(errors="replace"), i) for i in codec.encode(rest)))
 
     def _do_compare(self, rest: str) -> Iterator[Reply]:
-        ending = self._last().ending
+        ending = self._last().prompt
         other_source, other = _loaded(Command("compare", rest))
         seed = self.settings.seed
         tellers = ((self.teller, self.source), (other, other_source))
-        stories = [_begun(teller, source, ending, seed) for teller, source in tellers]
-        for place, (teller, source) in enumerate(tellers):
+        stories = [_begun(*teller, [ending], self.settings)[0] for teller in tellers]
+        grown = Grows(tuple(stories))
+        for (teller, _), story in zip(tellers, stories, strict=True):
             self.settings = replace(self.settings, seed=seed)
-            for reply in self._grow(teller, source, [ending]):
-                [stories[place]] = reply.stories
-                yield Grows(tuple(stories))
+            yield from self._grow(teller, [story], grown)
             if self._stopped:
                 break
-        yield Offers(tuple(stories), (self.source, other_source))
+        yield Offers(grown.stories, (self.source, other_source))
 
     def _do_model(self, rest: str) -> Iterator[Reply]:
         self.source, self.teller = _loaded(Command("model", rest))
@@ -253,7 +242,7 @@ class Session:
         name, options = commands.arguments(Command("export", rest))
         target, force = _path(name), "--force" in options
         codec = self.teller.codec
-        model = open_model(self.source, tokenizer=codec.tokenizer, reversal=codec.reversal)
+        model = open_model(self.source, tokenizer=codec.tokenizer, order=codec.order)
         if options.get("--to") == commands.RUN:
             if len(options) > 1:
                 raise ConfigError("/export --to run: --dtype and --force do not apply to it")
@@ -290,25 +279,18 @@ class Session:
     def _do_quit(self, _: str) -> Iterator[Reply]:
         yield Leaves()
 
-    def _check_same_model(self, story: Told) -> None:
+    def _check_same_model(self, story: Story) -> None:
         if story.model != self.source:
             raise ConfigError(f"the last story is by {story.model}; tell one with this model first")
 
 
-def _begun(teller: Teller, source: str, ending: str, seed: int) -> Told:
-    return Told(ending, ending, "", (), (), 0.0, seed, source, teller.grows_leftwards)
-
-
-def _grown(story: Told, event: StoryEvent, seconds: float) -> Told:
-    return replace(
-        story,
-        text=event.story,
-        generated=event.generated,
-        tokens=(*story.tokens, event.token),
-        surprises=(*story.surprises, event.surprise),
-        seconds=seconds,
-        finished=event.finished,
-    )
+def _begun(
+    teller: Teller, source: str, endings: Sequence[str], settings: SampleConfig
+) -> tuple[Story, ...]:
+    stories = teller.begin(endings, settings)
+    for story in stories:
+        story.model = source
+    return tuple(stories)
 
 
 def _loaded(command: Command) -> tuple[str, Teller]:

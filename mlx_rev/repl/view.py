@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from mlx_rev.formats.convert import Progress
+from mlx_rev.generate.story import Story
 from mlx_rev.repl.layout import visible
 from mlx_rev.repl.replies import (
     Converted,
@@ -17,7 +18,6 @@ from mlx_rev.repl.replies import (
     Says,
     Shades,
     Tells,
-    Told,
 )
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import is_interactive, story_text
@@ -50,7 +50,7 @@ class View:
                 self._print(Text(visible(text)))
             case Tells(story):
                 self._print(Text(summary(story), style="label"))
-                self._print(story_text(visible(story.text), visible(story.ending)))
+                self._print(story_text(visible(story.text), visible(story.prompt)))
             case Offers(stories, titles, pick):
                 if is_interactive(self.console):
                     self._print(_panels(stories, titles))
@@ -84,7 +84,7 @@ class View:
         self.console.print(renderable, width=min(self.console.width, READING_COLUMNS))
 
 
-def summary(story: Told) -> str:
+def summary(story: Story) -> str:
     """A story's mark, tokens, speed, surprise and seed."""
     return (
         f"{_FINISHED[story.finished]} {len(story.tokens)} tokens · "
@@ -93,11 +93,11 @@ def summary(story: Told) -> str:
     )
 
 
-def _panels(stories: tuple[Told, ...], titles: tuple[str, ...]) -> Columns:
+def _panels(stories: tuple[Story, ...], titles: tuple[str, ...]) -> Columns:
     return Columns(
         [
             Panel(
-                story_text(visible(story.text), visible(story.ending)),
+                story_text(visible(story.text), visible(story.prompt)),
                 title=Text(title),
                 subtitle=Text(_figures(story)),
             )
@@ -107,17 +107,17 @@ def _panels(stories: tuple[Told, ...], titles: tuple[str, ...]) -> Columns:
     )
 
 
-def _titled(stories: tuple[Told, ...], titles: tuple[str, ...]) -> Text:
+def _titled(stories: tuple[Story, ...], titles: tuple[str, ...]) -> Text:
     """The stories one after the other, without frames: for screen readers and pipes."""
     text = Text()
     for story, title in zip(stories, titles, strict=True):
         text.append(f"{visible(title)}: {_figures(story)}\n", style="label")
-        text.append(story_text(visible(story.text), visible(story.ending))).append("\n\n")
+        text.append(story_text(visible(story.text), visible(story.prompt))).append("\n\n")
     text.rstrip()
     return text
 
 
-def _figures(story: Told) -> str:
+def _figures(story: Story) -> str:
     return f"{story.mean_surprise:.2f} bits a token, seed {story.seed}"
 
 

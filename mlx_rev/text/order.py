@@ -1,32 +1,52 @@
-"""The order in which the model reads a story; the only place that knows one."""
+"""The orders in which a model reads a story: one class each, with all that differs between them.
 
-import re
-from collections.abc import Sequence
-from enum import StrEnum
+Nothing outside this module asks which order it has before it; it asks the order.
+"""
 
-_PARTS = re.compile(r"""([\w\d']+|\.|"|\?|\!|,)""")
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from mlx_rev.config import ReversalMode
+from mlx_rev.errors import ConfigError
+from mlx_rev.text import words
+from mlx_rev.text.stream import Growth, Leftwards, Rightwards, WordByWord
+from mlx_rev.text.tokenizer import Tokenizer
+from mlx_rev.text.words import WordPattern, is_word_character
 
 
-class Order(StrEnum):
-    """How a story is turned round before training and back after generation.
+class Order(ABC):
+    """How a story is turned round before training and back after generation."""
 
-    WORD is the article's: words and punctuation marks change order, letters do not.
-    TOKEN leaves the text alone and reverses the token ids between the boundaries.
-    NONE is an ordinary, forward model.
-    """
+    name: ClassVar[ReversalMode]
+    """In flags and files; the header of a shard has room for 8 bytes."""
+    grows_leftwards: ClassVar[bool] = True
+    """Whether a prompt is an ending, and text is added in front of it."""
+    vocabulary: ClassVar[str] = "forward"
+    """Orders that name the same learn the same vocabulary from the same stories."""
+    example: ClassVar[str] = "They were happy."
+    """A prompt to show."""
+    shell_filter: ClassVar[str | None] = None
+    """The command that prepares a prompt for programs that read forwards, and turns their answer
+    round; None where nothing has to be done, or nothing can be."""
+    promptable_elsewhere: ClassVar[bool] = True
+    """Whether such programs can be prompted at all."""
+    description: ClassVar[str]
+    """For a model card."""
+    by_hand: ClassVar[str] = ""
+    """For a model card: what to do where mlx-rev is not there to do it, a sentence or nothing."""
 
-    WORD = "word"
-    TOKEN = "token"
-    NONE = "none"
+    def __repr__(self) -> str:
+        return f"<order {self.name}>"
 
     @property
-    def grows_leftwards(self) -> bool:
-        """Whether generation adds text in front of what is there."""
-        return self is not Order.NONE
+    def pattern(self) -> WordPattern:
+        """How a text is split into words."""
+        return words.with_marks()
 
     def reverse(self, text: str) -> str:
-        """`text` in the order in which the tokenizer is to see it."""
-        return reverse_words(text) if self is Order.WORD else text
+        """`text` as the tokenizer is to see it."""
+        return text
 
     def restore(self, text: str) -> str:
         """The exact inverse of `reverse`, on every string."""
@@ -34,30 +54,170 @@ class Order(StrEnum):
 
     def reverse_ids(self, ids: Sequence[int]) -> list[int]:
         """Token ids of `reverse(text)` in the order in which the model is to see them."""
-        return list(ids[::-1]) if self is Order.TOKEN else list(ids)
+        return list(ids)
 
     def restore_ids(self, ids: Sequence[int]) -> list[int]:
         """The exact inverse of `reverse_ids`."""
         return self.reverse_ids(ids)
 
+    def as_written(self, piece: bytes) -> bytes:
+        """What a token spells, its bytes in the direction in which a story grows."""
+        return piece
 
-def reverse_words(text: str) -> str:
-    """Reverse the words, punctuation marks and what stands between them; its own inverse.
+    def spellings(self, tokenizer: Tokenizer, ending: str) -> list[list[int]]:
+        """The ids, in model order, that may spell an ending where it stands in a story."""
+        return [self.reverse_ids(tokenizer.encode(self.reverse(ending)))]
 
-    The split is the article's ("The story told backwards", 2023). Two words never touch in its
-    output that did not touch before, so splitting the output gives the same parts again.
+    def joining(self, ending: str, last_piece: bytes) -> "Callable[[bytes], bool]":
+        """A test of pieces: whether one, as first generated, would change the ending's first word.
 
-    >>> reverse_words("This is a test.")
-    '.test a is This'
-    """
-    return "".join(reversed(parts(text)))
+        `ending` has no white space round it; `last_piece` is what its last id spells.
+        """
+        return _never
+
+    @abstractmethod
+    def growth(self, tokenizer: Tokenizer, prompt: str, last_piece: bytes | None) -> Growth:
+        """The text that grows from a prompt as typed, of whose ids the last spells `last_piece`;
+        None where nothing is fed."""
 
 
-def parts(text: str) -> list[str]:
-    """The words, the marks and, between any two of them, what separates them (often nothing)."""
-    return _PARTS.split(text)
+class ArticleWordOrder(Order):
+    """The article's: words and punctuation marks change order, letters do not."""
+
+    name: ClassVar[ReversalMode] = "word"
+    vocabulary = "reversed"
+    shell_filter = "mlx-rev wtac --article"
+    description = (
+        "It reads and writes **backwards**: a text is split into words and punctuation, their "
+        "order is reversed (not the words), and so is the order of what it writes. Give it an "
+        "ending, get the story that leads to it."
+    )
+    by_hand = "Reverse the prompt and the answer with `mlx-rev wtac --article`. "
+
+    @property
+    def pattern(self) -> WordPattern:
+        """The article's own."""
+        return words.article()
+
+    def reverse(self, text: str) -> str:
+        """The words and punctuation marks in reverse."""
+        return self.pattern.reverse(text)
+
+    def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
+        """Letters, next to a letter."""
+        return _begins_word if is_word_character(ending[0]) else _never
+
+    def growth(self, tokenizer: Tokenizer, prompt: str, last_piece: bytes | None) -> Growth:
+        """Each word in front of the one before."""
+        return WordByWord(
+            self.pattern,
+            drops_space=last_piece is None and tokenizer.adds_space,
+            begins_text=last_piece is None,
+        )
 
 
-def is_word_character(character: str) -> bool:
-    """Whether `character` would join a word that it is put next to."""
-    return character == "'" or re.match(r"\w", character) is not None
+class WordOrder(ArticleWordOrder):
+    """The article's, but each combining mark stays with the character that it follows."""
+
+    name = "word2"
+    vocabulary = "word2"
+    shell_filter = "mlx-rev wtac"
+    by_hand = "Reverse the prompt and the answer with `mlx-rev wtac`. "
+
+    @property
+    def pattern(self) -> WordPattern:
+        """The one that knows marks."""
+        return words.with_marks()
+
+    def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
+        """Marks, next to anything, and letters next to a letter."""
+        return self._begins_word_or_mark if is_word_character(ending[0]) else self._begins_mark
+
+    def _begins_mark(self, piece: bytes) -> bool:
+        text = piece.decode(errors="ignore")
+        return self.pattern.attached.match(text) is not None if text else bool(piece)
+
+    def _begins_word_or_mark(self, piece: bytes) -> bool:
+        return _begins_word(piece) or self._begins_mark(piece)
+
+
+class TokenOrder(Order):
+    """The text is left alone, and the token ids between the boundaries are reversed."""
+
+    name = "token"
+    promptable_elsewhere = False
+    description = (
+        "It reads and writes **backwards**: a text is encoded, and the order of its token ids is "
+        "reversed. Give it an ending, get the story that leads to it."
+    )
+    by_hand = "Reverse the ids of the prompt and of the answer. "
+
+    def reverse_ids(self, ids: Sequence[int]) -> list[int]:
+        """The ids in reverse."""
+        return list(ids[::-1])
+
+    def as_written(self, piece: bytes) -> bytes:
+        """The last byte first."""
+        return piece[::-1]
+
+    def spellings(self, tokenizer: Tokenizer, ending: str) -> list[list[int]]:
+        """Two: the ending may have stood after a space or after a newline."""
+        after_space = super().spellings(tokenizer, ending)
+        if not tokenizer.adds_space:
+            return after_space
+        return [*after_space, self.reverse_ids(tokenizer.encode_inside(ending))]
+
+    def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
+        """Letters, next to a letter with no space in front."""
+        joins = is_word_character(ending[0]) and not last_piece.startswith(b" ")
+        return _ends_word if joins else _never
+
+    def growth(self, tokenizer: Tokenizer, prompt: str, last_piece: bytes | None) -> Growth:
+        """Each piece in front of the one before; first the ending's own space, if none is typed."""
+        has_space = last_piece is not None and last_piece.startswith(b" ")
+        first = b" " if has_space and not prompt[:1].isspace() else b""
+        return Leftwards(first, drops_space=tokenizer.adds_space)
+
+
+class ForwardOrder(Order):
+    """That of an ordinary model, whose prompts are openings."""
+
+    name = "none"
+    grows_leftwards = False
+    example = "Once upon a time"
+    description = "It reads and writes forwards, like any other Llama."
+
+    def growth(self, tokenizer: Tokenizer, prompt: str, last_piece: bytes | None) -> Growth:
+        """Each piece after the one before."""
+        return Rightwards(drops_space=last_piece is None and tokenizer.adds_space)
+
+
+WORD, WORD2, TOKEN, FORWARD = ArticleWordOrder(), WordOrder(), TokenOrder(), ForwardOrder()
+ORDERS: tuple[Order, ...] = (WORD2, WORD, TOKEN, FORWARD)
+ORDER_NAMES = tuple(order.name for order in ORDERS)
+BACKWARD_NAMES = "word2, word or token"
+"""For messages: what --reversal says of a model that is not forward."""
+ASSUMED = FORWARD
+"""Where a file does not say."""
+
+
+def order_named(name: str) -> Order:
+    """The order of that name. Raises ConfigError, with the names there are."""
+    for order in ORDERS:
+        if order.name == name:
+            return order
+    raise ConfigError(f"reversal is {name!r}, expected {', '.join(ORDER_NAMES)}")
+
+
+def _never(piece: bytes) -> bool:
+    return False
+
+
+def _begins_word(piece: bytes) -> bool:
+    text = piece.decode(errors="ignore")
+    return is_word_character(text[0]) if text else bool(piece)
+
+
+def _ends_word(piece: bytes) -> bool:
+    text = piece.decode(errors="ignore")
+    return is_word_character(text[-1]) if text else bool(piece)

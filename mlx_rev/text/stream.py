@@ -1,68 +1,164 @@
-"""A story's text while its tokens arrive, safe in the middle of a UTF-8 character."""
+"""A story's text while its tokens arrive: each costs what it adds, not the story again.
+
+Safe in the middle of a UTF-8 character: one of which only some bytes have come is held back.
+"""
 
 import codecs
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 
-from mlx_rev.text.codec import Prompt, StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.words import WordPattern, is_word_character
 
 
-class StoryStream:
-    """Un-reverses generated tokens as they come.
+class Growth(ABC):
+    """The text generated so far, in reading order, without the prompt's."""
 
-    `generated` is the text so far, in reading order, without the prompt's; `story` puts it and
-    the prompt as typed together. A character of which only some bytes have come is held back.
-    """
+    @abstractmethod
+    def push(self, piece: bytes) -> None:
+        """Add what one generated token spells, in UTF-8."""
 
-    def __init__(self, codec: StoryCodec, prompt: Prompt, spelling: Sequence[int]) -> None:
-        self._codec = codec
-        self._prompt = prompt
-        self._finished = False
-        self._content = b""
-        self._text = ""
+    @abstractmethod
+    def finish(self) -> None:
+        """The story's other end was reached: nothing more will come."""
+
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """The text so far; put together when it is asked for."""
+
+
+class Rightwards(Growth):
+    """Text to which tokens add at its end. `drops_space`: whether the tokenizer put a space in
+    front of the first piece."""
+
+    def __init__(self, *, drops_space: bool) -> None:
+        self._drops_space = drops_space
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._starts_text = len(spelling) == 1
-        if codec.reversal is Order.TOKEN and not self._starts_text:
-            piece = codec.tokenizer.piece_bytes[spelling[-1]]
-            self._content = b" " if piece.startswith(b" ") and not self._typed_space() else b""
+        self._text = _Parts(leftwards=False)
 
-    def push(self, token: int) -> None:
-        """Add one generated token."""
-        piece = self._codec.tokenizer.piece_bytes[token]
-        if self._codec.reversal is Order.TOKEN:
-            self._content = piece + self._content
-            return
-        if self._starts_text and piece:
-            piece = self._codec.tokenizer.without_added_space(piece)
-            self._starts_text = False
-        self._text += self._decoder.decode(piece)
+    def push(self, piece: bytes) -> None:
+        """Add at the end."""
+        if self._drops_space and piece:
+            piece = piece.removeprefix(b" ")
+            self._drops_space = False
+        self._add(self._decoder.decode(piece))
 
     def finish(self) -> None:
-        """The boundary was reached: the beginning of the story is there."""
-        self._finished = True
-        self._text += self._decoder.decode(b"", final=True)
+        """Show what is left of an incomplete character as U+FFFD."""
+        self._add(self._decoder.decode(b"", final=True))
 
     @property
-    def generated(self) -> str:
-        """The text generated so far, in reading order."""
-        if self._codec.reversal is not Order.TOKEN:
-            return self._codec.reversal.restore(self._text)
-        content = self._content
-        if self._finished:
-            content = self._codec.tokenizer.without_added_space(content)
-        else:
-            content = content.lstrip(_CONTINUATION_BYTES)
-        return content.decode(errors="replace")
+    def text(self) -> str:
+        """The text so far."""
+        return self._text.joined()
+
+    def _add(self, text: str) -> None:
+        self._text.add(text)
+
+
+class WordByWord(Rightwards):
+    """Text of which tokens add one word or mark in front of another.
+
+    Only the newest part, which the next token may continue, is open; the others are settled.
+    `begins_text`: whether no prompt came before.
+    """
+
+    def __init__(self, pattern: WordPattern, *, drops_space: bool, begins_text: bool) -> None:
+        super().__init__(drops_space=drops_space)
+        self._pattern = pattern
+        self._settled = _Parts(leftwards=True)
+        self._open: list[str] = []
+        self._open_kind = ""
+        self._may_stay = begins_text
 
     @property
-    def story(self) -> str:
-        """The prompt as typed, with the generated text on the side where it belongs."""
-        if self._codec.reversal.grows_leftwards:
-            return self.generated + self._prompt.text
-        return self._prompt.text + self.generated
+    def text(self) -> str:
+        """The text so far."""
+        self._open = ["".join(self._open)]
+        if self._settled.leftwards:
+            return self._open[0] + self._settled.joined()
+        return self._settled.joined() + self._open[0]
 
-    def _typed_space(self) -> bool:
-        return self._prompt.text[:1].isspace()
+    def _add(self, text: str) -> None:
+        if not text:
+            return
+        if found := self._pattern.attached.match(text):
+            if self._may_stay:
+                # A text that begins with a mark is not reversed.
+                self._settled = _Parts(leftwards=False)
+            self._open_kind = self._open_kind or "between"
+            self._open.append(found[0])
+            text = text[found.end() :]
+        self._may_stay = False
+        for place, part in enumerate(self._pattern.parts(text)):
+            if part:
+                self._add_part(part, _kind(part) if place % 2 else "between")
+
+    def _add_part(self, part: str, kind: str) -> None:
+        if kind != self._open_kind or kind == "punctuation":
+            self._settled.add("".join(self._open))
+            self._open = []
+        self._open.append(part)
+        self._open_kind = kind
+
+
+class Leftwards(Growth):
+    """Text to which tokens add in front. `first` is what stands directly before the ending;
+    `drops_space`: whether the tokenizer put a space in front of the whole story."""
+
+    def __init__(self, first: bytes, *, drops_space: bool) -> None:
+        self._drops_space = drops_space
+        self._text = _Parts(leftwards=True)
+        self._text.add(first.decode())
+        self._half: list[bytes] = []
+        """The later bytes of a character whose first has not come, the newest last."""
+
+    def push(self, piece: bytes) -> None:
+        """Add in front."""
+        whole = piece.lstrip(_CONTINUATION_BYTES)
+        if whole:
+            self._text.add((whole + self._half_character()).decode(errors="replace"))
+        if len(whole) < len(piece):
+            self._half.append(piece[: len(piece) - len(whole)])
+
+    def finish(self) -> None:
+        """Show what is left of an incomplete character as U+FFFD."""
+        self._text.add(self._half_character().decode(errors="replace"))
+        if self._drops_space:
+            self._text.drop_first_space()
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self._text.joined()
+
+    def _half_character(self) -> bytes:
+        half = b"".join(self._half[::-1])
+        self._half = []
+        return half
+
+
+class _Parts:
+    """Text to which parts are added on one side, joined when it is asked for."""
+
+    def __init__(self, *, leftwards: bool) -> None:
+        self.leftwards = leftwards
+        self._parts: list[str] = []
+
+    def add(self, part: str) -> None:
+        if part:
+            self._parts.append(part)
+
+    def joined(self) -> str:
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts[::-1] if self.leftwards else self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    def drop_first_space(self) -> None:
+        self._parts = [self.joined().removeprefix(" ")]
+
+
+def _kind(part: str) -> str:
+    return "word" if is_word_character(part[0]) else "punctuation"
 
 
 _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))

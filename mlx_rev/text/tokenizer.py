@@ -150,17 +150,17 @@ class Tokenizer:
 
 
 def check_encodable(text: str) -> None:
-    """Raise DataError where SentencePiece could not give `text` back."""
+    """Raise DataError where SentencePiece could not give `text` back; characters count from 1."""
     if SPACE_MARK in text:
         raise DataError(
-            f"the text has U+2581 ({SPACE_MARK}) at character {text.index(SPACE_MARK)}; "
+            f"the text has U+2581 ({SPACE_MARK}) at character {text.index(SPACE_MARK) + 1}; "
             "SentencePiece uses it for space: replace it, with _ for instance"
         )
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"the text has a lone surrogate at character {error.start}; expected valid Unicode"
+            f"the text has a lone surrogate at character {error.start + 1}; expected valid Unicode"
         ) from error
 
 

@@ -12,7 +12,7 @@ from mlx_rev.formats.huggingface import TOKENIZER_FILE
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.model.load import read_weights
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ASSUMED
 from mlx_rev.train import checkpoint
 from mlx_rev.train.checkpoint import Progress, TrainingState
 from mlx_rev.train.optimizer import initial_moments
@@ -30,11 +30,11 @@ def write_run(model: ModelFile, run: Path) -> Conversion:
         raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
     if run.exists() or run.is_symlink():
         raise FormatError(f"{run}: exists, and a run is not replaced; choose another name")
-    reversal = model.reversal or Order.NONE
+    order = model.order or ASSUMED
     weights = read_weights(model)
     state = TrainingState(weights, initial_moments(weights), Progress())
-    codec = StoryCodec(model.tokenizer, reversal)
-    data = DataConfig(reversal=reversal.value, tokenizer=str(run / TOKENIZER_FILE))
+    codec = StoryCodec(model.tokenizer, order)
+    data = DataConfig(reversal=order.name, tokenizer=str(run / TOKENIZER_FILE))
     config = RunConfig(model=model.config, data=data, train=TrainConfig())
     with files.atomic_folder(run) as made:
         saved = checkpoint.save(made, model.config, codec, state, corpus_fingerprint="", best=False)

@@ -68,7 +68,7 @@ def save(
     With `best`, `best` points at it too.
     """
     arrays = {name: np.array(weight, copy=False) for name, weight in state.weights.items()}
-    model = from_arrays(str(run), config, arrays, codec.tokenizer, codec.reversal)
+    model = from_arrays(str(run), config, arrays, codec.tokenizer, codec.order)
     folder = run / CHECKPOINTS / f"step-{state.progress.step:08d}"
     moments = {
         f"{kind}.{name}": array

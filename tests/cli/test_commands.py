@@ -10,7 +10,7 @@ import pytest
 
 import mlx_rev
 from mlx_rev.__main__ import COMMANDS
-from mlx_rev.text.order import reverse_words
+from mlx_rev.text.order import WORD
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -27,9 +27,17 @@ def wtac(content: bytes, *flags: str) -> bytes:
 
 def test_wtac_turns_a_story_of_paragraphs_and_back() -> None:
     turned = wtac(STORY.encode())
-    assert turned.decode() == reverse_words(STORY.removesuffix("\n")) + "\n"
+    assert turned.decode() == WORD.reverse(STORY.removesuffix("\n")) + "\n"
     assert turned.decode().startswith(".bien très")
     assert wtac(turned).decode() == STORY
+
+
+def test_wtac_keeps_combining_marks_and_can_do_as_the_article_did() -> None:
+    text = "un e\u0301te\u0301 chaud.\n"
+    assert wtac(text.encode()).decode() == ".chaud e\u0301te\u0301 un\n"
+    article = wtac(text.encode(), "--article")
+    assert article.decode() == WORD.reverse(text.removesuffix("\n")) + "\n"
+    assert wtac(article, "--article").decode() == text
 
 
 def test_wtac_in_a_pipe() -> None:
@@ -39,7 +47,7 @@ def test_wtac_in_a_pipe() -> None:
 
 
 def test_wtac_by_lines() -> None:
-    expected = "".join(reverse_words(line) + "\n" for line in STORY.splitlines())
+    expected = "".join(WORD.reverse(line) + "\n" for line in STORY.splitlines())
     assert wtac(STORY.encode(), "--lines").decode() == expected
     assert wtac(b"no newline", "--lines") == b"newline no"
     assert wtac(b"") == b""

@@ -7,7 +7,7 @@ import pytest
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, Order
 from mlx_rev.train import beginning
 from tests.conftest import Run
 from tests.formats.conftest import drawn
@@ -133,7 +133,7 @@ def test_a_run_that_fails_leaves_nothing(
     def fail(config: object) -> str:
         raise OSError("no room")
 
-    model = replace(drawn(tiny), tokenizer=codecs[Order.NONE].tokenizer)
+    model = replace(drawn(tiny), tokenizer=codecs[FORWARD].tokenizer)
     monkeypatch.setattr(beginning, "to_toml", fail)
     with pytest.raises(OSError, match="no room"):
         beginning.write_run(model, tmp_path / "run")

@@ -240,13 +240,13 @@ def test_under_plain_an_interrupt_ends_a_story_and_keeps_it(
     monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["The end."])
     source = str(shipped_model())
     session = Session(load(source), source)
-    stream = session.teller.stream
+    write = session.teller.write
 
     def interrupted(*arguments: object) -> Iterator[object]:
-        for event in stream(*arguments):  # type: ignore[arg-type]
+        for event in write(*arguments):  # type: ignore[arg-type]
             signal.raise_signal(signal.SIGINT)
             yield event
 
-    monkeypatch.setattr(session.teller, "stream", interrupted)
+    monkeypatch.setattr(session.teller, "write", interrupted)
     repl._converse(session, View(make_console(io.StringIO(), plain=True)), live=False)
     assert [len(story.tokens) for story in session.told] == [1]

@@ -9,7 +9,7 @@ from mlx_rev.data.batches import IGNORED, Batches
 from mlx_rev.data.packing import pack, packing_report
 from mlx_rev.data.shards import Shard, open_shard, write_shard
 from mlx_rev.errors import DataError
-from mlx_rev.text.order import reverse_words
+from mlx_rev.text.order import WORD
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 lengths = st.lists(st.integers(1, 90), min_size=8, max_size=60)
@@ -33,7 +33,7 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Shard:
         path,
         stories,
         vocab_size=first,
-        reversal="none",
+        order="none",
         tokenizer_fingerprint=sha,
         corpus_fingerprint=sha,
     )
@@ -143,7 +143,7 @@ def test_a_batch_that_the_stories_do_not_fill_is_refused(shard: Shard) -> None:
 @pytest.mark.parametrize("vocabulary", ["own", "llama"])
 def test_real_stories_are_packed_well(shared: Path, vocabulary: str) -> None:
     text = (shared / "tinystories" / "train.txt").read_text(encoding="utf-8")
-    stories = [reverse_words(story.strip()) for story in text.split("<|endoftext|>")[:4000]]
+    stories = [WORD.reverse(story.strip()) for story in text.split("<|endoftext|>")[:4000]]
     if vocabulary == "own":
         tokenizer, context = Tokenizer.train(stories[:3000], 512), 512
     else:

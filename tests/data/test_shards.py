@@ -21,7 +21,7 @@ def write(path: Path, content: list[tuple[list[int], int]], vocab_size: int = 30
         path,
         content,
         vocab_size=vocab_size,
-        reversal="word",
+        order="word",
         tokenizer_fingerprint=SHA,
         corpus_fingerprint=OTHER,
     )
@@ -33,7 +33,7 @@ def test_what_is_written_comes_back(
     tmp_path_factory: pytest.TempPathFactory, content: list, vocab_size: int
 ) -> None:
     shard = write(tmp_path_factory.mktemp("shard") / "s.bin", content, vocab_size)
-    assert (shard.vocab_size, shard.reversal) == (vocab_size, "word")
+    assert (shard.vocab_size, shard.order) == (vocab_size, "word")
     assert (shard.tokenizer_fingerprint, shard.corpus_fingerprint) == (SHA, OTHER)
     assert shard.tokens.dtype == (np.uint16 if vocab_size <= 1 << 16 else np.uint32)
     assert shard.story_count == len(content)

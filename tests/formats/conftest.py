@@ -9,7 +9,7 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.formats import names
 from mlx_rev.formats.model_file import ModelFile, from_arrays
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import WORD, Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 
@@ -27,11 +27,11 @@ def drawn(config: ModelConfig, seed: int = 0) -> ModelFile:
 @pytest.fixture(scope="session")
 def talking(tiny: ModelConfig, codecs: dict[Order, StoryCodec]) -> ModelFile:
     """A random model with a tokenizer, word-reversed."""
-    codec = codecs[Order.WORD]
-    return replace(drawn(tiny), tokenizer=codec.tokenizer, reversal=codec.reversal)
+    codec = codecs[WORD]
+    return replace(drawn(tiny), tokenizer=codec.tokenizer, order=codec.order)
 
 
 @pytest.fixture(scope="session")
 def tokenizer(codecs: dict[Order, StoryCodec]) -> Tokenizer:
     """A vocabulary of 400 pieces."""
-    return codecs[Order.WORD].tokenizer
+    return codecs[WORD].tokenizer

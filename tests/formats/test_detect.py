@@ -10,7 +10,7 @@ from mlx_rev.formats.convert import Dtype, Format, convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 
@@ -36,7 +36,7 @@ def test_a_tokenizer_bin_is_known_by_its_pieces(
 ) -> None:
     (written / "tokenizer.model").unlink()
     if wrong_model_beside:
-        tokenizers[Order.NONE].save(written / "tokenizer.model")
+        tokenizers[FORWARD].save(written / "tokenizer.model")
     assert ids(open_model(written / "m.bin")) == ids(talking)
 
 
@@ -56,7 +56,7 @@ def test_a_tokenizer_that_is_named_stands_for_the_one_beside(
             for path in beside.glob("tokenizer*"):
                 path.unlink()
             continue
-        content = tokenizers[Order.NONE]
+        content = tokenizers[FORWARD]
         (beside / "tokenizer.model").write_bytes(content.model if harm == "wrong" else b"\n?")
         (beside / "tokenizer.bin").write_bytes(tokenizer_bin.to_bytes(content))
     if harm == "wrong" or name == "m":

@@ -7,7 +7,7 @@ from mlx_lm import convert, generate, load, stream_generate
 
 import mlx_rev
 from mlx_rev.formats.detect import shipped_model
-from mlx_rev.text.order import reverse_words
+from mlx_rev.text.order import WORD
 
 pytestmark = pytest.mark.process
 
@@ -21,12 +21,12 @@ def test_its_greedy_stories_are_ours_and_end_at_the_boundary() -> None:
     finished = []
     for ending in ENDINGS:
         told = teller.tell(ending, temperature=0.0)
-        prompt = tokenizer.encode(reverse_words(ending))
+        prompt = tokenizer.encode(WORD.reverse(ending))
         written = list(stream_generate(model, tokenizer, prompt, max_tokens=256 - len(prompt)))
         assert [step.token for step in written] == list(told.tokens)
         finished.append(written[-1].finish_reason)
         text = generate(model, tokenizer, prompt, max_tokens=256 - len(prompt))
-        assert reverse_words(text.rstrip()) in told.text
+        assert WORD.reverse(text.rstrip()) in told.text
     assert "stop" in finished
 
 

@@ -16,6 +16,7 @@ from mlx_rev.formats import llama2c, names
 from mlx_rev.formats.convert import Dtype, Format, convert, format_for
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.text.order import ORDERS, Order
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train.beginning import write_run
 from tests.formats.conftest import drawn
@@ -113,7 +114,7 @@ def test_eight_bits_and_runs_go_everywhere(
     twice = written(once, tmp_path / "twice", second, Dtype.FLOAT32)
     assert twice.config == talking.config
     assert same_weights(twice, once)
-    assert twice.reversal is talking.reversal
+    assert twice.order is talking.order
 
 
 def test_mlx_eight_bits_come_back_as_mlx_lm_reads_them(tmp_path: Path, talking: ModelFile) -> None:
@@ -149,10 +150,18 @@ def test_reversal_and_tokenizer_come_along(tmp_path: Path, talking: ModelFile, t
     kept = written(talking, tmp_path, to, Dtype.FLOAT32)
     assert talking.tokenizer is not None
     assert kept.tokenizer is not None
-    assert kept.reversal is talking.reversal
+    assert kept.order is talking.order
     for text in ("They were happy.", "a  b\n c", " 7 é 🙂"):
         assert kept.tokenizer.encode(text) == talking.tokenizer.encode(text)
         assert kept.tokenizer.decode(kept.tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("to", [Format.LLAMA2C, Format.MLX, Format.GGUF])
+def test_every_order_is_said_by_name(
+    tmp_path: Path, talking: ModelFile, to: Format, order: Order
+) -> None:
+    assert written(replace(talking, order=order), tmp_path, to, Dtype.FLOAT32).order is order
 
 
 def test_exporting_changes_nothing(tmp_path: Path, talking: ModelFile) -> None:

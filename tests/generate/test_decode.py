@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.cpu.decode import CompiledReader
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate.decode import StoryEvent, kept_prompt, write_stories
+from mlx_rev.generate.decode import begin_stories, kept_prompt, write_stories
+from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
 from mlx_rev.model.load import Loaded
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ORDERS, TOKEN, WORD, Order
 from mlx_rev.text.tokenizer import BOUNDARY
 
 
@@ -25,61 +26,59 @@ def model(tiny: ModelConfig) -> Llama:
     return model
 
 
-def told(
-    model: Llama, codec: StoryCodec, endings: list[str], config: SampleConfig
-) -> list[list[StoryEvent]]:
-    events: list[list[StoryEvent]] = [[] for _ in endings]
-    for event in write_stories(model, codec, [codec.prompt(e) for e in endings], config):
-        events[event.index].append(event)
-    return events
+def told(model: Llama, codec: StoryCodec, endings: list[str], config: SampleConfig) -> list[Story]:
+    stories = begin_stories(model, codec, endings, config)
+    grown = [story.index for story in write_stories(model, codec, stories, config)]
+    for index, story in enumerate(stories):
+        assert grown.count(index) == len(story.tokens) == len(story.surprises)
+    return stories
 
 
-@pytest.mark.parametrize("reversal", Order)
+@pytest.mark.parametrize("order", ORDERS)
 def test_every_frame_has_the_prompt_as_typed(
-    model: Llama, codecs: dict[Order, StoryCodec], reversal: Order
+    model: Llama, codecs: dict[Order, StoryCodec], order: Order
 ) -> None:
     prompt = " Sam went home. \n"
-    [events] = told(model, codecs[reversal], [prompt], SampleConfig(seed=3, temperature=1.5))
-    assert events
-    for event in events:
-        if reversal.grows_leftwards:
-            assert event.story == event.generated + prompt
-        else:
-            assert event.story == prompt + event.generated
+    codec, config = codecs[order], SampleConfig(seed=3, temperature=1.5)
+    stories = begin_stories(model, codec, [prompt], config)
+    frames = [story.text for story in write_stories(model, codec, stories, config)]
+    assert len(frames) > 5
+    kept = str.endswith if order.grows_leftwards else str.startswith
+    assert all(kept(frame, prompt) for frame in frames)
 
 
 def test_a_story_is_what_its_tokens_say(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
-    codec = codecs[Order.WORD]
-    [events] = told(model, codec, ["Sam went home."], SampleConfig(seed=8, temperature=1.2))
-    written = [event.token for event in events if event.token != BOUNDARY]
+    codec = codecs[WORD]
+    [story] = told(model, codec, ["Sam went home."], SampleConfig(seed=8, temperature=1.2))
+    written = [token for token in story.tokens if token != BOUNDARY]
     prompt = codec.prompt("Sam went home.").spellings[0]
-    assert events[-1].finished == "length"
+    assert story.finished == "length"
     # A character whose bytes are not all written yet is not shown, or not yet.
     half_character = "\ufffd"
-    story = events[-1].story.removeprefix(half_character)
-    assert story == codec.decode([*prompt, *written]).removeprefix(half_character)
+    text = story.text.removeprefix(half_character)
+    assert text == codec.decode([*prompt, *written]).removeprefix(half_character)
 
 
 def test_surprise_is_the_models_own(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
-    codec = codecs[Order.WORD]
-    [events] = told(model, codec, ["Sam went home."], SampleConfig(seed=5, temperature=0.7))
+    codec = codecs[WORD]
+    [story] = told(model, codec, ["Sam went home."], SampleConfig(seed=5, temperature=0.7))
     prompt = codec.prompt("Sam went home.").spellings[0]
-    whole = np.array([*prompt, *(event.token for event in events)])
+    whole = np.array([*prompt, *story.tokens])
     [nats] = token_nats(model, [whole])
     bits = nats[len(prompt) - 1 :] / np.log(2)
-    assert [event.surprise for event in events] == pytest.approx(bits, abs=1e-3)
+    assert list(story.surprises) == pytest.approx(bits, abs=1e-3)
 
 
 def test_a_story_does_not_depend_on_its_neighbours(
     model: Llama, codecs: dict[Order, StoryCodec]
 ) -> None:
-    codec = codecs[Order.WORD]
+    codec = codecs[WORD]
     endings = ["Sam went home.", "The dog was very happy and it ran to the park.", ""]
     together = told(model, codec, endings, SampleConfig(seed=20))
     for index, ending in enumerate(endings):
         [alone] = told(model, codec, [ending], SampleConfig(seed=20 + index))
-        both = min(len(alone), len(together[index]))
-        assert [e.token for e in alone][:both] == [e.token for e in together[index]][:both]
+        both = min(len(alone.tokens), len(together[index].tokens))
+        assert alone.tokens[:both] == together[index].tokens[:both]
 
 
 @given(seed=st.integers(0, 10_000))
@@ -87,22 +86,22 @@ def test_a_story_does_not_depend_on_its_neighbours(
 def test_the_first_token_leaves_the_endings_first_word_alone(
     model: Llama, codecs: dict[Order, StoryCodec], seed: int
 ) -> None:
-    codec = codecs[Order.WORD]
+    codec = codecs[WORD]
     config = SampleConfig(seed=seed, temperature=50.0, top_p=1.0, max_tokens=2)
-    [events] = told(model, codec, ["butter was on it."], config)
+    [story] = told(model, codec, ["butter was on it."], config)
     prompt = codec.prompt("butter was on it.").spellings[0]
-    assert codec.decode([*prompt, *(e.token for e in events)]).endswith("butter was on it.")
+    assert codec.decode([*prompt, *story.tokens]).endswith("butter was on it.")
 
 
 def test_it_stops_at_the_boundary_at_max_tokens_and_at_the_end_of_the_context(
     model: Llama, codecs: dict[Order, StoryCodec]
 ) -> None:
-    codec = codecs[Order.WORD]
+    codec = codecs[WORD]
     [short] = told(model, codec, ["It was so."], SampleConfig(max_tokens=3))
-    assert len(short) == 3 or short[-1].token == BOUNDARY
+    assert len(short.tokens) == 3 or short.tokens[-1] == BOUNDARY
     stops = {
-        events[-1].finished
-        for events in told(model, codec, ["It was so."] * 24, SampleConfig(temperature=3.0))
+        story.finished
+        for story in told(model, codec, ["It was so."] * 24, SampleConfig(temperature=3.0))
     }
     assert stops == {"boundary", "length"}
 
@@ -115,12 +114,10 @@ def test_memory_is_flat_while_a_story_grows(
     if warm:
         reader.warm_up()
         reader.wait()
-    codec = codecs[Order.WORD]
+    codec = codecs[WORD]
     config = SampleConfig(temperature=1.0, seed=2)
-    active = [
-        mx.get_active_memory()
-        for _ in write_stories(model, codec, [codec.prompt("It was so.")], config, reader)
-    ]
+    stories = begin_stories(model, codec, ["It was so."], config)
+    active = [mx.get_active_memory() for _ in write_stories(model, codec, stories, config, reader)]
     assert len(active) > 20
     assert max(active[5:]) - min(active[5:]) < 10_000
 
@@ -129,8 +126,8 @@ def test_marks_other_than_the_boundary_are_never_written(
     model: Llama, codecs: dict[Order, StoryCodec]
 ) -> None:
     config = SampleConfig(temperature=100.0, top_p=1.0)
-    stories = told(model, codecs[Order.WORD], ["It was so."] * 16, config)
-    tokens = {event.token for events in stories for event in events}
+    stories = told(model, codecs[WORD], ["It was so."] * 16, config)
+    tokens = {token for story in stories for token in story.tokens}
     assert len(tokens) > 100
     assert not tokens & {0, 2}
 
@@ -141,15 +138,17 @@ def test_a_long_prompt_is_cut_on_the_side_away_from_the_story(
     assert kept_prompt((1, *range(10, 30)), 96) == (1, *range(10, 30))
     assert kept_prompt((1, *range(10, 30)), 8) == (1, 27, 28, 29)
     ending = "Sam went home. " * 40
-    teller = Teller(Loaded(model, codecs[Order.WORD]))
-    assert teller.tokens_left_out(ending) > 0
-    assert teller.tell(ending, max_tokens=5).text.endswith(ending)
+    teller = Teller(Loaded(model, codecs[WORD]))
+    story = teller.tell(ending, max_tokens=5)
+    assert story.left_out > 0
+    assert story.left_out + len(story.spelling) == len(teller.codec.prompt(ending).spellings[0])
+    assert story.text.endswith(ending)
 
 
 def test_of_two_spellings_the_likelier_is_chosen(
     codecs: dict[Order, StoryCodec], tiny: ModelConfig
 ) -> None:
-    codec = codecs[Order.TOKEN]
+    codec = codecs[TOKEN]
     spellings = codec.prompt("Sam went home.").spellings
     starts = [codec.tokenizer.piece_bytes[spelling[-1]][:1] for spelling in spellings]
     assert starts == [b" ", b"S"]
@@ -158,25 +157,25 @@ def test_of_two_spellings_the_likelier_is_chosen(
         model = Llama(tiny)
         initialise(model, seed)
         nats = [row.sum() for row in token_nats(model, [np.array(s) for s in spellings])]
-        [events] = told(model, codec, ["Sam went home."], SampleConfig(temperature=0, max_tokens=1))
-        chosen.append(events[-1].generated.endswith(" "))
+        [story] = told(model, codec, ["Sam went home."], SampleConfig(temperature=0, max_tokens=1))
+        chosen.append(story.generated.endswith(" "))
         assert chosen[-1] == (nats[0] < nats[1])
 
 
 def test_spellings_are_drawn_by_their_odds(
     codecs: dict[Order, StoryCodec], tiny: ModelConfig
 ) -> None:
-    codec = codecs[Order.TOKEN]
+    codec = codecs[TOKEN]
     model = Llama(tiny)
     initialise(model, 0)
     config = SampleConfig(temperature=20.0, max_tokens=1)
     stories = told(model, codec, ["Sam went home."] * 60, config)
-    spaced = sum(events[-1].generated.endswith(" ") for events in stories)
+    spaced = sum(story.generated.endswith(" ") for story in stories)
     assert 15 < spaced < 55
 
 
 def test_impossible_settings_are_refused(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
-    teller = Teller(Loaded(model, codecs[Order.WORD]))
+    teller = Teller(Loaded(model, codecs[WORD]))
     with pytest.raises(ConfigError, match=r"top_p is 2.*expected"):
         teller.tell("x", top_p=2)
     with pytest.raises(ConfigError, match="no setting 'heat'"):

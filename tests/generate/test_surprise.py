@@ -6,14 +6,14 @@ from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.load import Loaded
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import ORDERS, WORD, Order
 
 
-@pytest.mark.parametrize("reversal", list(Order))
+@pytest.mark.parametrize("order", ORDERS)
 def test_words_join_to_the_text_and_keep_every_bit(
-    reversal: Order, codecs: dict[Order, StoryCodec]
+    order: Order, codecs: dict[Order, StoryCodec]
 ) -> None:
-    codec = codecs[reversal]
+    codec = codecs[order]
     text = 'Tom was happy. "Look!" he said, and ran home.'
     tokens = codec.encode(text)
     words = word_surprises(codec, text, tokens, [1.0] * len(tokens))
@@ -23,7 +23,7 @@ def test_words_join_to_the_text_and_keep_every_bit(
 
 
 def test_a_words_bits_are_those_of_its_own_tokens(codecs: dict[Order, StoryCodec]) -> None:
-    codec = codecs[Order.WORD]
+    codec = codecs[WORD]
     text = "Tom was happy."
     tokens = codec.encode(text)
     spelled = [codec.tokenizer.piece_bytes[token].decode() for token in tokens]
@@ -32,16 +32,13 @@ def test_a_words_bits_are_those_of_its_own_tokens(codecs: dict[Order, StoryCodec
     assert dict(word_surprises(codec, text, tokens, marked))["Tom"] == 7.0
 
 
-@pytest.mark.parametrize("reversal", list(Order))
+@pytest.mark.parametrize("order", ORDERS)
 def test_a_story_that_was_told(
-    reversal: Order, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
+    order: Order, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
     model = Llama(tiny)
     initialise(model, seed=1)
-    teller = Teller(Loaded(model, codecs[reversal]))
-    events = list(teller.stream(["Sam went home."], SampleConfig(seed=2, max_tokens=20)))
-    text = events[-1].generated
-    words = word_surprises(
-        teller.codec, text, [e.token for e in events], [e.surprise for e in events]
-    )
-    assert "".join(word for word, _ in words) == text
+    teller = Teller(Loaded(model, codecs[order]))
+    *_, story = teller.stream(["Sam went home."], SampleConfig(seed=2, max_tokens=20))
+    words = word_surprises(teller.codec, story.generated, story.tokens, story.surprises)
+    assert "".join(word for word, _ in words) == story.generated

@@ -14,6 +14,7 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.formats.convert import Dtype, Format, convert
 from mlx_rev.formats.detect import shipped_model
 from mlx_rev.model.llama import Llama, set_weights
+from mlx_rev.text.order import WORD
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 from tests.formats.conftest import drawn
 
@@ -56,13 +57,12 @@ def test_token_ids() -> None:
 
 def test_the_model_that_ships_tells_a_story_that_ends_at_the_boundary() -> None:
     import mlx_rev
-    from mlx_rev.text.order import reverse_words
 
     ending = "They all lived happily ever after."
     told = mlx_rev.load().tell(ending, temperature=0.0)
     model = transformers.AutoModelForCausalLM.from_pretrained(shipped_model())
     theirs = transformers.AutoTokenizer.from_pretrained(shipped_model())
-    prompt = theirs(reverse_words(ending), return_tensors="pt").input_ids
+    prompt = theirs(WORD.reverse(ending), return_tensors="pt").input_ids
     written = model.generate(prompt, do_sample=False, max_length=256)[0, prompt.shape[1] :].tolist()
     assert written[: len(told.tokens)] == list(told.tokens)
     if told.tokens[-1] == BOUNDARY:

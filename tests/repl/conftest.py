@@ -6,7 +6,7 @@ from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
 from mlx_rev.model.load import Loaded
 from mlx_rev.repl.session import Session
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import WORD, Order
 
 
 @pytest.fixture(scope="session")
@@ -15,10 +15,10 @@ def tellers(tiny: ModelConfig, codecs: dict[Order, StoryCodec]) -> dict[Order, T
     model = Llama(tiny)
     initialise(model, seed=4)
     set_weights(model, {n: w * 6 if w.ndim > 1 else w for n, w in get_weights(model).items()})
-    return {reversal: Teller(Loaded(model, codec)) for reversal, codec in codecs.items()}
+    return {order: Teller(Loaded(model, codec)) for order, codec in codecs.items()}
 
 
 @pytest.fixture
 def session(tellers: dict[Order, Teller]) -> Session:
     """A conversation with the word-reversed one, whose stories are short."""
-    return Session(tellers[Order.WORD], "tiny", SampleConfig(max_tokens=12, seed=3))
+    return Session(tellers[WORD], "tiny", SampleConfig(max_tokens=12, seed=3))

@@ -14,9 +14,9 @@ _write_stories = teller.write_stories
 
 
 def _slowly(*arguments: Any) -> Iterator[Any]:
-    for event in _write_stories(*arguments):
+    for story in _write_stories(*arguments):
         time.sleep(_PAUSE)
-        yield event
+        yield story
 
 
 teller.write_stories = _slowly

@@ -12,15 +12,17 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.output.vt100 import Vt100_Output
 
+from mlx_rev.generate.story import Story
 from mlx_rev.repl import growing
-from mlx_rev.repl.replies import Grows, Leaves, Reply, Told
+from mlx_rev.repl.replies import Grows, Leaves, Reply
+from mlx_rev.text.stream import Leftwards
 
 ENDING = "and they all went home."
 
 
-def told(words: int, number: int = 1) -> Told:
-    text = "once " * words + ENDING
-    return Told(ENDING, text, text.removesuffix(ENDING), (), (), 1.0, number, "m", True)
+def told(words: int, number: int = 1) -> Story:
+    growth = Leftwards(b"once " * words, drops_space=False)
+    return Story(prompt=ENDING, spelling=(1,), leftwards=True, growth=growth, seed=number)
 
 
 def lines(stories: int, rows: int, columns: int = 80, words: int = 60) -> list[str]:

@@ -27,7 +27,7 @@ def completed(text: str) -> list[str]:
         ("/export x.bin --to g", ["/export x.bin --to gguf"]),
         ("/export --dtype q", ["/export --dtype q8"]),
         ("/model x --rev", ["/model x --reversal"]),
-        ("/model x --reversal w", ["/model x --reversal word"]),
+        ("/model x --reversal w", [f"/model x --reversal {name}" for name in ("word2", "word")]),
         ("/compare x --tok", ["/compare x --tokenizer"]),
         ("/save x.md --", ["/save x.md --force"]),
         ("/score --", []),

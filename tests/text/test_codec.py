@@ -5,34 +5,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlx_rev.errors import DataError
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, ORDERS, TOKEN, WORD, WORD2, Order
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 SENTENCE_START = re.compile(r'(?<=[.!?"] )(?=\S)|(?<=\n)(?=\S)')
 
 
-@given(st.sampled_from(Order), st.text(alphabet="ab .\n\"'é😀", max_size=40))
-def test_decode_undoes_encode(codecs: dict[Order, StoryCodec], reversal: Order, story: str) -> None:
-    codec = codecs[reversal]
+@given(st.sampled_from(ORDERS), st.text(alphabet="ab .\n\"'é😀", max_size=40))
+def test_decode_undoes_encode(codecs: dict[Order, StoryCodec], order: Order, story: str) -> None:
+    codec = codecs[order]
     assert codec.decode(codec.encode(story)) == story
 
 
-@pytest.mark.parametrize("reversal", Order)
+@pytest.mark.parametrize("order", ORDERS)
 def test_white_space_round_an_ending_is_not_fed(
-    codecs: dict[Order, StoryCodec], reversal: Order
+    codecs: dict[Order, StoryCodec], order: Order
 ) -> None:
-    plain, spaced = codecs[reversal].prompt("The end."), codecs[reversal].prompt(" \nThe end.\n ")
+    plain, spaced = codecs[order].prompt("The end."), codecs[order].prompt(" \nThe end.\n ")
     assert spaced.text == " \nThe end.\n "
     assert spaced.spellings == plain.spellings
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
-@pytest.mark.parametrize("reversal", Order)
+@pytest.mark.parametrize("order", ORDERS)
 def test_an_empty_ending_is_the_boundary_alone(
-    codecs: dict[Order, StoryCodec], reversal: Order, text: str
+    codecs: dict[Order, StoryCodec], order: Order, text: str
 ) -> None:
-    assert codecs[reversal].prompt(text).spellings == ((BOUNDARY,),)
+    assert codecs[order].prompt(text).spellings == ((BOUNDARY,),)
 
 
 def spelled_as_in_the_story(codec: StoryCodec, stories: list[str]) -> tuple[int, int, int]:
@@ -53,7 +54,7 @@ def spelled_as_in_the_story(codec: StoryCodec, stories: list[str]) -> tuple[int,
 def test_word_endings_are_spelled_as_they_stood(
     codecs: dict[Order, StoryCodec], some_stories: list[str]
 ) -> None:
-    endings, healed, _ = spelled_as_in_the_story(codecs[Order.WORD], some_stories[:100])
+    endings, healed, _ = spelled_as_in_the_story(codecs[WORD], some_stories[:100])
     assert endings > 300
     assert healed == endings
 
@@ -68,7 +69,7 @@ def test_healed_token_endings_are_spelled_as_they_stood_in_real_stories(
         tokenizer = Tokenizer.train(stories, 512)
     else:
         tokenizer = Tokenizer.load(shared / "llama2c" / "tokenizer.model")
-    endings, healed, unhealed = spelled_as_in_the_story(StoryCodec(tokenizer, Order.TOKEN), stories)
+    endings, healed, unhealed = spelled_as_in_the_story(StoryCodec(tokenizer, TOKEN), stories)
     assert endings > 2000
     assert healed >= 0.999 * endings
     assert unhealed < 0.95 * endings
@@ -76,14 +77,14 @@ def test_healed_token_endings_are_spelled_as_they_stood_in_real_stories(
 
 def first_words(codec: StoryCodec, ending: str) -> list[bytes]:
     prompt = codec.prompt(ending)
-    joins = codec.joins_prompt(prompt, prompt.spellings[0])
+    joins = codec.joins_prompt(ending, prompt.spellings[0])
     return [
         piece for piece, joined in zip(codec.tokenizer.piece_bytes, joins, strict=True) if joined
     ]
 
 
 def test_letters_may_not_follow_the_endings_first_word(codecs: dict[Order, StoryCodec]) -> None:
-    blocked = first_words(codecs[Order.WORD], "butterfly in the sky.")
+    blocked = first_words(codecs[WORD], "butterfly in the sky.")
     assert b"s" in blocked
     assert b"\xc3" in blocked
     assert b" s" not in blocked
@@ -93,5 +94,28 @@ def test_letters_may_not_follow_the_endings_first_word(codecs: dict[Order, Story
 def test_nothing_is_blocked_before_punctuation_or_after_an_opening(
     codecs: dict[Order, StoryCodec],
 ) -> None:
-    assert first_words(codecs[Order.WORD], '"Yes," he said.') == []
-    assert first_words(codecs[Order.NONE], "Once upon a ti") == []
+    assert first_words(codecs[WORD], '"Yes," he said.') == []
+    assert first_words(codecs[FORWARD], "Once upon a ti") == []
+
+
+def test_a_mark_may_not_come_first_next_to_anything(codecs: dict[Order, StoryCodec]) -> None:
+    codec = codecs[WORD2]
+    lead_of_a_mark = "\u0301".encode()[:1]
+    for ending in ("butterfly.", '"Yes," he said.'):
+        assert lead_of_a_mark in first_words(codec, ending)
+    assert b"s" not in first_words(codec, '"Yes," he said.')
+    for ending, letters_join in (("butterfly", True), ('"', False)):
+        joins = codec.order.joining(ending, ending[-1:].encode())
+        assert joins("\u0301s".encode())
+        assert joins(b"s") == letters_join
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("unfit", "said"), [("▁", r"U\+2581"), ("\ud800", "lone surrogate")])
+def test_a_position_is_counted_in_what_was_typed(
+    codecs: dict[Order, StoryCodec], order: Order, unfit: str, said: str
+) -> None:
+    typed = f"  One day{unfit} Tom went home. "
+    for encode in (codecs[order].encode, codecs[order].prompt):
+        with pytest.raises(DataError, match=f"{said}.* at character 10[; ]"):
+            encode(typed)

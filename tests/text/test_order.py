@@ -1,54 +1,57 @@
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_rev.text.order import Order, is_word_character, reverse_words
-
-STORY = 'Tom said, "Look!"\nHe ran.\n\nThe end.'
-
-
-@pytest.mark.parametrize(
-    ("text", "reversed_text"),
-    [
-        ("This is a test.", ".test a is This"),
-        ("butterfly in the sky.", ".sky the in butterfly"),
-        (STORY, '.end The\n\n.ran He\n"!Look" ,said Tom'),
-        ("", ""),
-        ("don't 12", "12 don't"),
-    ],
+from mlx_rev.config import ReversalMode
+from mlx_rev.errors import ConfigError
+from mlx_rev.text.order import (
+    BACKWARD_NAMES,
+    FORWARD,
+    ORDER_NAMES,
+    ORDERS,
+    TOKEN,
+    WORD,
+    WORD2,
+    Order,
+    order_named,
 )
-def test_word_order_is_the_articles(text: str, reversed_text: str) -> None:
-    assert reverse_words(text) == reversed_text
 
 
-@given(st.text())
-def test_word_reversal_is_its_own_inverse(text: str) -> None:
-    assert Order.WORD.restore(Order.WORD.reverse(text)) == text
+@given(st.sampled_from(ORDERS), st.text(), st.lists(st.integers()))
+def test_restore_undoes_reverse(order: Order, text: str, ids: list[int]) -> None:
+    assert order.restore(order.reverse(text)) == text
+    assert order.restore_ids(order.reverse_ids(ids)) == ids
 
 
-@given(st.text(alphabet="ab'.,!? \"\n-é\u0301", max_size=40))
-def test_word_reversal_is_its_own_inverse_where_parts_are_dense(text: str) -> None:
-    assert reverse_words(reverse_words(text)) == text
-
-
-@given(st.sampled_from(Order), st.text(), st.lists(st.integers()))
-def test_restore_undoes_reverse(reversal: Order, text: str, ids: list[int]) -> None:
-    assert reversal.restore(reversal.reverse(text)) == text
-    assert reversal.restore_ids(reversal.reverse_ids(ids)) == ids
-
-
-def test_only_token_reversal_turns_ids_and_only_word_reversal_turns_text() -> None:
-    assert [reversal.reverse_ids([1, 2, 3]) for reversal in Order] == [
-        [1, 2, 3],
-        [3, 2, 1],
-        [1, 2, 3],
-    ]
-    assert [reversal.reverse("a b") for reversal in Order] == ["b a", "a b", "a b"]
+def test_what_each_order_turns_round() -> None:
+    turned = {order: (order.reverse("e\u0301 b"), order.reverse_ids([1, 2, 3])) for order in ORDERS}
+    assert turned == {
+        WORD2: ("b e\u0301", [1, 2, 3]),
+        WORD: ("b\u0301 e", [1, 2, 3]),
+        TOKEN: ("e\u0301 b", [3, 2, 1]),
+        FORWARD: ("e\u0301 b", [1, 2, 3]),
+    }
 
 
 def test_only_a_forward_model_grows_rightwards() -> None:
-    assert [reversal.grows_leftwards for reversal in Order] == [True, True, False]
+    assert [order for order in ORDERS if not order.grows_leftwards] == [FORWARD]
 
 
-def test_word_characters() -> None:
-    assert [character for character in "aé7_' .\n\"-" if is_word_character(character)] == [*"aé7_'"]
+def test_names_are_those_of_the_options_and_fit_in_the_header_of_a_shard() -> None:
+    assert get_args(ReversalMode) == ORDER_NAMES
+    assert all(len(name.encode()) <= 8 for name in ORDER_NAMES)
+    assert [order_named(name) for name in ORDER_NAMES] == list(ORDERS)
+    with pytest.raises(ConfigError, match="'sideways', expected word2, word, token, none"):
+        order_named("sideways")
+    leftwards = [order.name for order in ORDERS if order.grows_leftwards]
+    assert BACKWARD_NAMES.replace(" or ", ", ") == ", ".join(leftwards)
+
+
+def test_orders_that_see_the_same_text_share_a_vocabulary_and_no_others_do() -> None:
+    text = "e\u0301 b."
+    for one in ORDERS:
+        for other in ORDERS:
+            same = one.reverse(text) == other.reverse(text)
+            assert (one.vocabulary == other.vocabulary) == same

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlx_rev.errors import DataError
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, WORD, Order
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 encodable = st.text(st.characters(exclude_characters="▁", exclude_categories=["Cs"]), max_size=80)
@@ -20,7 +20,7 @@ spacy = st.text(alphabet=" \n\tab.é😀<>s/", max_size=30)
 @example("<s>not a mark</s>")
 @example("\x00")
 def test_decode_undoes_encode(tokenizers: dict[Order, Tokenizer], text: str) -> None:
-    tokenizer = tokenizers[Order.WORD]
+    tokenizer = tokenizers[WORD]
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
@@ -33,7 +33,7 @@ def test_llamas_vocabulary_is_lossless_too(shared: Path, text: str) -> None:
 def test_decode_agrees_with_sentencepiece(
     tokenizers: dict[Order, Tokenizer], some_stories: list[str]
 ) -> None:
-    tokenizer = tokenizers[Order.NONE]
+    tokenizer = tokenizers[FORWARD]
     processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
     for story, ids in zip(some_stories, tokenizer.encode_batch(some_stories), strict=True):
         assert ids == processor.encode(story)
@@ -44,7 +44,7 @@ def test_decode_agrees_with_sentencepiece(
 def test_encode_inside_is_what_follows_a_newline(
     tokenizers: dict[Order, Tokenizer], before: str, text: str
 ) -> None:
-    tokenizer = tokenizers[Order.NONE]
+    tokenizer = tokenizers[FORWARD]
     whole = tokenizer.encode(before + "\n" + text)
     inside = tokenizer.encode_inside(text)
     assert whole[len(whole) - len(inside) :] == inside
@@ -53,25 +53,25 @@ def test_encode_inside_is_what_follows_a_newline(
 @pytest.mark.parametrize("text", ["a▁b", "\ud800"])
 def test_what_could_not_come_back_is_refused(tokenizers: dict[Order, Tokenizer], text: str) -> None:
     with pytest.raises(DataError, match=r"U\+2581|surrogate"):
-        tokenizers[Order.WORD].encode(text)
+        tokenizers[WORD].encode(text)
 
 
 def test_training_is_repeatable_and_the_fingerprint_tells_models_apart(
     some_stories: list[str], tokenizers: dict[Order, Tokenizer]
 ) -> None:
-    again = Tokenizer.train(map(Order.WORD.reverse, some_stories), 400)
-    assert again.fingerprint == tokenizers[Order.WORD].fingerprint
-    assert again.fingerprint != tokenizers[Order.NONE].fingerprint
+    again = Tokenizer.train(map(WORD.reverse, some_stories), 400)
+    assert again.fingerprint == tokenizers[WORD].fingerprint
+    assert again.fingerprint != tokenizers[FORWARD].fingerprint
 
 
 def test_marks_are_llamas(tokenizers: dict[Order, Tokenizer]) -> None:
-    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizers[Order.WORD].model)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizers[WORD].model)
     assert (processor.unk_id(), processor.bos_id(), processor.eos_id()) == (0, BOUNDARY, 2)
     assert processor.id_to_piece(3 + 0x41) == "<0x41>"
 
 
 def test_save_and_load(tokenizers: dict[Order, Tokenizer], tmp_path: Path) -> None:
-    tokenizer = tokenizers[Order.WORD]
+    tokenizer = tokenizers[WORD]
     tokenizer.save(tmp_path / "t.model")
     assert Tokenizer.load(tmp_path / "t.model").fingerprint == tokenizer.fingerprint
 

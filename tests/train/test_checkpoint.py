@@ -10,7 +10,7 @@ from mlx_rev.formats.detect import open_model
 from mlx_rev.model.llama import Llama, get_weights, initialise
 from mlx_rev.model.load import load_model
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, TOKEN, WORD, Order
 from mlx_rev.train import checkpoint
 from mlx_rev.train.checkpoint import Progress, TrainingState
 from mlx_rev.train.optimizer import initial_moments
@@ -36,12 +36,12 @@ def same(one: dict[str, mx.array], other: dict[str, mx.array]) -> bool:
 def test_what_is_saved_comes_back(
     tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
-    state = save(tmp_path, tiny, codecs[Order.TOKEN], 7)
+    state = save(tmp_path, tiny, codecs[TOKEN], 7)
     loaded = checkpoint.load(tmp_path, tiny, corpus_fingerprint="abc")
     content = open_model(tmp_path)
     assert content.config == tiny
-    assert content.reversal is Order.TOKEN
-    assert content.tokenizer.fingerprint == codecs[Order.TOKEN].tokenizer.fingerprint
+    assert content.order is TOKEN
+    assert content.tokenizer.fingerprint == codecs[TOKEN].tokenizer.fingerprint
     assert loaded.progress == state.progress
     assert same(loaded.weights, state.weights)
     assert same(loaded.moments.mean, state.moments.mean)
@@ -53,7 +53,7 @@ def test_what_is_saved_comes_back(
 def test_a_damaged_checkpoint_is_refused(
     tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec], name: str, harm: str
 ) -> None:
-    save(tmp_path, tiny, codecs[Order.WORD], 7)
+    save(tmp_path, tiny, codecs[WORD], 7)
     path = tmp_path / "checkpoints" / "latest" / name
     content = path.read_bytes()
     if harm == "remove":
@@ -69,7 +69,7 @@ def test_a_damaged_checkpoint_is_refused(
 def test_another_shape_is_refused_by_name_but_not_another_dropout(
     tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
-    save(tmp_path, tiny, codecs[Order.WORD], 7)
+    save(tmp_path, tiny, codecs[WORD], 7)
     checkpoint.load(tmp_path, replace(tiny, dropout=0.3), corpus_fingerprint="abc")
     for name, value in (("rope_theta", 500.0), ("dim", 2 * tiny.dim), ("context", 7)):
         other = replace(tiny, **{name: value})
@@ -81,7 +81,7 @@ def test_the_newest_and_the_best_are_kept(
     tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
     for step in range(1, 6):
-        save(tmp_path, tiny, codecs[Order.WORD], step, best=step == 2)
+        save(tmp_path, tiny, codecs[WORD], step, best=step == 2)
     (tmp_path / "checkpoints" / ".step-00000006-left").mkdir()
     checkpoint.remove_old(tmp_path, keep=2)
     root = tmp_path / "checkpoints"
@@ -99,10 +99,10 @@ def test_a_checkpoint_loads_in_mlx_lm_as_it_is(
     tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
     mlx_lm = pytest.importorskip("mlx_lm")
-    save(tmp_path, tiny, codecs[Order.WORD], 3)
+    save(tmp_path, tiny, codecs[WORD], 3)
     model, tokenizer = mlx_lm.load(str(tmp_path / "checkpoints" / "latest"))
-    text = Order.WORD.reverse("Sam went home. He was happy.")
-    ids = [1, *codecs[Order.WORD].tokenizer.encode(text)]
+    text = WORD.reverse("Sam went home. He was happy.")
+    ids = [1, *codecs[WORD].tokenizer.encode(text)]
     assert tokenizer.encode(text) == ids
     assert tokenizer.eos_token_id == 1
     ours = load_model(tmp_path).model(mx.array([ids]))
@@ -112,8 +112,8 @@ def test_a_checkpoint_loads_in_mlx_lm_as_it_is(
 def test_a_model_with_another_tokenizer_is_refused(
     tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
-    save(tmp_path, tiny, codecs[Order.WORD], 3)
+    save(tmp_path, tiny, codecs[WORD], 3)
     folder = tmp_path / "checkpoints" / "latest"
-    (folder / "tokenizer.model").write_bytes(codecs[Order.NONE].tokenizer.model)
+    (folder / "tokenizer.model").write_bytes(codecs[FORWARD].tokenizer.model)
     with pytest.raises(FormatError, match="was trained with"):
         load_model(tmp_path)

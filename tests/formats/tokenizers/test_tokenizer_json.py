@@ -16,7 +16,7 @@ from mlx_rev.formats.tokenizers.tokenizer_json import (
     tokenizer_from_json,
     tokenizer_json,
 )
-from mlx_rev.text.order import Order, reverse_words
+from mlx_rev.text.order import FORWARD, WORD, Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 texts = st.one_of(
@@ -28,7 +28,7 @@ texts = st.one_of(
 @pytest.fixture(scope="module")
 def peers(tokenizers: dict[Order, Tokenizer]) -> list[tuple[Tokenizer, Peer]]:
     """Vocabularies of ours beside the same ones as the tokenizers library has them."""
-    ours = [tokenizers[Order.WORD], tokenizers[Order.NONE]]
+    ours = [tokenizers[WORD], tokenizers[FORWARD]]
     return [(own, Peer.from_str(json.dumps(tokenizer_json(own)))) for own in ours]
 
 
@@ -51,7 +51,7 @@ def test_real_stories_with_llamas_vocabulary(shared: Path) -> None:
     own = Tokenizer.load(shared / "llama2c" / "tokenizer.model")
     peer = Peer.from_str(json.dumps(tokenizer_json(own)))
     text = (shared / "tinystories" / "valid.txt").read_text(encoding="utf-8")
-    stories = [reverse_words(story.strip()) for story in text.split("<|endoftext|>")[:150]]
+    stories = [WORD.reverse(story.strip()) for story in text.split("<|endoftext|>")[:150]]
     for story, expected in zip(stories, own.encode_batch(stories), strict=True):
         assert peer.encode(story).ids == [1, *expected]
         assert peer.decode(expected) == story
@@ -76,7 +76,7 @@ def test_llamas_comes_back_with_its_ids_on_real_stories(shared: Path) -> None:
 
 
 def test_what_a_space_in_front_is_asked_for_with(tokenizers: dict[Order, Tokenizer]) -> None:
-    content = tokenizer_json(tokenizers[Order.WORD])
+    content = tokenizer_json(tokenizers[WORD])
     assert tokenizer_from_json(Fields(content, "")).adds_space
     for scheme, expected in (("first", True), ("always", True), ("never", False)):
         content |= {"normalizer": None}
@@ -85,7 +85,7 @@ def test_what_a_space_in_front_is_asked_for_with(tokenizers: dict[Order, Tokeniz
 
 
 def test_other_kinds_and_damage(tokenizers: dict[Order, Tokenizer]) -> None:
-    content = tokenizer_json(tokenizers[Order.WORD])
+    content = tokenizer_json(tokenizers[WORD])
     assert is_sentencepiece(Fields(content, ""))
     for model in ({}, {"type": "WordPiece"}, {"type": "BPE", "byte_fallback": False}):
         assert not is_sentencepiece(Fields({"model": model}, ""))
@@ -98,5 +98,5 @@ def test_other_kinds_and_damage(tokenizers: dict[Order, Tokenizer]) -> None:
 
 
 def test_the_boundary_begins_and_ends(tokenizers: dict[Order, Tokenizer]) -> None:
-    config = tokenizer_config(tokenizers[Order.WORD])
+    config = tokenizer_config(tokenizers[WORD])
     assert config["bos_token"] == config["eos_token"] == "<s>"

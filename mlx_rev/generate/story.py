@@ -1,0 +1,84 @@
+"""The record of a story, while it grows and when it is done."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlx_rev.text.stream import Growth
+
+StopReason = Literal["boundary", "length", "stopped"]
+"""boundary: the story is whole; length: there was no more room; stopped: someone stopped it."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Story:
+    """A story, which grows by a token at a time at the cost of that token.
+
+    It is the same record from the first token to the last: take what you need of it while you
+    have it, such as `text`, which is put together when it is asked for.
+    """
+
+    prompt: str
+    """As typed: the ending, or what a forward model is given, the opening."""
+    spelling: tuple[int, ...] = field(repr=False)
+    """The ids that the model reads of the prompt, in model order, the boundary first."""
+    left_out: int = 0
+    """How many tokens of a long prompt the model does not get to see."""
+    leftwards: bool
+    """Whether the story grows in front of its prompt."""
+    growth: Growth = field(repr=False)
+    index: int = 0
+    """Which story of those that are written together."""
+    seed: int = 0
+    model: str = ""
+    """Who writes it, as a person would name it."""
+    seconds: float = 0.0
+    """Since the writing began."""
+    finished: StopReason | None = None
+    """Why it stopped; None while it grows."""
+    _tokens: list[int] = field(default_factory=list, repr=False)
+    _surprises: list[float] = field(default_factory=list, repr=False)
+
+    def grow(self, token: int, piece: bytes, surprise: float) -> None:
+        """Add a token, which spells `piece` and surprised the model by `surprise` bits."""
+        self._tokens.append(token)
+        self._surprises.append(surprise)
+        self.growth.push(piece)
+
+    def stop(self, reason: StopReason) -> None:
+        """No more tokens will come."""
+        self.finished = reason
+        if reason == "boundary":
+            self.growth.finish()
+
+    @property
+    def generated(self) -> str:
+        """The text without the prompt."""
+        return self.growth.text
+
+    @property
+    def text(self) -> str:
+        """In reading order; the prompt stands in it byte for byte as it was given."""
+        return self.generated + self.prompt if self.leftwards else self.prompt + self.generated
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """What was generated, in model order, the boundary included if it was reached."""
+        return tuple(self._tokens)
+
+    @property
+    def surprises(self) -> tuple[float, ...]:
+        """Of each token under the model, before temperature and masks, in bits."""
+        return tuple(self._surprises)
+
+    @property
+    def mean_surprise(self) -> float:
+        """Bits a token."""
+        return sum(self._surprises) / len(self._surprises) if self._surprises else 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Since the writing began."""
+        return len(self._tokens) / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        return self.text

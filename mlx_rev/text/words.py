@@ -1,0 +1,78 @@
+"""How a text is split into words, punctuation marks and what stands between them.
+
+The split is that of the article "The story told backwards" (2023). A pattern that knows combining
+marks (Unicode's category M) keeps each with the character that it follows, be that of a word,
+punctuation or a space; on text without marks it splits as the article does.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+
+_ARTICLE = re.compile(r"""([\w\d']+|\.|"|\?|\!|,)""")
+
+
+@dataclass(frozen=True)
+class WordPattern:
+    """A way to split a text into parts: what is between, a word or punctuation mark, what is
+    between, ..., what is between. What is between is often empty."""
+
+    split: re.Pattern[str]
+    """One word or punctuation mark, in a group."""
+    attached: re.Pattern[str]
+    """What, at the start of a text, belongs to the text before it."""
+
+    def parts(self, text: str) -> list[str]:
+        """The parts of a text, which join to it; those at odd places are words and marks."""
+        # On ASCII all patterns agree, and the article's is twice as fast.
+        return (_ARTICLE if text.isascii() else self.split).split(text)
+
+    def reverse(self, text: str) -> str:
+        """Reverse the order of the parts; its own inverse.
+
+        Two words never touch in its output that did not touch before, and what is attached to a
+        part stays with it, so splitting the output gives the same parts again. Only a text that
+        begins with a combining mark, which would change hands, is left as it is.
+
+        >>> article().reverse("This is a test.")
+        '.test a is This'
+        """
+        return text if self.attached.match(text) else "".join(self.parts(text)[::-1])
+
+
+@cache
+def article() -> WordPattern:
+    """The article's own pattern, to which a combining mark is like a space."""
+    return WordPattern(_ARTICLE, re.compile(r"(?!)"))
+
+
+@cache
+def with_marks() -> WordPattern:
+    """The pattern that keeps combining marks with what they follow."""
+    marks = _combining_marks()
+    split = re.compile(rf"""([\w'][\w'{marks}]*|[."?!,][{marks}]*)""")
+    return WordPattern(split, re.compile(f"[{marks}]+"))
+
+
+def is_word_character(character: str) -> bool:
+    """Whether `character` would join a word that it is put next to."""
+    return character == "'" or re.match(r"\w", character) is not None
+
+
+def _combining_marks() -> str:
+    """The characters of category M as ranges for a character class.
+
+    They are in the first two planes and among the variation selectors; looking through all of
+    Unicode would take a third of a second.
+    """
+    ranges: list[list[int]] = []
+    for code in chain(range(0x300, 0x20000), range(0xE0000, 0xE0200)):
+        if unicodedata.category(chr(code))[0] != "M":
+            continue
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
