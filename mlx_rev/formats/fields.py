@@ -9,9 +9,6 @@ from typing import Any
 
 from mlx_rev.errors import FormatError
 
-LARGEST_SIZE = 1 << 20
-"""Width, vocabulary or context beyond this is taken for damage, before anything is allocated."""
-
 
 class Fields:
     """An object's values by name; null is the same as missing.
