@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import tomli_w
 
-from mlx_rev.config import RunConfig
+from mlx_rev.config import FORMER_NAMES, RunConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.presets import preset
 
@@ -73,7 +73,8 @@ def _overlay(base: Any, values: object, label: str) -> tuple[Any, list[str]]:
         return base, [f"[{label}] must be a table"]
     types = get_type_hints(type(base))
     problems, accepted = [], {}
-    for key, value in values.items():
+    for given, value in values.items():
+        key = FORMER_NAMES.get(str(given), str(given))
         if key not in types:
             problems.append(f"unknown key {label}.{key if key.isprintable() else repr(key)}")
         elif (fitted := _fit(value, types[key])) is None:

@@ -112,13 +112,13 @@ def tokenizer_json(folder: Path, model: ModelFile) -> tuple[Path, Read]:
     return folder / "m" / "tokenizer.json", lambda path: read_tokenizer(path).piece_bytes
 
 
-def weights(name: str, to: Format, inside: str = "") -> Callable[..., tuple[Path, Read]]:
+def weights(name: str, to: Format, inside: str) -> Callable[..., tuple[Path, Read]]:
     def make(folder: Path, model: ModelFile) -> tuple[Path, Read]:
         target = folder / name
         convert(model, target, to, Dtype.Q8 if to is Format.LLAMA2C_V2 else Dtype.FLOAT32)
         if inside != f"{name}.json":
             (folder / f"{name}.json").unlink(missing_ok=True)
-        path = folder / inside if inside.startswith(name) else target / inside
+        path = folder / inside
 
         def read(path: Path) -> None:
             for _ in open_model(target).weights():
@@ -177,8 +177,8 @@ READERS = {
     "llama2c v2": weights("m.bin", Format.LLAMA2C_V2, "m.bin"),
     "sidecar": weights("m.bin", Format.LLAMA2C, "m.bin.json"),
     "gguf": weights("m.gguf", Format.GGUF, "m.gguf"),
-    "config.json": weights("m", Format.MLX, "config.json"),
-    "safetensors": weights("m", Format.MLX, "model.safetensors"),
+    "config.json": weights("m", Format.MLX, "m/config.json"),
+    "safetensors": weights("m", Format.MLX, "m/model.safetensors"),
     "txt": corpus("s.txt", "One day.<|endoftext|>\n\nTwo dogs ran.\n<|endoftext|>\n"),
     "json": corpus("s.json", '[{"story": "One day."}, {"text": "Two \\u00e9."}, "Three."]'),
     "jsonl": corpus("s.jsonl", '{"story": "One day."}\n["Two.", "Three."]\n"Four."\n'),
