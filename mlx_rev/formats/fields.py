@@ -81,7 +81,7 @@ class Fields:
 def parse_json(content: bytes, source: str) -> Fields:
     """The fields of a JSON object in UTF-8. Raises FormatError."""
     try:
-        values = json.loads(content.decode())
+        values = json.loads(content.decode("utf-8-sig"))
     except RecursionError as error:
         raise FormatError(f"{source}: nested too deeply; damaged") from error
     except ValueError as error:
