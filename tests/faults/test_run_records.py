@@ -71,9 +71,7 @@ def test_a_finished_run_is_told_from_one_that_is_not(tmp_path: Path) -> None:
     described(tmp_path, {})
     check_unfinished(tmp_path, 21)
     for steps in (20, 7):
-        with pytest.raises(
-            CheckpointError, match="already finished, at step 20 "
-        ):
+        with pytest.raises(CheckpointError, match="already finished, at step 20 "):
             check_unfinished(tmp_path, steps)
 
 
