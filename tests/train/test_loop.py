@@ -12,6 +12,7 @@ from mlx_rev.errors import CheckpointError, ConfigError, TrainingError
 from mlx_rev.model.load import load_model
 from mlx_rev.train.events import Evaluated, Event, Sampled, Saved, Started, Stepped, Stopped
 from mlx_rev.train.loop import evaluate, fit
+from mlx_rev.train.optimizer import learning_rate
 from mlx_rev.train.runlog import read_metrics
 
 
@@ -70,6 +71,25 @@ def test_a_run_reports_and_keeps_what_it_should(whole_run: tuple[Path, Recorder]
     assert (run / "checkpoints" / "best").resolve().name == "step-00000012"
     assert "story 6" in (run / "samples.md").read_text()
     assert [entry["kind"] for entry in logged(run)].count("step") == 2
+
+
+def test_tokens_per_second_are_tokens_over_time(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that moves by a quarter of a second from one look to the next."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("mlx_rev.train.loop.time.perf_counter", lambda: next(ticks) / 4)
+    recorder = Recorder()
+    fit(tmp_path, run_config, prepared, recorder)
+    tokens = run_config.train.batch_size * run_config.model.context
+    assert [event.tokens_per_second for event in recorder.of(Stepped)] == [4 * tokens] * 2
+
+
+def test_the_logged_learning_rate_is_that_of_its_step(
+    run_config: RunConfig, whole_run: tuple[Path, Recorder]
+) -> None:
+    found = [event.learning_rate for event in whole_run[1].of(Stepped)]
+    assert found == [learning_rate(step - 1, run_config.train) for step in (5, 10)]
 
 
 def test_the_loss_falls(run_config: RunConfig, prepared: Prepared, tmp_path: Path) -> None:
