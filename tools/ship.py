@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from mlx_rev.config_file import read_toml  # noqa: E402
-from mlx_rev.data.corpus import read_stories  # noqa: E402
+from mlx_rev.data.story_files import read_stories  # noqa: E402
 from mlx_rev.formats.convert import Dtype, Format, convert  # noqa: E402
 from mlx_rev.formats.detect import open_model  # noqa: E402
 from mlx_rev.generate.teller import Teller, load  # noqa: E402

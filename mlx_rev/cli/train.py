@@ -33,6 +33,7 @@ from mlx_rev.model.load import read_weights
 from mlx_rev.presets import preset
 from mlx_rev.text.order import ASSUMED
 from mlx_rev.text.tokenizer import Tokenizer
+from mlx_rev.train import checkpoint
 from mlx_rev.train.beginning import CONFIG_FILE
 from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.events import Event, Saved, Started, Stopped
@@ -90,6 +91,8 @@ def main(arguments: Sequence[str], program: str) -> int:
 def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, parent: Parent) -> None:
     console = make_console(plain=command.plain, quiet=not nodes.first)
     run = _run_folder(command) if nodes.first else command.cache / f"node-{nodes.number}"
+    if command.resume is not None and nodes.first:
+        checkpoint.check_unfinished(run, config.train.steps)
     initial, source = None, config.data
     if command.init_from is not None:
         given = _given_model(command.init_from, config.data)

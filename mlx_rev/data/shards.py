@@ -125,6 +125,10 @@ def open_shard(path: Path) -> Shard:
     starts = content[_HEADER.size : starts_end].view("<u8")
     if starts[0] != 0 or starts[-1] != tokens - 1 or (np.diff(starts.astype(np.int64)) < 1).any():
         raise DataError(f"{path}: its story positions are out of order; it is damaged")
+    ids = content[sizes_end:].view(f"<u{itemsize}")
+    if stories == 0 or (largest := int(ids.max())) >= vocab_size:
+        found = f"a token {largest} of a vocabulary of {vocab_size}" if stories else "no story"
+        raise DataError(f"{path}: has {found}; it is damaged")
     return Shard(
         vocab_size=vocab_size,
         order=name[:name_length].decode(errors="replace"),
@@ -132,5 +136,5 @@ def open_shard(path: Path) -> Shard:
         corpus_fingerprint=fields[9].hex(),
         starts=starts,
         text_bytes=content[starts_end:sizes_end].view("<u4"),
-        tokens=content[sizes_end:].view(f"<u{itemsize}"),
+        tokens=ids,
     )
