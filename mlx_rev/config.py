@@ -6,8 +6,10 @@ The docstring below a field is its help text on the command line.
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Literal
 
+from mlx_rev import estimate
 from mlx_rev.errors import ConfigError
 
 ReversalMode = Literal["word2", "word", "token", "none"]
@@ -15,6 +17,8 @@ ReversalMode = Literal["word2", "word", "token", "none"]
 TrainingDtype = Literal["float32", "bfloat16"]
 
 
+LARGEST_SIZE = 1 << 20
+"""Width, vocabulary or context beyond this is taken for damage, before anything is allocated."""
 FORMER_NAMES = {
     "ranks": "workers",
     "initial_deviation": "init_std",
@@ -27,6 +31,8 @@ HOTTEST = 100.0
 """As good as uniform; beyond, float32 overflows before long."""
 SEEDS = 1 << 63
 """Generators take seeds below this."""
+LARGEST_COUNT = 1 << 53
+"""Steps, rows, tokens, anything counted: below this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,13 @@ class ModelConfig:
         found = _not_finite(self) + _not_positive(
             self, "dim", "n_layers", "n_heads", "n_kv_heads", "hidden_dim", "context"
         )
+        found += [
+            f"{name} is {getattr(self, name)}, expected at most {LARGEST_SIZE}"
+            for name in ("dim", "hidden_dim", "vocab_size", "context")
+            if getattr(self, name) > LARGEST_SIZE
+        ]
+        if self.context == 1:
+            found.append("context is 1, expected 2 or more: each token is learnt from others")
         if found:
             return found
         if self.n_layers > MOST_LAYERS:
@@ -90,7 +103,9 @@ class DataConfig:
     """Where the stories come from and in which order the model reads them."""
 
     data: str = "bundled"
-    """bundled, tinystories, or a path to .txt, .json or .jsonl."""
+    """bundled, tinystories, or a path to .txt, .json or .jsonl, a folder of them, or a glob."""
+    field: str | None = None
+    """Where a JSON object has its text; by default "story" or "text"."""
     valid: str | None = None
     """Path of held-out stories; by default a share of the data is held out."""
     valid_share: float = 0.02
@@ -161,7 +176,8 @@ class TrainConfig:
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
-        found = _not_finite(self) + _not_positive(
+        found = _not_finite(self) + _too_many(self)
+        found += _not_positive(
             self,
             *("steps", "batch_size", "accumulation", "learning_rate"),
             *("init_std", "embedding_init_std", "log_every"),
@@ -206,9 +222,15 @@ class SampleConfig:
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
+        counts = ("top_k", "max_tokens", "seed")
         found = [
+            f"{name} is {getattr(self, name)}, expected a whole number"
+            for name in counts
+            if not isinstance(getattr(self, name), Integral)
+        ]
+        found += _too_many(self) + [
             f"{name} is {getattr(self, name)}, expected 0 or more"
-            for name in ("top_k", "max_tokens", "seed")
+            for name in counts
             if not getattr(self, name) >= 0
         ]
         if not 0 <= self.temperature <= HOTTEST:
@@ -244,8 +266,10 @@ def validate(*configs: ModelConfig | DataConfig | TrainConfig | SampleConfig) ->
 
 
 def validate_run(config: RunConfig) -> None:
-    """Raise one ConfigError that lists all that is impossible in a run."""
+    """Raise one ConfigError that lists all that is impossible in a run, or, where nothing is,
+    says that this machine has too little memory for it."""
     validate(config.model, config.data, config.train)
+    estimate.check_training_fits(config.model, config.train)
 
 
 def _not_finite(config: ModelConfig | TrainConfig) -> list[str]:
@@ -262,4 +286,12 @@ def _not_positive(config: object, *names: str) -> list[str]:
         f"{name} is {getattr(config, name)}, expected more than 0"
         for name in names
         if not getattr(config, name) > 0
+    ]
+
+
+def _too_many(config: TrainConfig | SampleConfig) -> list[str]:
+    return [
+        f"{name} is {value}, expected under 2^53"
+        for name, value in dataclasses.asdict(config).items()
+        if isinstance(value, int) and name != "seed" and value >= LARGEST_COUNT
     ]

@@ -1,6 +1,7 @@
 """Runs in TOML, one table a part."""
 
 import dataclasses
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,9 @@ import tomli_w
 from mlx_rev.config import FORMER_NAMES, RunConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.presets import preset
+
+LARGEST_NUMBER = 1 << 64
+"""No option is a whole number beyond this, either side of 0."""
 
 
 def to_toml(config: RunConfig) -> str:
@@ -30,13 +34,7 @@ def read_toml(path: Path, base: RunConfig | None = None) -> RunConfig:
     Raises ConfigError for a missing or malformed file, and, all at once, for unknown keys and
     values of the wrong type or out of range.
     """
-    try:
-        with open(path, "rb") as file:
-            tables = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from error
+    tables = _tables(path)
     name = tables.pop("preset", None)
     config, problems = base or RunConfig(), []
     if name is not None:
@@ -57,6 +55,18 @@ def read_toml(path: Path, base: RunConfig | None = None) -> RunConfig:
     return config
 
 
+def _tables(path: Path) -> dict[str, Any]:
+    """What a TOML file says, a byte-order mark apart."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply; expected three tables") from error
+    except ValueError as error:  # also a whole number of more than 4300 digits
+        raise ConfigError(f"{path}: not TOML ({error})") from error
+
+
 def _overlay(base: Any, values: object, label: str) -> tuple[Any, list[str]]:
     """The dataclass `base` with `values` laid over it, and the problems found, in words."""
     if not isinstance(values, Mapping):
@@ -64,11 +74,12 @@ def _overlay(base: Any, values: object, label: str) -> tuple[Any, list[str]]:
     types = get_type_hints(type(base))
     problems, accepted = [], {}
     for given, value in values.items():
-        key = FORMER_NAMES.get(given, given)
+        key = FORMER_NAMES.get(str(given), str(given))
         if key not in types:
-            problems.append(f"unknown key {label}.{key}")
+            problems.append(f"unknown key {label}.{key if key.isprintable() else repr(key)}")
         elif (fitted := _fit(value, types[key])) is None:
-            problems.append(f"{label}.{key} is {value!r}, expected {_type_name(types[key])}")
+            expected = _type_name(types[key])
+            problems.append(f"{label}.{key} is {_shown(value)}, expected {expected}")
         else:
             accepted[key] = fitted
     return dataclasses.replace(base, **accepted), problems
@@ -78,7 +89,9 @@ def _fit(value: object, kind: Any) -> object | None:
     """`value` as a `kind`, or None where it is none."""
     choices = get_args(kind)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) < LARGEST_NUMBER else None
+    if kind is int and type(value) is int and abs(value) > LARGEST_NUMBER:
+        return None
     if kind in (int, float, bool, str):
         return value if type(value) is kind else None
     if str in choices:
@@ -90,3 +103,10 @@ def _type_name(kind: Any) -> str:
     if isinstance(kind, type):
         return kind.__name__
     return " or ".join(str(getattr(choice, "__name__", choice)) for choice in get_args(kind))
+
+
+def _shown(value: object) -> str:
+    """A value in a message, shortened where it is long or deep."""
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        return f"a number of {value.bit_length()} bits"
+    return reprlib.repr(value)

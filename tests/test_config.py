@@ -72,9 +72,24 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["[model", "model = 3", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[model", "model = 3", "\x00", "a = " + "[" * 5000, "a." * 5000 + "a = 1"),
+        *("[model]\ndim = " + "9" * 5000, "[model]\ndim = 0x" + "f" * 5000),
+        *("[train]\nlearning_rate = 0x" + "f" * 5000, '"\\ud800" = 1', '"a\nb" = 1'),
+    ],
+)
 def test_what_is_no_toml_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"run\.toml"):
+    with pytest.raises(ConfigError, match=r"run\.toml") as caught:
         read_toml(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_byte_order_mark_is_no_toml(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("\ufeff[train]\nsteps = 7\n", encoding="utf-8")
+    assert read_toml(path).train.steps == 7

@@ -1,5 +1,6 @@
 """Preparing a corpus while saying how far it is: a bar on a terminal, a line a stage elsewhere."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +25,8 @@ def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Con
                 console.print(stage, soft_wrap=True)
         progress.update(stages[stage], completed=share or 0.0)
 
-    if not live:
-        return prepare(config, vocab_size, cache, notify)
-    with progress:
-        return prepare(config, vocab_size, cache, notify)
+    def warn(notice: str) -> None:
+        console.print(f"note: {notice}", soft_wrap=True)
+
+    with progress if live else nullcontext():
+        return prepare(config, vocab_size, cache, notify, warn)

@@ -130,7 +130,7 @@ def _note(number: int, message: str) -> None:
 
 def _text(line: bytes) -> str:
     try:
-        return line.decode().removesuffix("\n").removesuffix("\r")
+        return line.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise ConfigError(f"byte {error.start} is not UTF-8") from error
 

@@ -1,26 +1,34 @@
 """`mlx-rev score`: how well a model foresees stories."""
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import tyro
+from rich.progress import Progress
 
 from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.data import bundled
-from mlx_rev.data.corpus import read_stories
-from mlx_rev.errors import ConfigError, DataError
+from mlx_rev.data.story_files import notices, read_stories
+from mlx_rev.errors import ConfigError
 from mlx_rev.generate.evaluate import consistency
 from mlx_rev.generate.teller import Teller
-from mlx_rev.model.score import score_stories
+from mlx_rev.model.load import Loaded
+from mlx_rev.model.score import Score, token_nats
 from mlx_rev.text.tokenizer import BOUNDARY
+from mlx_rev.ui.console import is_interactive, make_console
 
 BUNDLED = "bundled"
+_PARTS_AT_ONCE = 256
+"""Stories, or parts of long ones, between two signs of progress."""
+_WINDOWS_OF_A_PART = 16
+_LONG = 200_000
+"""Tokens from which on a line says what goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +40,15 @@ class ScoreCommand:
     """
 
     stories: Annotated[str, tyro.conf.Positional] = BUNDLED
-    """bundled, or a .txt, .json or .jsonl file of stories."""
-    choice: ModelChoice = field(default_factory=ModelChoice)
+    """bundled, or a .txt, .json or .jsonl file of stories, a folder of them, or a glob."""
+    choice: ModelChoice = dataclasses.field(default_factory=ModelChoice)
     count: int = 0
     """Score only the first so many stories; 0 takes all."""
     endings: int = 100
     """Bundled endings to tell stories from."""
-    sample: SampleConfig = field(default_factory=SampleConfig)
+    field: str | None = None
+    """Where a JSON object has its text; by default "story" or "text"."""
+    sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -48,11 +58,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     if command.count < 0 or command.endings < 1:
         raise ConfigError("--count must be 0 or more, and --endings 1 or more")
     loaded = command.choice.load()
-    stories = list(islice(_source(command.stories), command.count or None))
-    if not stories:
-        raise DataError(f"{command.stories}: holds no story")
-    sequences = [np.array([BOUNDARY, *ids, BOUNDARY]) for ids in loaded.codec.encode_batch(stories)]
-    score = score_stories(loaded.model, sequences, sum(len(story.encode()) for story in stories))
+    stories = list(islice(_source(command.stories, command.field), command.count or None))
+    score = _scored(loaded, stories)
     sys.stdout.write(
         f"{len(stories)} stories, {score.text_bytes} bytes, {score.tokens} tokens: "
         f"{score.nats_per_token:.4f} nats per token, {score.bits_per_byte:.4f} bits per byte\n"
@@ -68,7 +75,45 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
-def _source(stories: str) -> Iterator[str]:
+def _scored(loaded: Loaded, stories: list[str]) -> Score:
+    """The score of all `stories`; where that takes a while, standard error shows how far it is."""
+    sequences = [np.array([BOUNDARY, *ids, BOUNDARY]) for ids in loaded.codec.encode_batch(stories)]
+    tokens = sum(len(sequence) - 1 for sequence in sequences)
+    console = make_console(stderr=True)
+    live = is_interactive(console)
+    if not live and tokens > _LONG:
+        console.print(f"scoring {tokens:,} tokens", soft_wrap=True)
+    nats, parts = 0.0, _parts(sequences, loaded.model.config.context)
+    with Progress(console=console, transient=True, disable=not live) as shown:
+        task = shown.add_task("scoring", total=tokens)
+        while part := list(islice(parts, _PARTS_AT_ONCE)):
+            rows = token_nats(loaded.model, [sequence for sequence, _ in part])
+            new = [row[counted:] for row, (_, counted) in zip(rows, part, strict=True)]
+            nats += sum(float(row.sum()) for row in new)
+            shown.advance(task, sum(map(len, new)))
+    return Score(nats, tokens, sum(len(story.encode()) for story in stories))
+
+
+def _parts(sequences: list[np.ndarray], context: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Each story, a long one in parts, and how many of a part's targets the one before has.
+
+    Parts begin where `token_nats` begins a window, so that it reads the same windows of the
+    parts as of the whole.
+    """
+    overlap = context // 2
+    most = context + _WINDOWS_OF_A_PART * (context - overlap)
+    for sequence in sequences:
+        start, done = 0, 0
+        while done < len(sequence) - 1:
+            part = sequence[start : start + most + 1]
+            yield part, done - start
+            done = start + len(part) - 1
+            start = done - overlap
+
+
+def _source(stories: str, field: str | None) -> Iterator[str]:
     if stories == BUNDLED:
         return (story.text for story in bundled.stories("valid"))
-    return read_stories(Path(stories))
+    for notice in notices(stories):
+        sys.stderr.write(f"mlx-rev score: {notice}\n")
+    return read_stories(stories, field)

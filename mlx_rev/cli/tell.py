@@ -10,6 +10,7 @@ import tyro
 from mlx_rev.cli.options import ModelChoice, parse
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
+from mlx_rev.estimate import check_telling_fits
 from mlx_rev.generate.teller import Teller
 from mlx_rev.repl.replies import Offers, Says
 from mlx_rev.repl.session import Session
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str], program: str) -> int:
         raise ConfigError('no ending given; try: mlx-rev tell "They all lived happily ever after."')
     if command.count < 1:
         raise ConfigError(f"--count {command.count}: expected 1 or more")
-    session = Session(Teller(command.choice.load()), command.choice.reference, command.sample)
+    loaded = command.choice.load()
+    check_telling_fits(loaded.model.config, command.count * len(command.endings))
+    session = Session(Teller(loaded), command.choice.reference, command.sample)
     endings = [ending for ending in command.endings for _ in range(command.count)]
     for reply in session.stories(endings):
         if isinstance(reply, Says):

@@ -33,9 +33,10 @@ from mlx_rev.presets import preset
 from mlx_rev.run_folder import CHECKPOINTS, CONFIG, LOSS_PICTURE, METRICS, TOKENIZER
 from mlx_rev.text.order import ASSUMED
 from mlx_rev.text.tokenizer import Tokenizer
+from mlx_rev.train import checkpoint
+from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
-from mlx_rev.train.nodes import Nodes
 from mlx_rev.train.watchdog import Parent
 from mlx_rev.ui.console import make_console
 from mlx_rev.ui.dashboard import reporter_for
@@ -88,6 +89,8 @@ def main(arguments: Sequence[str], program: str) -> int:
 def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, parent: Parent) -> None:
     console = make_console(plain=command.plain, quiet=not nodes.first)
     run = _run_folder(command) if nodes.first else command.cache / f"node-{nodes.number}"
+    if command.resume is not None and nodes.first:
+        checkpoint.check_unfinished(run, config.train.steps)
     initial, source = None, config.data
     if command.init_from is not None:
         given = _given_model(command.init_from, config.data)

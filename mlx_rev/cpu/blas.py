@@ -24,6 +24,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from mlx_rev.cpu.trusted import TrustedFolder
+
 VARIABLE = "MLX_REV_BLAS"
 _KERNELS_VARIABLE = "OPENBLAS_CORETYPE"
 
@@ -106,14 +108,20 @@ def _preload(choice: str) -> ctypes.CDLL | None:
         if chosen is None:
             _warn(f"{VARIABLE}={choice} cannot be used; give a library that has {_NEED}, or off")
         return chosen
+    problem = (
+        "install a C compiler (apt install g++) or OpenBLAS (apt install libopenblas0-pthread)"
+    )
     with _kernels_of_this_processor():
         for name in (*_wheel(), *_SYSTEM_LIBRARIES):
-            if (found := _open(name)) is not None:
-                return found
-    _warn(
-        "no optimised BLAS was found, training will be ten times slower; install a C compiler "
-        "(apt install g++) or OpenBLAS (apt install libopenblas0-pthread)"
-    )
+            try:
+                if (found := _open(name)) is not None:
+                    return found
+            except OSError as error:  # only the shim's: what cannot be loaded is passed over
+                problem = (
+                    f"{cache_folder()} cannot be written ({error.strerror or error}): put that "
+                    "right, or set XDG_CACHE_HOME to a folder of yours"
+                )
+    _warn(f"no optimised BLAS was found, training will be ten times slower; {problem}")
     return None
 
 
@@ -143,61 +151,51 @@ def _kernels_of_this_processor() -> Iterator[None]:
 
 
 def _open(name: str) -> ctypes.CDLL | None:
-    """Load a library for all to see; None where that fails or leaves MLX without its functions."""
+    """Load a library for all to see; None where that fails or leaves MLX without its functions.
+
+    Raises OSError where it needs the shim and that cannot be kept.
+    """
     try:
         found = ctypes.CDLL(name, mode=ctypes.RTLD_LOCAL)
-        if hasattr(found, f"scipy_{_NEED}"):
-            shim = _shim()
-            if shim is None:
-                return None
-            found = ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
-            ctypes.CDLL(str(shim), mode=ctypes.RTLD_GLOBAL)
-            return found
-        return ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL) if hasattr(found, _NEED) else None
     except OSError:
         return None
+    if hasattr(found, _NEED):
+        return ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+    if not hasattr(found, f"scipy_{_NEED}") or (shim := _shim()) is None:
+        return None
+    found = ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+    ctypes.CDLL(str(shim), mode=ctypes.RTLD_GLOBAL)
+    return found
 
 
 def _shim() -> Path | None:
-    """The compiled shim in the user's cache; made where it is not there or is damaged."""
-    import platformdirs
+    """The compiled shim in the user's cache; made where it is not there or cannot be trusted.
 
+    None where there is no compiler. Raises OSError where the cache cannot be written.
+    """
     key = hashlib.sha256(f"{os.uname().machine} {_SHIM}".encode()).hexdigest()[:16]
-    folder = Path(platformdirs.user_cache_dir("mlx-rev")) / "blas"
-    target, checksum = folder / f"shim-{key}.so", folder / f"shim-{key}.sha256"
-    try:
-        content = target.read_bytes()
-        if checksum.read_text() == hashlib.sha256(content).hexdigest():
-            return target
-    except OSError:
-        pass
+    store, name = TrustedFolder(cache_folder()), f"shim-{key}.so"
+    if (found := store.path_of(name)) is not None:
+        return found
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "g++", "clang"))), None)
     if compiler is None:
         return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            source, built = Path(temporary) / "shim.c", Path(temporary) / "shim.so"
-            source.write_text(_SHIM)
-            command = [
-                compiler,
-                "-x",
-                "c",
-                "-O2",
-                "-shared",
-                "-fPIC",
-                "-o",
-                str(built),
-                str(source),
-            ]
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
-            content = built.read_bytes()
-            os.replace(built, target)
-            source.write_text(hashlib.sha256(content).hexdigest())
-            os.replace(source, checksum)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return target
+    with tempfile.TemporaryDirectory() as temporary:
+        source, built = Path(temporary) / "shim.c", Path(temporary) / "shim.so"
+        source.write_text(_SHIM)
+        options = ("-x", "c", "-O2", "-shared", "-fPIC", "-o", str(built), str(source))
+        try:
+            subprocess.run([compiler, *options], check=True, capture_output=True, timeout=60)
+        except subprocess.SubprocessError:
+            return None
+        return store.keep(name, built.read_bytes())
+
+
+def cache_folder() -> Path:
+    """Where the shim is kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("mlx-rev")) / "blas"
 
 
 def _warn(message: str) -> None:

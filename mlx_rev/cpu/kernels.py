@@ -3,66 +3,99 @@
 On a CPU MLX has the system's compiler build a shared library for each fused kernel. It keeps them
 in $TMPDIR/mlx, which on Linux all users share, and later loads what lies there as it is: a
 truncated file ends the process. So here a process builds in a private folder of its own, which
-begins with those kernels of earlier processes whose checksum is right; its new ones join them at
-its end.
+begins with those kernels of earlier processes that can be trusted; its new ones join them at its
+end.
 """
 
 import atexit
-import hashlib
+import fcntl
 import os
 import shutil
 import tempfile
+import time
+import warnings
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import mlx.core as mx
 import platformdirs
 
+from mlx_rev.cpu.trusted import TrustedFolder
+
 _VERSION = version("mlx")
+_PREFIX = "mlx-rev-"
+_ROOM = 64 << 20
+"""Bytes that must be free where kernels are built: a full disk truncates them, which is fatal."""
+_HALF_MADE = 3600.0
+"""Seconds after which a folder without a lock is a dead process's too."""
 
 
 @cache
 def use_private_folder() -> None:
-    """Let MLX build kernels in a new private folder, removed when the process ends."""
-    store = Path(platformdirs.user_cache_dir("mlx-rev")) / "kernels" / _VERSION
-    folder = tempfile.TemporaryDirectory(prefix="mlx-rev-", ignore_cleanup_errors=True)
+    """Let MLX build kernels in a new private folder, removed when the process ends.
+
+    Where there is no room for one, warns (RuntimeWarning) and turns compilation off.
+    """
+    cached = Path(platformdirs.user_cache_dir("mlx-rev"))
+    store = TrustedFolder(cached / "kernels" / _VERSION)
+    for parent in (Path(tempfile.gettempdir()), cached):
+        _remove_leftovers(parent)
+        try:
+            if shutil.disk_usage(parent).free > _ROOM:
+                folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+                break
+        except OSError:
+            continue
+    else:
+        warnings.warn(
+            f"mlx-rev: no room for compiled kernels in {tempfile.gettempdir()} or {cached}, so "
+            "nothing is compiled and everything is slower; free some space, or set TMPDIR",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        mx.disable_compile()
+        return
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # until the process ends, however it does
+    # MLX reads this whenever it compiles; Python has by now chosen where its own files go.
+    os.environ["TMPDIR"] = str(folder)
+    atexit.register(_keep, store, folder)
     own = _inside(folder)
     own.mkdir(parents=True)
-    # MLX reads this whenever it compiles; Python has by now chosen where its own files go.
-    os.environ["TMPDIR"] = folder.name
-    _fetch(store, own)
-    atexit.register(_keep, store, folder)
+    for name, content in store.files():
+        (own / name).write_bytes(content)
 
 
-def _fetch(store: Path, own: Path) -> None:
-    """Copy the kernels that are whole; remove those that are not."""
+def _remove_leftovers(parent: Path) -> None:
+    """Remove the private folders of processes that are dead: nobody holds their locks."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        try:
+            if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
+                continue
+            if (folder / ".lock").exists():
+                with open(folder / ".lock", "rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            elif time.time() - folder.stat().st_mtime > _HALF_MADE:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue
+
+
+def _keep(store: TrustedFolder, folder: Path) -> None:
+    """Add this process's kernels to the store, and remove its folder."""
     try:
-        for kept in store.glob("*/*.so"):
-            content = kept.read_bytes()
-            if hashlib.sha256(content).hexdigest() == kept.parent.name:
-                (own / kept.name).write_bytes(content)
-            else:
-                shutil.rmtree(kept.parent)
-    except OSError:
-        return  # Nothing is lost but time.
-
-
-def _keep(store: Path, folder: tempfile.TemporaryDirectory[str]) -> None:
-    """Add this process' kernels, each in a folder of its checksum's name."""
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        store.parent.chmod(0o700)
-        known = {kept.name for kept in store.glob("*/*.so")}
+        known = {name for name, _ in store.files()}
         for built in _inside(folder).glob("*.so"):
             if built.name not in known:
-                whole = Path(tempfile.mkdtemp(dir=store.parent))
-                content = built.read_bytes()
-                (whole / built.name).write_bytes(content)
-                whole.rename(store / hashlib.sha256(content).hexdigest())
+                store.keep(built.name, built.read_bytes())
     except OSError:
-        return
+        pass  # Nothing is lost but time.
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _inside(folder: tempfile.TemporaryDirectory[str]) -> Path:
+def _inside(folder: Path) -> Path:
     """Where in its temporary folder MLX has its kernels."""
-    return Path(folder.name) / "mlx" / _VERSION / "cpu"
+    return folder / "mlx" / _VERSION / "cpu"

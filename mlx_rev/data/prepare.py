@@ -16,9 +16,14 @@ from mlx_rev.text.order import Order, order_named
 from mlx_rev.text.tokenizer import Tokenizer, check_encodable
 
 _STORIES_AT_ONCE = 2000
+_UNKNOWN = " ⁇ ".encode()
+"""What the piece <unk> adds to a text."""
 
 Notify = Callable[[str, float | None], None]
 """Told what is being done and, where that is known, which share of it is done, 0 to 1."""
+
+Warn = Callable[[str], None]
+"""Told of what a person should know before it is too late, in a line."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,17 @@ class Prepared:
 
 
 def prepare(
-    config: DataConfig, vocab_size: int, cache: Path, notify: Notify = lambda stage, share: None
+    config: DataConfig,
+    vocab_size: int,
+    cache: Path,
+    notify: Notify = lambda stage, share: None,
+    warn: Warn = lambda notice: None,
 ) -> Prepared:
     """Open the corpus, learn or load the tokenizer, and write or find the token shards.
 
-    Raises DataError for a corpus or tokenizer that cannot be used, and ConfigError where a given
-    tokenizer has another vocabulary than the model.
+    `warn` is told what may not be as it was meant: how stories were told apart, and a given
+    tokenizer that does not give the text back. Raises DataError for a corpus or tokenizer that
+    cannot be used, and ConfigError where a given tokenizer has another vocabulary than the model.
     """
     validate(config)
     corpus = open_corpus(
@@ -46,11 +56,16 @@ def prepare(
         valid=config.valid,
         valid_share=config.valid_share,
         cache=cache,
+        field=config.field,
         progress=notify,
     )
+    for notice in corpus.notices:
+        warn(notice)
     order = order_named(config.reversal)
     tokenizer = _tokenizer(config, corpus, order, vocab_size, cache, notify)
     codec = StoryCodec(tokenizer, order)
+    if config.tokenizer is not None and (loss := loss_of(codec, corpus.train())):
+        warn(f"{config.tokenizer}: {loss}")
     fingerprint = _sha256(corpus.fingerprint, order.name, tokenizer.fingerprint)
     folder = cache / "shards" / fingerprint[:32]
     shards = []
@@ -105,6 +120,8 @@ def _tokenizer(
     path = cache / "tokenizers" / f"{key[:32]}.model"
     if path.exists():
         return Tokenizer.load(path)
+    for stories in (corpus.train, corpus.valid):  # an error in either comes before the work
+        next(stories())
     notify(f"learning a vocabulary of {vocab_size} pieces", None)
     tokenizer = Tokenizer.train(_as_fed(corpus.train(), order), vocab_size)
     tokenizer.save(path)
@@ -116,6 +133,22 @@ def _as_fed(stories: Iterable[str], order: Order) -> Iterator[str]:
     for story in stories:
         check_encodable(story)
         yield order.reverse(story)
+
+
+def loss_of(codec: StoryCodec, stories: Iterable[str]) -> str:
+    """What a tokenizer loses of the first stories, in words; "" where it gives all of them back."""
+    some = list(islice(stories, _STORIES_AT_ONCE))
+    encoded = codec.encode_batch(some)
+    changed = [ids for story, ids in zip(some, encoded, strict=True) if codec.decode(ids) != story]
+    if not changed:
+        return ""
+    pieces = codec.tokenizer.piece_bytes
+    unknown = sum(pieces[token] == _UNKNOWN for ids in changed for token in ids)
+    return (
+        f"this tokenizer turns {unknown / sum(map(len, encoded)):.2%} of the text's tokens into "
+        f"<unk> and gives {len(changed) / len(some):.1%} of the stories back changed (of the first "
+        f"{len(some)}); what it loses, no model can learn"
+    )
 
 
 def _encoded(stories: Iterable[str], codec: StoryCodec) -> Iterator[tuple[list[int], int]]:

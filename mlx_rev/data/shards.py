@@ -126,10 +126,9 @@ def open_shard(path: Path) -> Shard:
     if starts[0] != 0 or starts[-1] != tokens - 1 or (np.diff(starts.astype(np.int64)) < 1).any():
         raise DataError(f"{path}: its story positions are out of order; it is damaged")
     ids = content[sizes_end:].view(f"<u{itemsize}")
-    if (largest := int(ids.max(initial=0))) >= vocab_size:
-        raise DataError(
-            f"{path}: has the id {largest}, its vocabulary {vocab_size} pieces; it is damaged"
-        )
+    if stories == 0 or (largest := int(ids.max())) >= vocab_size:
+        found = f"a token {largest} of a vocabulary of {vocab_size}" if stories else "no story"
+        raise DataError(f"{path}: has {found}; it is damaged")
     return Shard(
         vocab_size=vocab_size,
         order=name[:name_length].decode(errors="replace"),

@@ -10,9 +10,6 @@ from typing import Any
 from mlx_rev import files
 from mlx_rev.errors import FormatError
 
-LARGEST_SIZE = 1 << 20
-"""Width, vocabulary or context beyond this is taken for damage, before anything is allocated."""
-
 
 class Fields:
     """An object's values by name; null is the same as missing.
@@ -85,7 +82,7 @@ class Fields:
 def parse_json(content: bytes, source: str) -> Fields:
     """The fields of a JSON object in UTF-8. Raises FormatError."""
     try:
-        values = json.loads(content.decode())
+        values = json.loads(content.decode("utf-8-sig"))
     except RecursionError as error:
         raise FormatError(f"{source}: nested too deeply; damaged") from error
     except ValueError as error:

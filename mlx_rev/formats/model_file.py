@@ -10,7 +10,7 @@ import numpy as np
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
-from mlx_rev.formats.fields import LARGEST_SIZE, Fields
+from mlx_rev.formats.fields import Fields
 from mlx_rev.text.order import ORDER_NAMES, Order, order_named
 from mlx_rev.text.tokenizer import Tokenizer
 
@@ -69,9 +69,6 @@ def from_arrays(
 def checked_config(source: str, config: ModelConfig) -> ModelConfig:
     """`config`, where a model of it is possible. Raises FormatError."""
     problems = config.problems()
-    for name in ("dim", "hidden_dim", "vocab_size", "context"):
-        if getattr(config, name) > LARGEST_SIZE:
-            problems.append(f"{name} is {getattr(config, name)}, expected at most {LARGEST_SIZE}")
     for name in ("rope_theta", "norm_eps"):
         if not math.isfinite(getattr(config, name)):
             problems.append(f"{name} is {getattr(config, name)}, expected a finite number")

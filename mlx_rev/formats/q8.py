@@ -21,7 +21,8 @@ def quantised(
 def dequantised(values: np.ndarray, scales: np.ndarray, group_size: int) -> np.ndarray:
     """The float32 numbers, flat, that int8 values and their groups' scales stand for."""
     groups = values.reshape(-1, group_size).astype(np.float32)
-    groups *= scales.astype(np.float32)[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged scale; the reader refuses inf
+        groups *= scales.astype(np.float32)[:, None]
     return groups.ravel()
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,12 @@ BOUNDARY = 1
 """The id before every story and after the last: BOS, as in llama2.c."""
 SPACE_MARK = "▁"
 """SentencePiece writes a space as this character, so no text may contain it."""
+SPECIAL_PIECES = 259
+"""Three marks and a piece for every byte: what a vocabulary has besides characters and words."""
 TRAINING_BYTES = 20_000_000
 """A vocabulary is learnt from at most this much text; more changes it little."""
+_SHORT = 20_000
+"""Characters up to which the largest vocabulary is found by trying."""
 
 
 class Tokenizer:
@@ -55,35 +60,15 @@ class Tokenizer:
         """Learn `vocab_size` BPE pieces from `texts`, in the order in which the model reads them.
 
         The settings are llama2.c's (tinystories.py), but white space is kept as it stands.
-        Raises DataError where the texts are too few for so many pieces.
+        Raises DataError where the texts are too few for so many pieces, or have more characters.
         """
-        writer = io.BytesIO()
         lines = _Kept(_lines(texts))
         try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=lines,
-                model_writer=writer,
-                model_type="bpe",
-                vocab_size=vocab_size,
-                character_coverage=1.0,
-                byte_fallback=True,
-                split_digits=True,
-                allow_whitespace_only_pieces=True,
-                remove_extra_whitespaces=False,
-                normalization_rule_name="identity",
-                unk_surface=r" ⁇ ",
-                num_threads=os.cpu_count() or 1,
-                max_sentence_length=1 << 20,
-                minloglevel=2,
-            )
+            return cls(_learnt(lines, vocab_size))
         except (RuntimeError, OSError) as error:
             if lines.error is not None:
                 raise lines.error from None
-            raise DataError(
-                f"the text is too small for a vocabulary of {vocab_size} pieces; give more text "
-                "or a smaller --vocab-size"
-            ) from error
-        return cls(writer.getvalue())
+            raise DataError(_why_not(str(error), lines, vocab_size)) from error
 
     def save(self, path: Path) -> None:
         """Write the .model file, atomically."""
@@ -164,21 +149,83 @@ def check_encodable(text: str) -> None:
         ) from error
 
 
+def _learnt(lines: Iterator[str], vocab_size: int) -> bytes:
+    """A .model file of `vocab_size` pieces. Raises RuntimeError where that is too few or many."""
+    writer = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=lines,
+        model_writer=writer,
+        model_type="bpe",
+        vocab_size=vocab_size,
+        character_coverage=1.0,
+        byte_fallback=True,
+        split_digits=True,
+        allow_whitespace_only_pieces=True,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        unk_surface=r" ⁇ ",
+        num_threads=os.cpu_count() or 1,
+        max_sentence_length=1 << 20,
+        minloglevel=2,
+    )
+    return writer.getvalue()
+
+
+def _why_not(said: str, lines: "_Kept", vocab_size: int) -> str:
+    """Why a vocabulary could not be learnt, with the least and the most pieces that can."""
+    if not lines.characters:
+        return "there is no text to learn a vocabulary from; give more text"
+    few, many = re.search(r" vs (\d+)", said), re.search(r"<= (\d+)", said)
+    if few is None and many is None:
+        return f"no vocabulary of {vocab_size} pieces can be learnt from this text ({said})"
+    least = int(few[1]) if few else len(lines.characters | {" "}) + SPECIAL_PIECES
+    most = int(many[1]) if many else _most(lines.kept)
+    expected = f"{least} to {most}" if most else f"{least} or more"
+    if few:
+        why = f"the text has {least - SPECIAL_PIECES} different characters, each of them a piece"
+        advice = f"give --vocab-size {least} or more, or text with fewer characters"
+    else:
+        why = f"the text is too small for a vocabulary of {vocab_size} pieces"
+        advice = "give more text, or such a --vocab-size"
+    return f"{why}; {vocab_size} pieces were asked for, {expected} work: {advice}"
+
+
+def _most(lines: Sequence[str]) -> int | None:
+    """The largest vocabulary that a short text can be given; None where it is long."""
+    if sum(map(len, lines)) >= _SHORT:
+        return None
+    try:
+        _learnt(iter(lines), 1 << 20)
+    except RuntimeError as error:
+        found = re.search(r"<= (\d+)", str(error))
+        return int(found[1]) if found else None
+    return None
+
+
 class _Kept(Iterator[str]):
-    """Lines, and the error that ended them: SentencePiece raises one of its own instead."""
+    """Lines, what characters they have, the first of them, and the error that ended them:
+    SentencePiece raises one of its own instead."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
+        self._size = 0
+        self.characters: set[str] = set()
+        self.kept: list[str] = []
         self.error: Exception | None = None
 
     def __next__(self) -> str:
         try:
-            return next(self._lines)
+            line = next(self._lines)
         except StopIteration:
             raise
         except Exception as error:
             self.error = error
             raise
+        self.characters.update(line)
+        if self._size < _SHORT:
+            self.kept.append(line)
+            self._size += len(line)
+        return line
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:

@@ -9,7 +9,6 @@ state there is.
 """
 
 import dataclasses
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,10 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_rev import files
-from mlx_rev.config import ModelConfig
-from mlx_rev.errors import CheckpointError
-from mlx_rev.formats.huggingface import read_folder
+from mlx_rev.config import LARGEST_COUNT, ModelConfig
+from mlx_rev.errors import CheckpointError, FormatError
+from mlx_rev.formats.fields import Fields, read_json
+from mlx_rev.formats.huggingface import WEIGHTS_FILE, read_folder
 from mlx_rev.formats.model_file import from_arrays
 from mlx_rev.formats.run import write_checkpoint
 from mlx_rev.model.load import read_weights
@@ -86,25 +86,18 @@ def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> Training
 
     Raises CheckpointError where there is none, it is damaged, or its corpus or shape is another.
     """
-    folder = run / CHECKPOINTS / LATEST
-    if not folder.is_dir():
-        raise CheckpointError(f"{run}: no checkpoint to go on from; train without --resume")
-    folder = folder.resolve()
-    try:
-        described = json.loads((folder / TRAINING).read_text())
-        progress = Progress(
-            step=described["progress"]["step"],
-            losses=tuple(described["progress"]["losses"]),
-            best=described["progress"]["best"],
-        )
-        for name, expected in described["sha256"].items():
-            if files.sha256_file(folder / name) != expected:
-                raise CheckpointError(_damaged(folder, f"{name} is not as it was written"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(_damaged(folder, f"{TRAINING} or a file it names")) from error
-    if described["corpus_sha256"] not in ("", corpus_fingerprint):
+    folder = _latest(run)
+    described = _described(folder)
+    for name in (WEIGHTS_FILE, OPTIMIZER):
+        try:
+            found = files.sha256_file(folder / name)
+        except OSError as error:
+            raise CheckpointError(_damaged(folder, f"{name}: {error.strerror}")) from error
+        if found != described.sha256[name]:
+            raise CheckpointError(_damaged(folder, f"{name} is not as it was written"))
+    if described.corpus_sha256 not in ("", corpus_fingerprint):
         raise CheckpointError(
-            f"{folder}: trained on a corpus with sha256 {described['corpus_sha256'][:12]}…, "
+            f"{folder}: trained on a corpus with sha256 {described.corpus_sha256[:12]}…, "
             f"the data now has {corpus_fingerprint[:12]}…; use the same --data, --valid and "
             "--reversal, or start a new run"
         )
@@ -117,7 +110,58 @@ def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> Training
     )
     moments = Moments(mean, square)
     mx.eval(moments)
-    return TrainingState(weights, moments, progress)
+    return TrainingState(weights, moments, described.progress)
+
+
+def check_unfinished(run: Path, steps: int) -> None:
+    """Raise CheckpointError where the run's latest checkpoint has `steps` steps or more."""
+    done = _described(_latest(run)).progress.step
+    if done >= steps:
+        raise CheckpointError(
+            f"{run}: already finished, at step {done} of {steps}; to go on, give --steps over "
+            f"{done}"
+        )
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What training.json says."""
+
+    progress: Progress
+    corpus_sha256: str
+    sha256: dict[str, str]
+    """By file name."""
+
+
+def _latest(run: Path) -> Path:
+    folder = run / CHECKPOINTS / LATEST
+    if not folder.is_dir():
+        raise CheckpointError(f"{run}: no checkpoint to go on from; train without --resume")
+    return folder.resolve()
+
+
+def _described(folder: Path) -> _Described:
+    """The training.json of a checkpoint. Raises CheckpointError where any of it is wrong."""
+    try:
+        described = read_json(folder / TRAINING)
+        progress = described.object("progress")
+        sums = described.object("sha256")
+        step = progress.integer("step")
+        if not 0 <= step < LARGEST_COUNT:
+            raise progress.error("step", "0 or more, and under 2^53")
+        listed = enumerate(progress.list("losses"))
+        losses = Fields({str(place): loss for place, loss in listed}, f"{progress.source}: losses")
+        return _Described(
+            Progress(
+                step=step,
+                losses=tuple(losses.number(place) for place in losses.values),
+                best=progress.number("best") if progress.has("best") else None,
+            ),
+            described.text("corpus_sha256"),
+            {name: sums.text(name) for name in (WEIGHTS_FILE, OPTIMIZER)},
+        )
+    except FormatError as error:
+        raise CheckpointError(_damaged(folder, str(error))) from error
 
 
 def remove_old(run: Path, keep: int) -> None:

@@ -20,6 +20,7 @@ from mlx_rev.model.llama import Llama, Weights, check_weights, get_weights, init
 from mlx_rev.model.score import Score, score_stories
 from mlx_rev.train import checkpoint, optimizer
 from mlx_rev.train.checkpoint import Progress, TrainingState
+from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.events import (
     Evaluated,
     Event,
@@ -30,7 +31,6 @@ from mlx_rev.train.events import (
     Stepped,
     Stopped,
 )
-from mlx_rev.train.nodes import Nodes
 from mlx_rev.train.optimizer import Moments
 from mlx_rev.train.runlog import RunLog
 from mlx_rev.train.step import TrainingStep

@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from mlx_rev import files, run_folder
+from mlx_rev.config import LARGEST_COUNT
+from mlx_rev.errors import DataError
 from mlx_rev.train.events import Evaluated, Event, Sampled, Stepped
 
 _KINDS: dict[type, str] = {Stepped: "step", Evaluated: "eval", Sampled: "sample"}
+_NUMBERS = {"step": ("loss",), "eval": ("bits_per_byte",)}
+"""What the curves are drawn from."""
+_LARGEST = 1e30
+"""No loss that is logged is as large; axes go wrong far beyond."""
 
 
 class RunLog:
@@ -47,15 +53,50 @@ class RunLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The entries of a metrics.jsonl; a line cut short by a crash, and a missing file, are none."""
+    """The entries of a metrics.jsonl; a line cut short by a crash, and a missing file, are none.
+
+    Raises DataError, naming the line, for an entry that nothing here could have written.
+    """
     if not path.exists():
         return []
     entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+        content = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    for number, line in enumerate(content.split("\n"), start=1):
         try:
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and {"kind", "step"} <= entry.keys():
-            entries.append(entry)
+        except RecursionError:
+            entry = None
+        if wrong := _what_is_wrong(entry):
+            raise DataError(f"{path}: line {number}: {wrong}; it is damaged: remove the line")
+        entries.append(entry)
     return entries
+
+
+def _what_is_wrong(entry: Any) -> str:
+    """Why this is no entry of a metrics.jsonl, in words; "" where it is one.
+
+    A field that nobody reads may have any type; entries of other kinds are passed over.
+    """
+    if not isinstance(entry, dict):
+        return "expected an object"
+    step, kind = entry.get("step"), entry.get("kind")
+    if type(step) is not int or not 0 <= step < LARGEST_COUNT:
+        return "its step is no whole number from 0 to 2^53"
+    if not isinstance(kind, str):
+        return "its kind is no text"
+    for name in _NUMBERS.get(kind, ()):
+        value = entry.get(name)
+        if not isinstance(value, int | float) or value is True or not -_LARGEST < value < _LARGEST:
+            return f"its {name} is no number from -{_LARGEST:g} to {_LARGEST:g}"
+    if kind == "sample" and not isinstance(entry.get("story"), str):
+        return "its story is no text"
+    try:
+        json.dumps(entry, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "it has a lone surrogate"
+    return ""

@@ -15,7 +15,7 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.model.llama import Llama, Weights, set_weights
 from mlx_rev.model.micro_batch import MicroBatch, micro_batch
 from mlx_rev.train import optimizer
-from mlx_rev.train.nodes import Nodes
+from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.optimizer import Moments
 
 

@@ -148,18 +148,17 @@ def test_nothing_to_load_warns(tmp_path: Path) -> None:
 
 def test_a_damaged_shim_is_built_again(tmp_path: Path) -> None:
     (library,), _ = python(REPORT, tmp_path)
-    shims = list(tmp_path.glob("mlx-rev/blas/*.so"))
+    shims = list(tmp_path.glob("mlx-rev/blas/*/*.so"))
     if "scipy_openblas" not in library:
         pytest.skip("no compiler here")
     (shim,) = shims
-    assert shim.parent.stat().st_mode & 0o777 == 0o700
+    assert shim.parents[1].stat().st_mode & 0o777 == 0o700
     whole = shim.read_bytes()
     for damage in (whole[: len(whole) // 2], b"", whole[:5000] + b"x" + whole[5001:]):
         shim.write_bytes(damage)
         (again,), errors = python(REPORT, tmp_path)
         assert (again, errors) == (library, "")
-        assert len(shim.read_bytes()) == len(whole)
-    assert {path.suffix for path in shim.parent.iterdir()} == {".so", ".sha256"}
+        assert shim.read_bytes() == whole
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
@@ -167,6 +166,9 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (library,), errors = python(REPORT, tmp_path)
     assert library == "None" or "blas" in library
     assert "Traceback" not in errors
+    if library == "None":
+        assert f"{tmp_path / 'mlx-rev' / 'blas'} cannot be written (Not a directory)" in errors
+        assert "set XDG_CACHE_HOME" in errors
 
 
 def test_never_on_macos() -> None:

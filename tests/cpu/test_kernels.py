@@ -1,9 +1,11 @@
 """Compiled kernels, each time in a fresh interpreter with a cache of its own."""
 
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -69,7 +71,10 @@ def test_kernels_are_built_once_in_private(builds: Path) -> None:
     assert first > 0
     assert run(builds) == RIGHT
     assert builds.read_text().count("build") == first
-    assert stat.S_IMODE((builds.parent / "cache/mlx-rev/kernels").stat().st_mode) == 0o700
+    assert (
+        stat.S_IMODE((builds.parent / "cache/mlx-rev/kernels" / version("mlx")).stat().st_mode)
+        == 0o700
+    )
     assert not list(builds.parent.glob("mlx*"))
 
 
@@ -93,3 +98,32 @@ def test_a_cache_that_cannot_be_written_is_no_error(builds: Path) -> None:
     (builds.parent / "cache").write_text("in the way")
     assert run(builds) == RIGHT
     assert not list(builds.parent.glob("mlx*"))
+
+
+def test_what_a_dead_process_left_is_removed(builds: Path) -> None:
+    """Its lock is held by nobody; a folder whose lock is held stays."""
+    dead, alive = builds.parent / "mlx-rev-dead", builds.parent / "mlx-rev-alive"
+    for folder in (dead, alive):
+        folder.mkdir()
+        (folder / ".lock").touch()
+    with open(alive / ".lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(builds) == RIGHT
+    assert not dead.exists()
+    assert alive.exists()
+
+
+def test_without_room_nothing_is_compiled_and_it_is_said(tmp_path: Path) -> None:
+    full = "import shutil, collections\nshutil.disk_usage = lambda path: "
+    full += "collections.namedtuple('usage', 'free')(1000)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", full + COMPILE],
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=400,
+    )
+    assert done.stdout == RIGHT
+    assert "no room for compiled kernels" in done.stderr
+    assert not list(tmp_path.glob("mlx*"))

@@ -1,9 +1,11 @@
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
-from mlx_rev.data.corpus import open_corpus, read_stories
+from mlx_rev.data.corpus import open_corpus
+from mlx_rev.data.story_files import notices, read_stories
 from mlx_rev.errors import DataError
 
 
@@ -77,10 +79,15 @@ def test_the_fingerprint_tells_contents_and_splits_apart(tmp_path: Path) -> None
     ("name", "content", "message"),
     [
         ("s.csv", b"a", "unknown kind of corpus"),
-        ("s.txt", b"", "the file is empty"),
+        ("s.txt", b"", "there is no story in it"),
+        ("s.txt", b" \n\n\t\n<|endoftext|>\n\xef\xbb\xbf", "there is no story in it"),
+        ("s.json", b"", "there is no story in it"),
+        ("s.json", b"[]", "there is no story in it"),
+        ("s.jsonl", b'{"text": " "}\n[]\n', "there is no story in it"),
         ("s.txt", b"\xff\xfe bad", "not UTF-8"),
         ("s.json", b'[{"story": "a"}', "not JSON"),
-        ("s.json", b'{"story": "a"}', "expected a list of stories"),
+        ("s.json", b'{"tale": "a"}', "of its fields 'tale' one may be it: name it with --field"),
+        ("s.json", b"7", "has no story"),
         ("s.json", b"[1]", "entry 1 has no story"),
         ("s.jsonl", b'{"story": "a"}\n{"tale": "b"}', "line 2 has no story"),
         ("s.jsonl", b'{"story": "a"}\n{', "line 2: not JSON"),
@@ -106,5 +113,90 @@ def test_what_cannot_be_read_is_named(
 def test_nothing_left_to_hold_out_is_said(tmp_path: Path) -> None:
     path = tmp_path / "s.txt"
     path.write_text("Only one story.")
+    with pytest.raises(DataError, match="all of it is one story, so none can be held out"):
+        opened(path)
+    path.write_text("One story.\n\nAnother.")
     with pytest.raises(DataError, match="no story of it falls into the held-out share"):
         opened(path, valid_share=1e-9)
+    with pytest.raises(DataError, match="no story of it falls into the training share"):
+        opened(path, valid_share=1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One.<|endoftext|>Two.<|endoftext|>",
+        "One.\n<|endoftext|>Two.\n",
+        "<|endoftext|>One.\n<|endoftext|>\nTwo.",
+        "One. <|endoftext|> <|endoftext|>\n\nTwo.",
+        "\ufeffOne.\n\n\ufeffTwo.\n",
+    ],
+)
+def test_marks_anywhere_separate_and_byte_order_marks_vanish(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "s.txt"
+    path.write_text(text, encoding="utf-8")
+    assert list(read_stories(path)) == ["One.", "Two."]
+
+
+def test_a_story_a_line_is_split_and_said_but_lines_of_one_story_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "s.txt"
+    stories = [f"Story {number} of a dog that ran. " * 10 + "The end." for number in range(5)]
+    path.write_text("\n".join(stories) + "\n")
+    assert list(read_stories(path)) == stories
+    [notice] = notices(str(path))
+    assert "each of its 5 lines is taken for a story" in notice
+    path.write_text("A dog ran\nto the far hill,\nand home.\n")
+    assert list(read_stories(path)) == ["A dog ran\nto the far hill,\nand home."]
+    [notice] = notices(str(path))
+    assert "its 3 lines are taken for one story" in notice
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("s.json", '{"text": "One."}\n\n{"text": "Two."}\n'),
+        ("s.jsonl", '["One.", {"story": "Two."}]'),
+        ("s.jsonl", '[\n "One.",\n "Two."\n]\n'),
+        ("s.json", '\ufeff["One.<|endoftext|>Two."]'),
+        ("s.json", '{\n "text": "One.<|endoftext|>\\ufeffTwo."\n}'),
+    ],
+)
+def test_json_of_every_shape_under_either_name(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert list(read_stories(path)) == ["One.", "Two."]
+
+
+def test_a_field_a_folder_and_a_glob(tmp_path: Path) -> None:
+    (tmp_path / "b" / "deep").mkdir(parents=True)
+    (tmp_path / "b" / "deep" / "2.json").write_text('{"tale": "Two."}')
+    (tmp_path / "b" / "1.json").write_text('{"tale": "One."}')
+    (tmp_path / "b" / ".3.json").write_text('{"tale": "Hidden."}')
+    (tmp_path / "b" / "notes.md").write_text("No story.")
+    (tmp_path / "b" / "blank.txt").write_text("\n")
+    for data in (tmp_path / "b", tmp_path / "b" / "**" / "[12].json"):
+        assert list(read_stories(data, "tale")) == ["One.", "Two."]
+    folder = str(tmp_path / "b")
+    corpus = open_corpus(folder, valid=folder, valid_share=0.5, cache=tmp_path, field="tale")
+    assert list(corpus.train()) == list(corpus.valid()) == ["One.", "Two."]
+    (tmp_path / "c").mkdir()
+    with pytest.raises(DataError, match="file in this folder"):
+        list(read_stories(tmp_path / "c"))
+
+
+def test_a_corpus_that_was_read_right_keeps_its_fingerprint(tmp_path: Path) -> None:
+    """As it was in version 0.1: sha256 of the file's sha256 and the share."""
+
+    def changed(text: str, name: str = "s.txt") -> bool:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        parts = f"{hashlib.sha256(path.read_bytes()).hexdigest()}\0{0.2!r}"
+        found = open_corpus(str(path), valid=None, valid_share=0.2, cache=tmp_path).fingerprint
+        return found != hashlib.sha256(parts.encode()).hexdigest()
+
+    assert not changed("One.\n<|endoftext|>\nTwo.\n  <|endoftext|>\n")
+    assert not changed("One.\nStill one.\n\nTwo.")
+    assert not changed('["One.", "Two."]', "s.json")
+    assert changed("One.<|endoftext|>Two.")
+    assert changed("\ufeffOne.\n\nTwo.")
+    assert changed('["One.<|endoftext|>", "Two."]', "s.json")

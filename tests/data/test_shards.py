@@ -86,7 +86,7 @@ def test_a_story_that_cannot_be_made_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_ids_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"s\.bin: has the id 300, its vocabulary 300 pieces"):
+    with pytest.raises(DataError, match=r"s\.bin: has a token 300 of a vocabulary of 300"):
         write(tmp_path / "s.bin", [([5, 300], 9)])
 
 

@@ -1,6 +1,7 @@
 """The registry is the one list: a format that is added to it works everywhere."""
 
-import importlib.util
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,29 +39,31 @@ def test_a_new_format_is_a_module_and_a_line(tmp_path: Path, talking: ModelFile)
 
 @pytest.mark.usefixtures("with_toy")
 def test_the_command_and_the_repl_take_it_up(
-    tmp_path: Path, talking: ModelFile, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    talking: ModelFile,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     convert(talking, tmp_path / "m")
-    command = loaded_anew("mlx_rev.cli.convert")
+    command = loaded_anew("mlx_rev.cli.convert", monkeypatch)
     assert command.main([str(tmp_path / "m"), str(tmp_path / "x"), "--to", "toy"], "c") == 0
     assert (tmp_path / "x").read_bytes().startswith(toy.MAGIC)
     with pytest.raises(SystemExit):
         command.main(["--help"], "c")
     help_text = capsys.readouterr().out
     assert "toy is for tests" in " ".join(help_text.replace("│", " ").split())
-    options = loaded_anew("mlx_rev.repl.commands").COMMANDS["export"].options["--to"]
+    options = loaded_anew("mlx_rev.repl.commands", monkeypatch).COMMANDS["export"].options["--to"]
     assert options == registry.names()
     assert "toy" in options
 
 
-def loaded_anew(name: str) -> Any:
-    """A module as a new process would have it, beside the one that others use."""
-    spec = importlib.util.find_spec(name)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def loaded_anew(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module as a new process would have it; others have theirs back after the test."""
+    package, _, leaf = name.rpartition(".")
+    parent = importlib.import_module(package)
+    monkeypatch.setattr(parent, leaf, importlib.import_module(name))
+    monkeypatch.delitem(sys.modules, name)
+    return importlib.import_module(name)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,19 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_too_little_text_for_the_vocabulary() -> None:
     with pytest.raises(DataError, match="too small for a vocabulary of 4000"):
         Tokenizer.train(["one two three"], 4000)
+
+
+def test_vocabularies_that_cannot_be_learnt_are_said_with_those_that_can() -> None:
+    """Each bound said works, and one beyond it does not."""
+    texts = ["".join(chr(0x4E00 + 7 * row + column) for column in range(30)) for row in range(30)]
+    for asked in (300, 100_000):
+        with pytest.raises(DataError, match=r"\d+ to \d+ work") as caught:
+            Tokenizer.train(texts, asked)
+        least, most = map(int, re.findall(r"(\d+) to (\d+) work", str(caught.value))[0])
+        assert Tokenizer.train(texts, least).vocab_size == least
+        assert Tokenizer.train(texts, most).vocab_size == most
+        for beyond in (least - 1, most + 1):
+            with pytest.raises(DataError):
+                Tokenizer.train(texts, beyond)
+    with pytest.raises(DataError, match="there is no text"):
+        Tokenizer.train([], 300)

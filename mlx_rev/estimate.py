@@ -1,0 +1,78 @@
+"""What training and telling need of memory at least, against what the machine has.
+
+The figures are lower bounds: what passes may still be too much, but what is refused could never
+have run. Nothing is allocated to find out.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from mlx_rev.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlx_rev.config import ModelConfig, TrainConfig
+
+_COPIES = 4
+"""Weights, their gradients and two moments."""
+_BATCH_ARRAYS = 3
+"""Inputs, targets and where stories begin, each int32."""
+_FLOAT32 = 4
+
+
+def machine_memory() -> int:
+    """Bytes of physical memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def parameters(model: "ModelConfig") -> int:
+    """How many numbers a model's weights are."""
+    key_dim = model.n_kv_heads * model.head_dim
+    attention = 2 * model.dim * model.dim + 2 * model.dim * key_dim
+    block = attention + 3 * model.dim * model.hidden_dim + 2 * model.dim
+    embeddings = (1 if model.tied else 2) * model.vocab_size * model.dim
+    return embeddings + model.n_layers * block + model.dim
+
+
+def training_bytes(model: "ModelConfig", train: "TrainConfig") -> int:
+    """Least memory of a training step: weights, gradients and moments, what the backward pass
+    needs of a micro-batch (each block's input and its two feed-forward products), the batch."""
+    width = 2 if train.dtype == "bfloat16" else _FLOAT32
+    positions = train.batch_size * model.context
+    kept = positions * model.n_layers * (model.dim + 2 * model.hidden_dim) * width
+    batch = positions * train.accumulation * _BATCH_ARRAYS * 4
+    return parameters(model) * _COPIES * _FLOAT32 + kept + batch
+
+
+def telling_bytes(model: "ModelConfig", stories: int) -> int:
+    """Least memory of writing so many stories together: the weights, and each story's keys and
+    values over the whole context."""
+    cache = 2 * model.n_layers * model.n_kv_heads * model.head_dim * model.context
+    return (parameters(model) + stories * cache) * _FLOAT32
+
+
+def check_training_fits(model: "ModelConfig", train: "TrainConfig") -> None:
+    """Raise ConfigError where training needs more than the machine's memory."""
+    needed = training_bytes(model, train)
+    if needed > (memory := machine_memory()):
+        raise ConfigError(
+            f"dim {model.dim}, {model.n_layers} layers, hidden_dim {model.hidden_dim}, vocab_size "
+            f"{model.vocab_size}, context {model.context}, batch_size {train.batch_size} and "
+            f"accumulation {train.accumulation} need {_size(needed)} of memory or more, this "
+            f"machine has {_size(memory)}; make the largest of these smaller"
+        )
+
+
+def check_telling_fits(model: "ModelConfig", stories: int) -> None:
+    """Raise ConfigError where stories told together need more than the machine's memory."""
+    needed = telling_bytes(model, stories)
+    if needed > (memory := machine_memory()):
+        raise ConfigError(
+            f"{stories} stories at once need {_size(needed)} of memory or more, this machine has "
+            f"{_size(memory)}; give a smaller --count"
+        )
+
+
+def _size(size: int) -> str:
+    units = ("B", "kB", "MB", "GB", "TB", "PB")
+    power = min(len(units) - 1, (len(str(size)) - 1) // 3)
+    return f"{size / 1000**power:,.3g} {units[power]}" if power < 5 else f"{size // 10**15:,} PB"

@@ -1,0 +1,61 @@
+"""What cannot fit is refused before anything is allocated; what ran before still may."""
+
+from dataclasses import replace
+
+import pytest
+
+from mlx_rev import estimate
+from mlx_rev.config import ModelConfig, RunConfig, SampleConfig, TrainConfig, validate, validate_run
+from mlx_rev.errors import ConfigError
+from mlx_rev.formats import names
+from mlx_rev.presets import preset, presets
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_fits_in_16_gb(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "machine_memory", lambda: 16 * 10**9)
+    validate_run(preset(name))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameters_are_those_of_the_weights(tied: bool) -> None:
+    model = ModelConfig(n_kv_heads=2, tied=tied)
+    sizes = (
+        shape[0] * (shape[1] if len(shape) > 1 else 1) for shape in names.shapes(model).values()
+    )
+    assert estimate.parameters(model) == sum(sizes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dim": 10**8}, "dim is 100000000, expected at most 1048576"),
+        ({"hidden_dim": 10**12}, "hidden_dim is 1000000000000, expected at most"),
+        ({"context": 10**9}, "context is 1000000000, expected at most"),
+        ({"context": 1}, "context is 1, expected 2 or more"),
+        ({"dim": 1 << 20, "hidden_dim": 1 << 20}, "need .* of memory or more, this machine has"),
+        ({"accumulation": 10**9}, "accumulation 1000000000 need .* of memory"),
+        ({"batch_size": 10**9}, "batch_size 1000000000 and .* need"),
+        ({"batch_size": 10**30}, "batch_size is 1" + "0" * 30),
+        ({"steps": 1 << 53}, "expected under 2\\^53"),
+    ],
+)
+def test_sizes_that_no_machine_has_are_refused(changes: dict[str, int], said: str) -> None:
+    model = {name: value for name, value in changes.items() if hasattr(ModelConfig(), name)}
+    train = {name: value for name, value in changes.items() if name not in model}
+    run = RunConfig(model=replace(ModelConfig(), **model), train=replace(TrainConfig(), **train))
+    with pytest.raises(ConfigError, match=said) as caught:
+        validate_run(run)
+    assert "\n" not in str(caught.value)
+
+
+def test_stories_told_at_once_have_to_fit() -> None:
+    estimate.check_telling_fits(ModelConfig(), 100)
+    with pytest.raises(ConfigError, match=r"1000000000 stories at once need .* --count"):
+        estimate.check_telling_fits(ModelConfig(), 10**9)
+
+
+def test_counts_are_whole_numbers() -> None:
+    validate(SampleConfig(top_k=10**9))
+    with pytest.raises(ConfigError, match=r"top_k is 1e\+30, expected a whole number"):
+        validate(SampleConfig(top_k=1e30))  # type: ignore[arg-type]
