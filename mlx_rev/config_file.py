@@ -10,6 +10,7 @@ import tomli_w
 
 from mlx_rev.config import RunConfig
 from mlx_rev.errors import ConfigError
+from mlx_rev.files import open_regular
 from mlx_rev.presets import preset
 
 
@@ -31,7 +32,7 @@ def read_toml(path: Path, base: RunConfig | None = None) -> RunConfig:
     values of the wrong type or out of range.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             tables = tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error

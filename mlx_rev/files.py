@@ -29,6 +29,12 @@ def open_regular(path: Path) -> io.BufferedReader:
     raise RevError(f"{path}: is {_kind(path.stat().st_mode)}, expected a regular file")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The contents of a regular file. Raises as `open_regular` does."""
+    with open_regular(path) as file:
+        return file.read()
+
+
 def check_regular(path: Path) -> None:
     """Raise what `open_regular` would; for readers that want a name."""
     open_regular(path).close()

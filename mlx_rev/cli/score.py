@@ -19,6 +19,7 @@ from mlx_rev.generate.evaluate import consistency
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.score import score_stories
 from mlx_rev.text.tokenizer import BOUNDARY
+from mlx_rev.ui.visible import write_story
 
 BUNDLED = "bundled"
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str], program: str) -> int:
             f"consistent (temperature {command.sample.temperature})\n"
         )
         for _, fault in judged.faults[:5]:
-            sys.stdout.write(f"    {fault}\n")
+            write_story(sys.stdout, f"    {fault}\n")
     return 0
 
 

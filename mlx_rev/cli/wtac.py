@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mlx_rev.errors import DataError
 from mlx_rev.text.order import reverse_words
+from mlx_rev.ui.visible import write_story
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -22,8 +23,13 @@ def main(arguments: Sequence[str], program: str) -> int:
     command = parser.parse_args(arguments)
     texts = sys.stdin.buffer if command.lines else [sys.stdin.buffer.read()]
     for number, content in enumerate(texts, start=1):
-        sys.stdout.buffer.write(_reversed(content, f"line {number}" if command.lines else "text"))
-        sys.stdout.buffer.flush()
+        turned = _reversed(content, f"line {number}" if command.lines else "text")
+        if sys.stdout.isatty():
+            write_story(sys.stdout, turned.decode())
+            sys.stdout.flush()
+        else:
+            sys.stdout.buffer.write(turned)
+            sys.stdout.buffer.flush()
     return 0
 
 

@@ -102,7 +102,7 @@ def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> Training
         raise CheckpointError(f"{run}: no checkpoint to go on from; train without --resume")
     folder = folder.resolve()
     try:
-        described = json.loads((folder / _TRAINING_FILE).read_text())
+        described = json.loads(files.read_bytes(folder / _TRAINING_FILE))
         progress = Progress(
             step=described["progress"]["step"],
             losses=tuple(described["progress"]["losses"]),

@@ -54,7 +54,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in files.read_bytes(path).decode(errors="replace").splitlines():
         try:
             entry = json.loads(line)
         except ValueError:
