@@ -21,6 +21,7 @@ PATIENCE = 8.0
 """Seconds of silence after which a hub counts as not reachable."""
 _PATIENCE_UPLOADING = 60.0
 """A commit of many files takes the hub a while."""
+_CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT)
 _ONE_AT_A_TIME = threading.Lock()
 """huggingface_hub has one client for the process; it is guarded while we use it."""
 
@@ -352,9 +353,9 @@ def _reason(error: Exception) -> str:
         cause = error.__cause__
         if isinstance(cause, errors.OfflineModeIsEnabled):
             return f"{_unreachable(cause)}, and it is not in the local cache"
-        if cause is None:
-            return "HF_HUB_OFFLINE is set, and it is not in the local cache"
-        return f"the hub's answer is of no use ({type(cause).__name__})"
+        if isinstance(cause, Exception):
+            return _reason(cause)
+        return "HF_HUB_OFFLINE is set, and it is not in the local cache"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return _unreachable(error)
     if isinstance(error, errors.GatedRepoError):
@@ -365,7 +366,7 @@ def _reason(error: Exception) -> str:
         return "the repository has no such revision"
     if isinstance(error, errors.EntryNotFoundError):
         return "it is not on the hub"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         return (
             f"the hub's cache {constants.HF_HUB_CACHE} cannot be written ({error.strerror}); set "
             "HF_HOME to a folder that can"
@@ -373,6 +374,10 @@ def _reason(error: Exception) -> str:
     if not isinstance(error, OSError | ValueError):
         return f"the hub's answer is of no use ({type(error).__name__})"
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, errors.HfHubHTTPError):
+        text = f"the hub answered with error {error.response.status_code}"
+        if said := (error.server_message or "").splitlines():
+            text += f" ({said[0]})"
     if token := get_token():
         text = text.replace(token, "<token>")
     return re.sub(r"//[^/@\s]+@", "//", text)
