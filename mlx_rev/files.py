@@ -141,6 +141,22 @@ def _exchange(new: Path, target: Path) -> None:
 
 
 @contextmanager
+def naming_cache(cache: Path) -> Iterator[None]:
+    """What the system refuses in the folder `cache`, or on the way to it, becomes a RevError that
+    says how to name another one."""
+    try:
+        yield
+    except OSError as error:
+        refused = Path(str(error.filename))
+        if not refused.is_relative_to(cache) and refused not in cache.parents:
+            raise
+        raise RevError(
+            f"{refused}: {error.strerror}; the cache {cache} cannot be written: name another "
+            "folder with --cache or MLX_REV_CACHE"
+        ) from error
+
+
+@contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` against other processes. Raises RevError where one holds it already."""
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)

@@ -1,5 +1,6 @@
 """Preparing a corpus while saying how far it is: a bar on a terminal, a line a stage elsewhere."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -7,6 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgre
 
 from mlx_rev.config import DataConfig
 from mlx_rev.data.prepare import Prepared, prepare
+from mlx_rev.files import naming_cache
 from mlx_rev.ui.console import is_interactive
 
 
@@ -24,7 +26,5 @@ def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Con
                 console.print(stage, soft_wrap=True)
         progress.update(stages[stage], completed=share or 0.0)
 
-    if not live:
-        return prepare(config, vocab_size, cache, notify)
-    with progress:
+    with naming_cache(cache), progress if live else nullcontext():
         return prepare(config, vocab_size, cache, notify)

@@ -10,6 +10,7 @@ import pytest
 from mlx_rev import files
 from mlx_rev.__main__ import run
 from mlx_rev.errors import RevError
+from mlx_rev.formats.detect import shipped_model
 
 KINDS = ("pipe", "device", "socket", "folder")
 
@@ -102,3 +103,20 @@ def test_commands_refuse_it(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert name in said
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_option(
+    short: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (short / "file").write_text("in the way")
+    (short / "x.txt").write_text("One story.\n\nAnother story.")
+    tokenizer = str(shipped_model() / "tokenizer.model")
+    for cache in ("file", "file/cache"):
+        monkeypatch.setenv("MLX_REV_CACHE", str(short / cache))
+        assert run("prepare", ["--data", "x.txt", "--tokenizer", tokenizer]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert str(short / cache) in said
+        assert "--cache or MLX_REV_CACHE" in said
+    with pytest.raises(OSError, match="elsewhere"), files.naming_cache(short / "cache"):
+        raise OSError(13, "Permission denied", str(short / "elsewhere"))
