@@ -14,6 +14,12 @@ ReversalMode = Literal["word", "token", "none"]
 TrainingDtype = Literal["float32", "bfloat16"]
 
 
+FORMER_NAMES = {
+    "ranks": "workers",
+    "initial_deviation": "init_std",
+    "embedding_deviation": "embedding_init_std",
+}
+"""Options of earlier versions, which old runs' config.toml and people's scripts still have."""
 MOST_LAYERS = 1000
 """Far more than any Llama has; a file that says more is damaged."""
 HOTTEST = 100.0
@@ -107,16 +113,16 @@ class TrainConfig:
     steps: int = 2000
     """Optimiser steps."""
     batch_size: int = 16
-    """Rows of one micro-batch, over all ranks."""
+    """Rows of one micro-batch, over all machines and workers."""
     accumulation: int = 1
     """Micro-batches in an optimiser step."""
     learning_rate: float = 3e-3
     """Peak learning rate."""
     min_learning_rate: float = 3e-4
     """Learning rate at the last step."""
-    initial_deviation: float = 0.02
+    init_std: float = 0.02
     """Standard deviation of the weights at the start; llama2.c's by default."""
-    embedding_deviation: float = 0.02
+    embedding_init_std: float = 0.02
     """Standard deviation of the embedding at the start."""
     warmup: int = 100
     """Steps of linear warm-up."""
@@ -128,8 +134,8 @@ class TrainConfig:
     """AdamW's decay of the mean square."""
     gradient_clip: float = 1.0
     """Largest global gradient norm; 0 turns clipping off."""
-    ranks: int = 0
-    """Threads that share the rows of a batch; 0 takes what is fastest here."""
+    workers: int = 0
+    """Threads that share the rows of a batch on a CPU; 0 is one a core."""
     dtype: TrainingDtype = "float32"
     """Type of the forward and backward pass; bfloat16 keeps float32 master weights (GPU only)."""
     seed: int = 1337
@@ -156,16 +162,16 @@ class TrainConfig:
         found = _not_finite(self) + _not_positive(
             self,
             *("steps", "batch_size", "accumulation", "learning_rate"),
-            *("initial_deviation", "embedding_deviation", "log_every"),
+            *("init_std", "embedding_init_std", "log_every"),
             *("eval_every", "save_every", "keep", "sample_every"),
         )
-        for name in ("warmup", "weight_decay", "gradient_clip", "eval_stories", "seed", "ranks"):
+        for name in ("warmup", "weight_decay", "gradient_clip", "eval_stories", "seed", "workers"):
             if getattr(self, name) < 0:
                 found.append(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.seed >= SEEDS:
             found.append(f"seed is {self.seed}, expected under 2^63")
-        if self.ranks > self.batch_size > 0:
-            found.append(f"ranks is {self.ranks}, more than the {self.batch_size} rows of a batch")
+        if self.workers > self.batch_size > 0:
+            found.append(f"workers is {self.workers}, more than batch_size {self.batch_size}")
         if not 0 <= self.min_learning_rate <= self.learning_rate:
             found.append(
                 f"min_learning_rate is {self.min_learning_rate}, expected 0 to "

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import tomli_w
 
-from mlx_rev.config import RunConfig
+from mlx_rev.config import FORMER_NAMES, RunConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.files import open_regular
 from mlx_rev.presets import preset
@@ -64,7 +64,8 @@ def _overlay(base: Any, values: object, label: str) -> tuple[Any, list[str]]:
         return base, [f"[{label}] must be a table"]
     types = get_type_hints(type(base))
     problems, accepted = [], {}
-    for key, value in values.items():
+    for given, value in values.items():
+        key = FORMER_NAMES.get(given, given)
         if key not in types:
             problems.append(f"unknown key {label}.{key}")
         elif (fitted := _fit(value, types[key])) is None:

@@ -48,25 +48,25 @@ SHAPES = {
 
 
 def mlx_rev_training(shape: Shape) -> Rounds:
-    """This project's step: ranks, compiled, as `mlx-rev train` runs it."""
+    """This project's step: shared among workers, compiled, as `mlx-rev train` runs it."""
     import mlx.core as mx
 
+    from mlx_rev import backend
     from mlx_rev.config import TrainConfig
     from mlx_rev.data.batches import Batch
     from mlx_rev.model.llama import Llama, get_weights, initialise
-    from mlx_rev.train import loop, optimizer, ranks
+    from mlx_rev.train import optimizer
     from mlx_rev.train.step import TrainingStep
 
-    config = TrainConfig(batch_size=shape.rows)
-    count = ranks.decide(config)
-    config = TrainConfig(batch_size=shape.rows, ranks=count)
-    ranks.share_cores(count)
-    loop.keep_buffers()
+    chosen = backend.choose()
+    config = chosen.decided(TrainConfig(batch_size=shape.rows))
+    chosen.prepare(config.workers)
     model = Llama(_config(shape))
     initialise(model, 0)
     weights = get_weights(model)
-    step = TrainingStep(model.config, config, weights, optimizer.initial_moments(weights))
-    del model, weights  # they would keep the first ones' memory
+    moments = optimizer.initial_moments(weights)
+    step = TrainingStep(model.config, config, weights, moments, backend=chosen)
+    del model, weights, moments  # they would keep the first ones' memory
     tokens = _tokens(shape)
     inputs, targets = tokens[None, :, :-1], tokens[None, :, 1:]
     batch = Batch(inputs, targets, np.zeros_like(inputs), inputs.size)
@@ -148,27 +148,30 @@ def torch_training(shape: Shape, *, compiled: bool = False, processes: int = 1) 
 
 def mlx_rev_generation(shape: Shape) -> Rounds:
     """This project's decoder, with the text of every story at every token."""
+    from mlx_rev import backend
     from mlx_rev.config import SampleConfig
+    from mlx_rev.cpu.decode import CompiledReader
     from mlx_rev.generate.decode import write_stories
-    from mlx_rev.generate.extending import Extension
     from mlx_rev.model.llama import Llama, initialise
     from mlx_rev.text.codec import StoryCodec
     from mlx_rev.text.order import Order
 
-    model = Llama(_config(shape))
+    chosen = backend.choose()
+    model = Llama(_config(shape), chosen.ops)
     initialise(model, 0)
     codec = StoryCodec(_tokenizer(shape.vocabulary), Order.WORD)
     prompts = [codec.prompt("w7 w8 w9.")] * shape.rows
-    extension = Extension(model)
+    reader = chosen.reader(model)
     if shape.rows == 1:  # as the REPL does
-        extension.warm_up()
-        extension.wait()
+        reader.warm_up()
+        if isinstance(reader, CompiledReader):
+            reader.wait()
 
     def rounds(tokens: int) -> int:
         if not tokens:
             return 0
         settings = SampleConfig(temperature=1.0, top_p=0.9, max_tokens=tokens)
-        return sum(1 for _ in write_stories(model, codec, prompts, settings, extension))
+        return sum(1 for _ in write_stories(model, codec, prompts, settings, reader))
 
     return rounds
 

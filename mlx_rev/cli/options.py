@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import platformdirs
 import tyro
 
+from mlx_rev import backend
 from mlx_rev.formats.detect import shipped_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import Order
@@ -65,6 +66,7 @@ class ModelChoice:
             self.reference,
             tokenizer=self.tokenizer,
             reversal=Order(self.reversal) if self.reversal else None,
+            ops=backend.choose().ops,
         )
         if not loaded.says_reversal:
             say_not_reversed(self.reference)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
-from mlx_rev import files
+from mlx_rev import backend, files
 from mlx_rev.cli.options import RUNS, cache_folder, parse, say_not_reversed
 from mlx_rev.cli.preparing import prepare_shown
 from mlx_rev.cli.watch import Beat, watched
 from mlx_rev.config import (
+    FORMER_NAMES,
     DataConfig,
     ModelConfig,
     ReversalMode,
@@ -33,7 +34,6 @@ from mlx_rev.model.load import read_weights
 from mlx_rev.presets import preset
 from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
-from mlx_rev.train import ranks
 from mlx_rev.train.beginning import CONFIG_FILE
 from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
@@ -75,9 +75,9 @@ class TrainCommand:
 def main(arguments: Sequence[str], program: str) -> int:
     """Train as the flags say. Raises RevError."""
     command = parse_command(arguments, program)
-    recorded = replace(command.train, ranks=ranks.decide(command.train))
-    config = RunConfig(model=command.model, data=command.data, train=recorded)
+    config = RunConfig(model=command.model, data=command.data, train=command.train)
     validate_run(config)
+    config = replace(config, train=backend.choose().decided(config.train))
     if not command.patience > 0:
         raise ConfigError(f"patience is {command.patience}, expected more than 0")
     with watched(program, command.patience) as beat:
@@ -157,7 +157,21 @@ def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
         data=base.data,
         train=base.train,
     )
-    return parse(TrainCommand, arguments, program, default)
+    return parse(TrainCommand, _renamed(arguments), program, default)
+
+
+def _renamed(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the names that options have now."""
+    flags = {_flag(old): _flag(new) for old, new in FORMER_NAMES.items()}
+    found = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        found.append(flags.get(flag, flag) + equals + value)
+    return found
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _given_model(reference: str, data: DataConfig) -> ModelFile:

@@ -1,4 +1,4 @@
-"""mx.compile, its kernels kept where nobody else can put any.
+"""The kernels that mx.compile builds on a CPU, kept where nobody else can put any.
 
 On a CPU MLX has the system's compiler build a shared library for each fused kernel. It keeps them
 in $TMPDIR/mlx, which on Linux all users share, and later loads what lies there as it is: a
@@ -11,29 +11,18 @@ import atexit
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import mlx.core as mx
 import platformdirs
 
 _VERSION = version("mlx")
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """mx.compile(function)."""
-    if sys.platform == "linux":
-        _use_private_folder()
-    return mx.compile(function)
-
-
 @cache
-def _use_private_folder() -> None:
+def use_private_folder() -> None:
     """Let MLX build kernels in a new private folder, removed when the process ends."""
     store = Path(platformdirs.user_cache_dir("mlx-rev")) / "kernels" / _VERSION
     folder = tempfile.TemporaryDirectory(prefix="mlx-rev-", ignore_cleanup_errors=True)

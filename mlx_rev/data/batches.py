@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mlx_rev.data.packing import PackingReport, Rows, pack, packing_report
+from mlx_rev.data.packing import Rows, pack
 from mlx_rev.data.shards import Shard
 from mlx_rev.errors import DataError
 from mlx_rev.text.tokenizer import BOUNDARY
@@ -22,10 +22,19 @@ class Batch:
     """(micro-batches, rows, context) int32."""
     targets: np.ndarray
     """The same shape; IGNORED at padding."""
-    first: np.ndarray
+    segment_start: np.ndarray
     """The same shape: where the story of each position begins in its row."""
     target_count: int
     """Real targets of the whole step, over all micro-batches."""
+
+    def parts(self, count: int) -> list["Batch"]:
+        """The rows of each micro-batch in `count` parts, as even as possible."""
+        arrays = (self.inputs, self.targets, self.segment_start)
+        split = (np.array_split(array, count, axis=1) for array in arrays)
+        return [
+            Batch(inputs, targets, segment_start, self.target_count)
+            for inputs, targets, segment_start in zip(*split, strict=True)
+        ]
 
 
 class Batches:
@@ -60,10 +69,6 @@ class Batches:
         """How the stories lie in rows."""
         return self._rows
 
-    def report(self) -> PackingReport:
-        """How well the rows are packed."""
-        return packing_report(self._rows, self._shard.starts, self._context)
-
     def batch_at(self, step: int) -> Batch:
         """What is read in step `step`, from 0."""
         per_step = self._batch_size * self._accumulation
@@ -72,10 +77,10 @@ class Batches:
         shape = (self._accumulation, self._batch_size, self._context)
         inputs = np.full(shape, BOUNDARY, np.int32)
         targets = np.full(shape, IGNORED, np.int32)
-        first = np.tile(np.arange(self._context, dtype=np.int32), (*shape[:2], 1))
+        segment_start = np.tile(np.arange(self._context, dtype=np.int32), (*shape[:2], 1))
         for index, row in np.ndenumerate(rows.reshape(shape[:2])):
-            self._read(int(row), inputs[index], targets[index], first[index])
-        return Batch(inputs, targets, first, int(self._targets_of_row[rows].sum()))
+            self._read(int(row), inputs[index], targets[index], segment_start[index])
+        return Batch(inputs, targets, segment_start, int(self._targets_of_row[rows].sum()))
 
     def _row_at(self, number: int) -> int:
         epoch, place = divmod(number, self._rows.count)
@@ -84,12 +89,14 @@ class Batches:
     def _order_of_epoch(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self._seed, epoch]).permutation(self._rows.count)
 
-    def _read(self, row: int, inputs: np.ndarray, targets: np.ndarray, first: np.ndarray) -> None:
+    def _read(
+        self, row: int, inputs: np.ndarray, targets: np.ndarray, segment_start: np.ndarray
+    ) -> None:
         place = 0
         for segment in range(self._rows.first[row], self._rows.first[row + 1]):
             start, length = int(self._rows.starts[segment]), int(self._rows.lengths[segment])
             tokens = self._shard.tokens[start : start + length + 1]
             inputs[place : place + length] = tokens[:-1]
             targets[place : place + length] = tokens[1:]
-            first[place : place + length] = place
+            segment_start[place : place + length] = place
             place += length

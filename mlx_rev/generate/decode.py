@@ -7,9 +7,10 @@ from typing import Literal
 import mlx.core as mx
 import numpy as np
 
+from mlx_rev.backend import Reader
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.generate import sampler
-from mlx_rev.generate.extending import Extension
+from mlx_rev.model.cache import new_cache
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import Prompt, StoryCodec
@@ -61,16 +62,16 @@ def write_stories(
     codec: StoryCodec,
     prompts: Sequence[Prompt],
     config: SampleConfig,
-    extension: Extension | None = None,
+    reader: Reader | None = None,
 ) -> Iterator[StoryEvent]:
     """Write a story for each prompt, all at once; events come in the order in which tokens do.
 
     Story i depends on its prompt and on seed + i only, not on what is written beside it (but for
     rounding). A story ends at the boundary token, or after `max_tokens`, or when the context is
-    full. `extension` stands in for `model.extend`. Raises ConfigError for settings that are
+    full. `reader` stands in for `model.next_logits`. Raises ConfigError for settings that are
     impossible.
     """
-    extend = model.extend if extension is None else extension
+    read = model.next_logits if reader is None else reader
     validate(config)
     starts = [
         _start(model, codec, prompt, config, config.seed + index)
@@ -80,24 +81,21 @@ def write_stories(
     longest = max(len(start.spelling) for start in starts)
     room = context - longest
     steps = min(room, config.max_tokens) if config.max_tokens else room
-    padding = mx.array([longest - len(start.spelling) for start in starts])
+    padding = mx.array([[longest - len(start.spelling)] for start in starts])
     tokens = mx.array(
         [[BOUNDARY] * (longest - len(start.spelling)) + [*start.spelling] for start in starts]
     )
     never = _never_written(codec)
     forbidden = np.stack([start.blocked | never for start in starts])
     random = [np.random.default_rng(config.seed + index) for index in range(len(starts))]
-    cache, slot = model.new_cache(len(starts), context), 0
+    cache = new_cache(model.config, len(starts), context)
     recent = np.full((len(starts), sampler.REPETITION_WINDOW), -1)
     for row, start in enumerate(starts):
         tail = start.spelling[-sampler.REPETITION_WINDOW :]
         recent[row, len(recent[row]) - len(tail) :] = tail
     running = set(range(len(starts)))
     for step in range(steps):
-        logits, cache = extend(tokens, cache, mx.array([slot]), padding)
-        slot += tokens.shape[1]
-        mx.eval(logits, cache)
-        scores = np.array(logits)
+        scores = np.array(read(tokens, cache, padding))
         chosen = sampler.sample(np.where(forbidden, -np.inf, scores), recent, random, config)
         surprises = sampler.surprise(scores, chosen)
         for index in sorted(running):

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlx_rev import backend
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.detect import shipped_model
 from mlx_rev.generate.decode import Ending, StoryEvent, kept_prompt, write_stories
-from mlx_rev.generate.extending import Extension
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import Order
 
@@ -37,7 +37,7 @@ class Teller:
     def __init__(self, loaded: Loaded) -> None:
         self.model, self.codec = loaded.model, loaded.codec
         self.says_reversal = loaded.says_reversal
-        self._extension = Extension(loaded.model)
+        self._reader = backend.choose().reader(loaded.model)
 
     @property
     def grows_leftwards(self) -> bool:
@@ -50,13 +50,13 @@ class Teller:
         """Events of one story for each ending, while they grow together."""
         prompts = [self.codec.prompt(ending) for ending in endings]
         return write_stories(
-            self.model, self.codec, prompts, settings or SampleConfig(), self._extension
+            self.model, self.codec, prompts, settings or SampleConfig(), self._reader
         )
 
     def warm_up(self) -> None:
         """Make single stories a third faster from some seconds on, by work in the background that
         the process waits for before it ends."""
-        self._extension.warm_up()
+        self._reader.warm_up()
 
     def tell(self, ending: str, **settings: float) -> Story:
         """One story. Settings are SampleConfig's fields, such as temperature=0.5, seed=7."""
@@ -108,5 +108,6 @@ def load(
         shipped_model() if reference is None else reference,
         tokenizer=Path(tokenizer) if tokenizer is not None else None,
         reversal=Order(reversal) if reversal is not None else None,
+        ops=backend.choose().ops,
     )
     return Teller(loaded)

@@ -1,11 +1,12 @@
 """The Llama of llama2.c, with the weight names of mlx-lm and transformers.
 
-Shapes: B rows, T positions, D = dim, H query heads, K key/value heads, E = head size.
+Shapes: B rows, T positions, D = dim, H query heads, K key/value heads, E = head size,
+V = vocabulary.
 """
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -13,190 +14,182 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import ConfigError
-from mlx_rev.model import ops
+from mlx_rev.model.cache import Cache, LayerCache, advance
+from mlx_rev.model.ops import Ops, dropout
 
 Weights = dict[str, mx.array]
 """Arrays by their name in mlx-lm and transformers."""
 
 
-class Cache(NamedTuple):
-    """Keys and values of the positions read so far, in arrays of a fixed size."""
+class Norm(nn.Module):
+    """RMSNorm with a learnt scale."""
 
-    keys: list[mx.array]
-    """A layer each: (B, K, length, E)."""
-    values: list[mx.array]
-    """A layer each: (B, K, length, E)."""
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
+        super().__init__()
+        self.weight = mx.ones((config.dim,))
+        self.eps, self.ops = config.norm_eps, ops
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.ops.rms_norm(x, self.weight, self.eps)
 
 
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
         super().__init__()
         self.n_heads, self.n_kv_heads = config.n_heads, config.n_kv_heads
-        self.scale = 1 / math.sqrt(config.head_dim)
+        self.scale, self.ops = 1 / math.sqrt(config.head_dim), ops
         queries, keys = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
         self.q_proj = nn.Linear(config.dim, queries, bias=False)
         self.k_proj = nn.Linear(config.dim, keys, bias=False)
         self.v_proj = nn.Linear(config.dim, keys, bias=False)
         self.o_proj = nn.Linear(queries, config.dim, bias=False)
 
-    def heads(self, x: mx.array, cos: mx.array, sin: mx.array) -> tuple[mx.array, ...]:
-        """Turned queries (B, H, T, E) and keys, and values (B, K, T, E), of x (B, T, D)."""
-        q = _split(self.q_proj(x), self.n_heads)
-        k = _split(self.k_proj(x), self.n_kv_heads)
-        v = _split(self.v_proj(x), self.n_kv_heads)
-        return ops.rope(q, cos, sin), ops.rope(k, cos, sin), v
+    def __call__(
+        self, x: mx.array, angles: Any, mask: Any, cache: LayerCache | None = None
+    ) -> mx.array:
+        batch, length, _ = x.shape
 
-    def output(self, heads: mx.array) -> mx.array:
-        """Put the heads (B, H, T, E) together and project them: (B, T, D)."""
-        batch, _, length, _ = heads.shape
-        return self.o_proj(heads.transpose(0, 2, 1, 3).reshape(batch, length, -1))
+        def heads(projected: mx.array, count: int) -> mx.array:
+            return projected.reshape(batch, length, count, -1).transpose(0, 2, 1, 3)
 
-    def __call__(self, x: mx.array, cos: mx.array, sin: mx.array, mask: ops.Mask) -> mx.array:
-        q, k, v = self.heads(x, cos, sin)
-        return self.output(ops.attention(q, k, v, self.scale, mask))
+        q = self.ops.rope(heads(self.q_proj(x), self.n_heads), angles)
+        k = self.ops.rope(heads(self.k_proj(x), self.n_kv_heads), angles)
+        v = heads(self.v_proj(x), self.n_kv_heads)
+        if cache is not None:
+            k, v = cache.update(k, v)
+        output = self.ops.attention(q, k, v, self.scale, mask)
+        return self.o_proj(output.transpose(0, 2, 1, 3).reshape(batch, length, -1))
 
 
 class FeedForward(nn.Module):
     """SwiGLU: down(silu(gate(x)) * up(x))."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(config.dim, config.hidden_dim, bias=False)
         self.up_proj = nn.Linear(config.dim, config.hidden_dim, bias=False)
         self.down_proj = nn.Linear(config.hidden_dim, config.dim, bias=False)
+        self.ops = ops
 
     def __call__(self, x: mx.array) -> mx.array:
-        return self.down_proj(ops.swiglu(self.gate_proj(x), self.up_proj(x)))
-
-
-class Norm(nn.Module):
-    """RMSNorm with a learnt scale."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.weight = mx.ones((config.dim,))
-        self.eps = config.norm_eps
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return ops.rms_norm(x, self.weight, self.eps)
+        return self.down_proj(self.ops.swiglu(self.gate_proj(x), self.up_proj(x)))
 
 
 class Block(nn.Module):
     """One transformer layer: attention and feed-forward, each on a residual branch."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
-        self.mlp = FeedForward(config)
-        self.input_layernorm = Norm(config)
-        self.post_attention_layernorm = Norm(config)
+        self.self_attn = Attention(config, ops)
+        self.mlp = FeedForward(config, ops)
+        self.input_layernorm = Norm(config, ops)
+        self.post_attention_layernorm = Norm(config, ops)
+
+    def __call__(
+        self,
+        x: mx.array,
+        angles: Any,
+        mask: Any,
+        cache: LayerCache | None,
+        drop: "Dropout",
+    ) -> mx.array:
+        x = x + drop(self.self_attn(self.input_layernorm(x), angles, mask, cache))
+        return x + drop(self.mlp(self.post_attention_layernorm(x)))
 
 
 class Decoder(nn.Module):
-    """The blocks between the embedding and the final norm (`model.` in the weight names)."""
+    """From tokens to what the output projection sees (`model.` in the weight names)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
         super().__init__()
+        self.config, self.ops = config, ops
         self.embed_tokens = nn.Embedding(config.vocab_size, config.dim)
-        self.layers = [Block(config) for _ in range(config.n_layers)]
-        self.norm = Norm(config)
+        self.layers = [Block(config, ops) for _ in range(config.n_layers)]
+        self.norm = Norm(config, ops)
+        self._tables = ops.rope_tables(config)
+        mx.eval(self._tables)
+
+    def __call__(
+        self,
+        tokens: mx.array,
+        cache: Cache | None = None,
+        segment_start: mx.array | None = None,
+        key: mx.array | None = None,
+    ) -> mx.array:
+        """(B, T, D) for tokens (B, T); the arguments are those of `Llama`."""
+        length, drop = tokens.shape[1], Dropout(self.config, key)
+        angles = self.angles(length, None if cache is None else cache[0].offset)
+        mask = self.ops.attention_mask(length, segment_start, cache)
+        x = drop(self.embed_tokens(tokens))
+        for index, block in enumerate(self.layers):
+            x = block(x, angles, mask, None if cache is None else cache[index], drop)
+        if cache is not None:
+            advance(cache, length)
+        return self.norm(x)
+
+    def angles(self, length: int, offset: mx.array | None = None) -> Any:
+        """What RoPE needs for `length` positions from `offset` on, for the blocks."""
+        return self.ops.rope_angles(self._tables, length, offset)
 
 
 class Llama(nn.Module):
-    """A decoder-only transformer; `hidden` for training, `logits` for a whole sequence,
-    `prefill` and `decode` for generation."""
+    """A decoder-only transformer: training, scoring and generation all call it."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops | None = None) -> None:
         super().__init__()
-        self.config = config
-        self.model = Decoder(config)
+        self.config, self.ops = config, ops or Ops()
+        self.model = Decoder(config, self.ops)
         if not config.tied:
             self.lm_head = nn.Linear(config.dim, config.vocab_size, bias=False)
 
+    def __call__(
+        self,
+        tokens: mx.array,
+        cache: Cache | None = None,
+        segment_start: mx.array | None = None,
+        key: mx.array | None = None,
+    ) -> mx.array:
+        """The logits (B, T, V) after each of tokens (B, T).
+
+        With a `cache` the tokens follow what it holds, and join it. With `segment_start`, (B, T)
+        or (B, 1), no position sees what lies before its own segment's start: stories packed in one
+        row, or the padding in front of one. With a random `key`, dropout falls on the embedding and
+        both branches of every block.
+        """
+        return self.project(self.model(tokens, cache, segment_start, key))
+
+    def next_logits(
+        self, tokens: mx.array, cache: Cache, segment_start: mx.array | None = None
+    ) -> mx.array:
+        """The logits (B, V) after the last of tokens (B, T), which join the cache."""
+        return self.project(self.model(tokens, cache, segment_start)[:, -1])
+
+    def project(self, hidden: mx.array) -> mx.array:
+        """Logits (..., V) of what the decoder gives (..., D)."""
+        return hidden @ self.output_weight.T
+
     @property
     def output_weight(self) -> mx.array:
-        """The output projection (vocabulary, D): the embedding itself where they are tied."""
+        """The output projection (V, D): the embedding itself where they are tied."""
         weight: mx.array = (
             self.model.embed_tokens.weight if self.config.tied else self.lm_head.weight
         )
         return weight
 
-    def hidden(
-        self,
-        tokens: mx.array,
-        dropout_key: mx.array | None = None,
-        first: mx.array | None = None,
-        stages: list[mx.array] | None = None,
-    ) -> mx.array:
-        """What the output projection sees: (B, T, D) for tokens (B, T).
 
-        With a key and a dropout rate over 0, dropout falls on the embedding and both branches.
-        With `first` (B, T), no position sees those before its `first`. The residual stream after
-        each branch is added to `stages`.
-        """
-        stages = [] if stages is None else stages
-        config, rate = self.config, self.config.dropout
-        keys: Iterator[mx.array] | None = None
-        if dropout_key is not None and rate:
-            keys = (key for key in mx.random.split(dropout_key, 1 + 2 * config.n_layers))
+class Dropout:
+    """Dropout at one place after another, each with a key of its own; without a key, none."""
 
-        def drop(x: mx.array) -> mx.array:
-            return x if keys is None else ops.dropout(x, rate, next(keys))
+    def __init__(self, config: ModelConfig, key: mx.array | None) -> None:
+        self._rate = config.dropout
+        self._keys: Iterator[mx.array] | None = None
+        if key is not None and config.dropout:
+            self._keys = iter(list(mx.random.split(key, 1 + 2 * config.n_layers)))
 
-        length = tokens.shape[1]
-        cos, sin = ops.rope_tables(length, config.head_dim, config.rope_theta)
-        mask = ops.attention_mask(length, config.n_heads // config.n_kv_heads, first)
-        x = drop(self.model.embed_tokens(tokens))
-        for block in self.model.layers:
-            x = x + drop(block.self_attn(block.input_layernorm(x), cos, sin, mask))
-            stages.append(x)
-            x = x + drop(block.mlp(block.post_attention_layernorm(x)))
-            stages.append(x)
-        return self.model.norm(x)
-
-    def logits(self, tokens: mx.array) -> mx.array:
-        """The logits (B, T, vocabulary) at every position of tokens (B, T)."""
-        return self.hidden(tokens) @ self.output_weight.T
-
-    def new_cache(self, batch: int, length: int) -> Cache:
-        """An empty cache for `batch` rows of up to `length` positions."""
-        shape = (batch, self.config.n_kv_heads, length, self.config.head_dim)
-        layers = range(self.config.n_layers)
-        return Cache([mx.zeros(shape) for _ in layers], [mx.zeros(shape) for _ in layers])
-
-    def extend(
-        self, tokens: mx.array, cache: Cache, slot: mx.array, padding: mx.array
-    ) -> tuple[mx.array, Cache]:
-        """Read T more tokens of each row; the logits (B, vocabulary) after the last, and the cache.
-
-        Rows are aligned at their right: row b's first `padding[b]` slots (B,) are empty, `slot`
-        (1,) is where the new tokens go, the same for all. So one shape serves stories of any
-        length, and each row sees just what it would see alone.
-        """
-        length = tokens.shape[1]
-        size = cache.keys[0].shape[2]
-        slots = slot + mx.arange(length)
-        positions = mx.maximum(slots[None] - padding[:, None], 0)
-        cos, sin = ops.rope_tables(size, self.config.head_dim, self.config.rope_theta)
-        cos, sin = cos[positions][:, None], sin[positions][:, None]
-        mask = _visible(mx.arange(size)[None, None], slots[None, :, None], padding[:, None, None])
-        x = self.model.embed_tokens(tokens)
-        after = Cache([], [])
-        for block, keys, values in zip(self.model.layers, *cache, strict=True):
-            attention = block.self_attn
-            q, k, v = attention.heads(block.input_layernorm(x), cos, sin)
-            keys = mx.slice_update(keys, k, slot, axes=(2,))
-            values = mx.slice_update(values, v, slot, axes=(2,))
-            after.keys.append(keys)
-            after.values.append(values)
-            heads = mx.fast.scaled_dot_product_attention(
-                q, keys, values, scale=attention.scale, mask=mask
-            )
-            x = x + attention.output(heads)
-            x = x + block.mlp(block.post_attention_layernorm(x))
-        return self.model.norm(x[:, -1]) @ self.output_weight.T, after
+    def __call__(self, x: mx.array) -> mx.array:
+        return x if self._keys is None else dropout(x, self._rate, next(self._keys))
 
 
 def get_weights(model: Llama) -> Weights:
@@ -222,32 +215,21 @@ def check_weights(model: Llama, weights: Weights) -> None:
 
 
 def initialise(
-    model: Llama, seed: int, deviation: float = 0.02, embedding_deviation: float = 0.02
+    model: Llama, seed: int, init_std: float = 0.02, embedding_init_std: float = 0.02
 ) -> None:
-    """Draw the weights as llama2.c does: normal, of this standard deviation; w3 and wo of each
-    block by 1 / sqrt(2 n_layers) smaller; norms are ones. The embedding has a deviation of its
-    own."""
+    """Draw the weights as llama2.c does: normal, of standard deviation `init_std`; w3 and wo of
+    each block by 1 / sqrt(2 n_layers) smaller; norms are ones. The embedding has a standard
+    deviation of its own."""
     key = mx.random.key(seed)
-    residual = deviation / math.sqrt(2 * model.config.n_layers)
+    residual = init_std / math.sqrt(2 * model.config.n_layers)
     weights = []
     for name, weight in get_weights(model).items():
         if weight.ndim < 2:
             continue
         key, own = mx.random.split(key)
         if name.endswith("embed_tokens.weight"):
-            scale = embedding_deviation
+            scale = embedding_init_std
         else:
-            scale = residual if name.endswith(("o_proj.weight", "up_proj.weight")) else deviation
+            scale = residual if name.endswith(("o_proj.weight", "up_proj.weight")) else init_std
         weights.append((name, mx.random.normal(weight.shape, scale=scale, key=own)))
     set_weights(model, get_weights(model) | dict(weights))
-
-
-def _visible(keys: mx.array, queries: mx.array, padding: mx.array) -> mx.array:
-    """Which key slots each query slot sees, (B, 1, T, size). A slot of padding sees itself, so
-    that its softmax is a number."""
-    return ((keys <= queries) & (keys >= padding) | (keys == queries))[:, None]
-
-
-def _split(x: mx.array, heads: int) -> mx.array:
-    batch, length, width = x.shape
-    return x.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)

@@ -9,6 +9,7 @@ from mlx_rev.errors import FormatError
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.model.llama import Llama, Weights, set_weights
+from mlx_rev.model.ops import Ops
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import Order
 
@@ -28,15 +29,19 @@ def load_model(
     *,
     tokenizer: Path | None = None,
     reversal: Order | None = None,
+    ops: Ops | None = None,
 ) -> Loaded:
-    """Load what `open_model` opens. Raises FormatError where it cannot talk."""
+    """Load what `open_model` opens, to run with the forms `ops`.
+
+    Raises FormatError where it has no tokenizer, and so cannot talk.
+    """
     lazy = open_model(reference, tokenizer=tokenizer, reversal=reversal)
     if lazy.tokenizer is None:
         raise FormatError(
             f"{reference}: has no SentencePiece tokenizer (tokenizer.model, tokenizer.bin, or a "
             "tokenizer.json made from one); give --tokenizer"
         )
-    model = Llama(lazy.config)
+    model = Llama(lazy.config, ops)
     set_weights(model, read_weights(lazy))
     model.eval()
     codec = StoryCodec(lazy.tokenizer, lazy.reversal or Order.NONE)

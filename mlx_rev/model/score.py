@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import mlx.core as mx
 import numpy as np
 
-from mlx_rev.model import ops
 from mlx_rev.model.llama import Llama
 
 _ROW_MULTIPLE = 64
@@ -65,17 +64,17 @@ def token_nats(model: Llama, stories: Sequence[np.ndarray]) -> list[np.ndarray]:
         for index, story in enumerate(stories)
         for window in _windows(index, len(story) - 1, model.config.context)
     ]
-    for batch in _batches(windows):
-        width = _padded(max(window.stop - window.start for window in batch))
+    for batch in _batches(windows, model.config.context):
+        width = _padded(batch[0], model.config.context)
         inputs = np.ones((len(batch), width), np.int32)
         targets = np.zeros((len(batch), width), np.int32)
         for row, window in enumerate(batch):
             story, length = stories[window.story], window.stop - window.start
             inputs[row, :length] = story[window.start : window.stop]
             targets[row, :length] = story[window.start + 1 : window.stop + 1]
-        hidden = model.hidden(mx.array(inputs))
+        hidden = model.model(mx.array(inputs))
         flat = hidden.reshape(-1, hidden.shape[-1])
-        scored = ops.token_nats(flat, model.output_weight, mx.array(targets.reshape(-1)))
+        scored = model.ops.token_nats(flat, model.output_weight, mx.array(targets.reshape(-1)))
         rows = np.array(scored).reshape(len(batch), width)
         for own, window in zip(rows, batch, strict=True):
             counted = slice(window.counted_from - window.start, window.stop - window.start)
@@ -91,11 +90,11 @@ def _windows(story: int, targets: int, context: int) -> Iterator[_Window]:
         start, counted = stop - context // 2, stop
 
 
-def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
-    """Windows of like length together, so that little is padding."""
+def _batches(windows: list[_Window], context: int) -> Iterator[list[_Window]]:
+    """Windows of like length together, the longest first, so that little is padding."""
     batch: list[_Window] = []
     for window in sorted(windows, key=lambda window: window.start - window.stop):
-        width = _padded(max(window.stop - window.start for window in [*batch[:1], window]))
+        width = _padded(batch[0] if batch else window, context)
         if batch and (len(batch) + 1) * width > _BATCH_POSITIONS:
             yield batch
             batch = []
@@ -104,5 +103,6 @@ def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
         yield batch
 
 
-def _padded(length: int) -> int:
-    return -(-length // _ROW_MULTIPLE) * _ROW_MULTIPLE
+def _padded(window: _Window, context: int) -> int:
+    length = window.stop - window.start
+    return min(-(-length // _ROW_MULTIPLE) * _ROW_MULTIPLE, context)

@@ -78,10 +78,3 @@ class Reporter(Protocol):
 
     def report(self, event: Event) -> None:
         """Take note of `event`; called on the training thread."""
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def report(self, event: Event) -> None:
-        """Ignore `event`."""

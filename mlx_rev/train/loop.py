@@ -1,7 +1,6 @@
 """Fit a model to prepared stories. Prints nothing: it reports events."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -11,15 +10,15 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 
+from mlx_rev.backend import Backend, choose
 from mlx_rev.config import RunConfig, validate_run
 from mlx_rev.data.batches import Batches
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.shards import Shard
 from mlx_rev.errors import TrainingError
-from mlx_rev.model import ops
 from mlx_rev.model.llama import Llama, Weights, check_weights, get_weights, initialise, set_weights
 from mlx_rev.model.score import Score, score_stories
-from mlx_rev.train import checkpoint, optimizer, ranks
+from mlx_rev.train import checkpoint, optimizer
 from mlx_rev.train.checkpoint import Progress, TrainingState
 from mlx_rev.train.events import (
     Evaluated,
@@ -61,6 +60,7 @@ def fit(
     write_story: StoryWriter | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     nodes: Nodes | None = None,
+    backend: Backend | None = None,
 ) -> Stopped:
     """Train until `config.train.steps`, or until `should_stop` after some step.
 
@@ -70,11 +70,10 @@ def fit(
     CheckpointError, and TrainingError when a loss is not finite or a node is lost; the last
     checkpoint is then still good.
     """
-    nodes = nodes or Nodes()
+    nodes, backend = nodes or Nodes(), backend or choose()
     validate_run(config)
-    config = replace(config, train=replace(config.train, ranks=ranks.decide(config.train)))
-    ranks.share_cores(config.train.ranks)
-    keep_buffers()
+    config = replace(config, train=backend.decided(config.train))
+    backend.prepare(config.train.workers)
     tokenizer = data.codec.tokenizer.fingerprint
     nodes.check_same(
         "options or corpora",
@@ -89,7 +88,7 @@ def fit(
         log.rewind(state.progress.step)
     else:
         state = _beginning(config, initial)
-    training = _Training(run, config, data, _shared(state, nodes), reporters, nodes)
+    training = _Training(run, config, data, _shared(state, nodes), reporters, nodes, backend)
     if resume:
         training.saved_step = state.progress.step
     with closing(training):
@@ -110,7 +109,7 @@ def fit(
 
 def _beginning(config: RunConfig, initial: Weights | None) -> TrainingState:
     train, model = config.train, Llama(config.model)
-    initialise(model, train.seed, train.initial_deviation, train.embedding_deviation)
+    initialise(model, train.seed, train.init_std, train.embedding_init_std)
     if initial is not None:
         check_weights(model, initial)
     weights = initial if initial is not None else get_weights(model)
@@ -125,14 +124,6 @@ def _shared(state: TrainingState, nodes: Nodes) -> TrainingState:
     return TrainingState(nodes.share(state.weights), moments, progress)
 
 
-def keep_buffers() -> None:
-    """Let MLX keep freed buffers on the CPU, where its default is 32 MB: fresh pages for every
-    large array cost a fifth of the step."""
-    if ops.on_cpu():
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        mx.set_cache_limit(min(4 << 30, memory // 4))
-
-
 class _Training:
     """A run in progress: the state, and what is done with it at which step."""
 
@@ -144,9 +135,11 @@ class _Training:
         state: TrainingState,
         reporters: list[Reporter],
         nodes: Nodes,
+        backend: Backend,
     ) -> None:
         self._run, self._config, self._data = run, config, data
         self._progress, self._reporters, self._nodes = state.progress, reporters, nodes
+        self._backend = backend
         train = config.train
         self._batches = Batches(
             data.train,
@@ -155,7 +148,9 @@ class _Training:
             accumulation=train.accumulation,
             seed=train.seed,
         )
-        self._do_step = TrainingStep(config.model, train, state.weights, state.moments, nodes)
+        self._do_step = TrainingStep(
+            config.model, train, state.weights, state.moments, nodes, backend
+        )
         self._interval = _Interval(list(state.progress.losses))
         self._unsettled: list[tuple[int, mx.array]] = []
         self._norm = mx.array(0.0)
@@ -228,7 +223,7 @@ class _Training:
         """The model as it is now. Nobody keeps it, so that a step can use its weights' memory for
         the new ones."""
         self._settle()
-        model = Llama(self._config.model)
+        model = Llama(self._config.model, self._backend.ops)
         set_weights(model, self._do_step.weights)
         return model
 

@@ -1,7 +1,10 @@
-"""AdamW with two groups, warm-up and cosine, clipping: pure functions over named arrays.
+"""AdamW, warm-up and cosine, clipping: pure functions over named arrays.
 
-Written out rather than taken from mlx.optimizers so that all state is plain arguments and
-results of the compiled step, and resume is a matter of saving two dictionaries.
+Written out because mlx.optimizers cannot do three things that are needed here: decay the matrices
+but not the norms with one optimiser; keep its state as plain arrays under the weights' names, so
+that a checkpoint has them, resume is exact and workers share them out; and correct the bias by a
+number made once a step (its AdamW has a power in every weight's kernel, which a CPU computes for
+every element).
 """
 
 import math
@@ -87,18 +90,23 @@ def scales(step: int, factor: mx.array, config: TrainConfig) -> Scales:
 
 
 def update(
-    weights: Arrays, gradients: Arrays, moments: Moments, scales: Scales, config: TrainConfig
-) -> tuple[Arrays, Moments]:
-    """One step of AdamW with bias correction; decay on matrices only.
+    config: TrainConfig,
+    weights: Arrays,
+    mean: Arrays,
+    square: Arrays,
+    gradients: Arrays,
+    scales: Scales,
+) -> tuple[Arrays, Arrays, Arrays]:
+    """One step of AdamW with bias correction, decay on matrices only: weights, mean, square.
 
     Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
     """
-    after, mean, square = {}, {}, {}
+    after, new_mean, new_square = {}, {}, {}
     for name, weight in weights.items():
         gradient = gradients[name].astype(mx.float32) * scales.gradient
-        mean[name] = config.beta1 * moments.mean[name] + (1 - config.beta1) * gradient
-        square[name] = config.beta2 * moments.square[name] + (1 - config.beta2) * gradient.square()
-        root = mx.sqrt(square[name] * scales.square) + _EPSILON
+        new_mean[name] = config.beta1 * mean[name] + (1 - config.beta1) * gradient
+        new_square[name] = config.beta2 * square[name] + (1 - config.beta2) * gradient.square()
+        root = mx.sqrt(new_square[name] * scales.square) + _EPSILON
         left = weight * scales.decay if weight.ndim >= 2 else weight
-        after[name] = left - scales.mean * mean[name] / root
-    return after, Moments(mean, square)
+        after[name] = left - scales.mean * new_mean[name] / root
+    return after, new_mean, new_square

@@ -1,36 +1,43 @@
-"""The training step: loss and gradients on several ranks, clipping and AdamW.
+"""The training step: loss, gradients, clipping, AdamW."""
 
-MLX does the elementwise work of a stream on one thread, so on the CPU a step uses all cores only
-if its work is shared out. The ranks are threads of this process, each with the stream that MLX
-gives every thread: they share the weights, and there is nothing to start, watch or lose.
-"""
-
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
-from typing import TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import mlx.core as mx
-import numpy as np
+import mlx.nn as nn
+from mlx.utils import tree_map
 
+from mlx_rev.backend import PLAIN, Backend
 from mlx_rev.config import ModelConfig, TrainConfig
 from mlx_rev.data.batches import Batch
 from mlx_rev.errors import ConfigError
-from mlx_rev.model import ops
-from mlx_rev.model.llama import Weights
+from mlx_rev.model.llama import Llama, Weights, set_weights
+from mlx_rev.model.micro_batch import MicroBatch, micro_batch
 from mlx_rev.train import optimizer
 from mlx_rev.train.nodes import Nodes
 from mlx_rev.train.optimizer import Moments
-from mlx_rev.train.rank import Rank
 
-Result = TypeVar("Result")
+
+def mean_loss(model: Llama, dtype: mx.Dtype, weights: Weights, micro_batch: MicroBatch) -> mx.array:
+    """The nats of a micro-batch's targets, as their share of the whole step's mean: a scalar.
+
+    The forward pass is in `dtype`, the loss in float32. The model describes the computation; after
+    tracing it holds no usable weights.
+    """
+    inputs, targets, segment_start, share, key = micro_batch
+    set_weights(model, {name: weight.astype(dtype) for name, weight in weights.items()})
+    logits = model(inputs, segment_start=segment_start, key=key).astype(mx.float32)
+    counted = targets >= 0
+    nats = nn.losses.cross_entropy(logits, mx.where(counted, targets, 0))
+    return mx.sum(nats * counted) * share
 
 
 class TrainingStep:
     """Holds the weights and their moments, and does one step after another on them.
 
     While a step is done nobody else should hold them: the new ones then take the old ones' memory.
-    `close` ends the threads of the ranks.
+    A backend's workers, where it has any, share the gradients and the update among them.
     """
 
     def __init__(
@@ -40,103 +47,63 @@ class TrainingStep:
         weights: Weights,
         moments: Moments,
         nodes: Nodes | None = None,
+        backend: Backend = PLAIN,
     ) -> None:
         self.weights, self.moments = dict(weights), Moments(*map(dict, moments))
         mx.eval(self.weights, self.moments)  # no other thread could
         self._config, self._nodes = config, nodes or Nodes()
-        count = max(1, config.ranks)
-        if count * self._nodes.count > config.batch_size:
-            raise ConfigError(
-                f"batch_size is {config.batch_size}, too small for {self._nodes.count} nodes of "
-                f"{count} ranks"
-            )
-        if config.dtype == "bfloat16" and ops.on_cpu():
-            raise ConfigError(
-                "--dtype bfloat16 on CPU: its matrix products run at a thirtieth of float32's "
-                "speed here; use float32"
-            )
-        building = Lock() if count > 1 else None
-        self._ranks = [
-            Rank(shape, config, number, owned, building)
-            for number, owned in enumerate(_shared_out(weights, count))
-        ]
-        self._threads = [
-            ThreadPoolExecutor(
-                1, initializer=mx.set_default_device, initargs=(mx.default_device(),)
-            )
-            for _ in range(count if count > 1 else 0)
-        ]
+        self._workers = backend.workers(shape, config, self.weights)
+        self._parts = 1 if self._workers is None else self._workers.count
+        _check_rows(config.batch_size, self._nodes.count, self._parts)
+        compiled: Callable[..., Any] = mx.compile if config.compile else lambda function: function
+        loss = partial(mean_loss, Llama(shape, backend.ops), getattr(mx, config.dtype))
+        self._loss_and_gradients = compiled(mx.value_and_grad(loss))
+        update = partial(optimizer.update, config)
+        if self._workers is None:
+            self._squared_norms, self._update = optimizer.squared_norms, compiled(update)
+        else:
+            self._squared_norms = self._workers.shared(optimizer.squared_norms)
+            self._update = self._workers.shared(update, takes=3)
 
     def __call__(self, step: int, batch: Batch) -> tuple[mx.array, mx.array]:
         """Do step `step` (from 0) on a batch.
 
-        Gives the mean loss in nats per target and the gradients' norm before clipping. With one
-        rank these, the weights and the moments are lazy.
+        Gives the mean loss in nats per target and the gradients' norm before clipping. Without
+        workers these, the weights and the moments are lazy.
         """
-        loss, total = self._nodes.sum(*self._own_gradients(step, batch))
-        squares = _merged(self._on_ranks(lambda rank: rank.squared_norms_of_owned(total)))
+        loss, gradients = self._nodes.sum(*self._gradients(step, batch))
+        squares = self._squared_norms(gradients)
         factor, norm = optimizer.clipping(squares, self._config.gradient_clip)
         scales = optimizer.scales(step, factor, self._config)
-        if self._threads:
-            mx.eval(loss, total, scales)
-        order = list(self.weights)
-        updated = self._on_ranks(
-            lambda rank: rank.update_owned(self.weights, self.moments, total, scales)
-        )
-        weights, moments = zip(*updated, strict=True)
-        self.weights = _merged(weights, order)
-        self.moments = Moments(*(_merged(part, order) for part in zip(*moments, strict=True)))
+        after = self._update(self.weights, *self.moments, gradients, scales)
+        self.weights, self.moments = after[0], Moments(*after[1:])
         return loss, norm
 
     def close(self) -> None:
-        """End the threads; the step cannot be called any more."""
-        for thread in self._threads:
-            thread.submit(mx.clear_streams).result()  # MLX aborts if a thread leaves streams behind
-            thread.shutdown()
+        """End the workers, if there are any; the step cannot be called any more."""
+        if self._workers is not None:
+            self._workers.close()
 
-    def _own_gradients(self, step: int, batch: Batch) -> tuple[mx.array, Weights]:
+    def _gradients(self, step: int, batch: Batch) -> tuple[mx.array, Weights]:
         """The loss and gradients of this node's rows."""
-        jobs = self._jobs(step, batch)
-        results = self._on_ranks(lambda rank: rank.gradients(self.weights, *jobs[rank.number]))
-        losses, gradients = zip(*results, strict=True)
-        sums = self._on_ranks(lambda rank: rank.sum_of_owned(gradients))
-        return sum(losses[1:], losses[0]), _merged(sums)
-
-    def _jobs(self, step: int, batch: Batch) -> list[tuple[tuple[np.ndarray, ...], int, int]]:
-        """For each of this node's ranks: its rows, its seed, and how many targets all have."""
-        count = len(self._ranks)
-        arrays = (batch.inputs, batch.targets, batch.first)
-        parts = (np.array_split(array, count * self._nodes.count, axis=1) for array in arrays)
-        shares = list(zip(*parts, strict=True))
-        seed = self._config.seed + (step << 20)
-        return [
-            (shares[number], seed + (number << 12), batch.target_count)
-            for number in range(count * self._nodes.number, count * (self._nodes.number + 1))
-        ]
-
-    def _on_ranks(self, work: Callable[[Rank], Result]) -> list[Result]:
-        """What each rank gives for `work`, done in the rank's thread where there are any."""
-        if not self._threads:
-            return [work(self._ranks[0])]
-        futures = [
-            thread.submit(work, rank)
-            for thread, rank in zip(self._threads, self._ranks, strict=True)
-        ]
-        return [future.result() for future in futures]
+        first = self._nodes.number * self._parts
+        own = batch.parts(self._nodes.count * self._parts)[first : first + self._parts]
+        seeds = [self._config.seed + (step << 20) + (first + n << 12) for n in range(self._parts)]
+        if self._workers is not None:
+            return self._workers.gradients(self.weights, own, seeds)
+        micro_batches = (micro_batch(own[0], n, seeds[0]) for n in range(self._config.accumulation))
+        total: Any = None
+        for arrays in micro_batches:
+            found = self._loss_and_gradients(self.weights, arrays)
+            total = found if total is None else tree_map(mx.add, total, found)
+            if self._config.accumulation > 1:
+                mx.eval(total)  # so that one micro-batch's activations are in memory, not all
+        loss, gradients = total
+        return loss, gradients
 
 
-def _shared_out(weights: Weights, count: int) -> list[list[str]]:
-    """The weights' names in `count` lists of about the same size in numbers."""
-    shares: list[list[str]] = [[] for _ in range(count)]
-    sizes = [0] * count
-    for name in sorted(weights, key=lambda name: (-weights[name].size, name)):
-        least = sizes.index(min(sizes))
-        shares[least].append(name)
-        sizes[least] += weights[name].size
-    return shares
-
-
-def _merged(parts: Iterable[Weights], order: Iterable[str] | None = None) -> Weights:
-    """The dictionaries in one, in an order of the names if one is given."""
-    whole = {name: array for part in parts for name, array in part.items()}
-    return whole if order is None else {name: whole[name] for name in order}
+def _check_rows(batch_size: int, nodes: int, parts: int) -> None:
+    if nodes * parts > batch_size:
+        raise ConfigError(
+            f"batch_size is {batch_size}, too small for {nodes} machines of {parts} workers"
+        )

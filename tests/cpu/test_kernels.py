@@ -15,11 +15,12 @@ import tempfile
 before = tempfile.gettempdir()
 import mlx_rev
 import mlx.core as mx
-from mlx_rev.cpu.kernels import compiled
-function = compiled(lambda x: (mx.abs(x) * 3 - x * x,))
+from mlx_rev.cpu.kernels import use_private_folder
+use_private_folder()
+function = mx.compile(lambda x: (mx.abs(x) * 3 - x * x,))
 print(function(mx.array([-2.0, 5.0]))[0].tolist(), tempfile.gettempdir() == before)
 # Kernels are named after what they do, so this one's name is long.
-many = compiled(lambda *x: (sum(a * a - a / 2 for a in x),))
+many = mx.compile(lambda *x: (sum(a * a - a / 2 for a in x),))
 print(many(*mx.ones((9, 4)))[0].tolist())
 """
 RIGHT = "[2.0, -10.0] True\n[4.5, 4.5, 4.5, 4.5]\n"

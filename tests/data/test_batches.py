@@ -83,14 +83,14 @@ def test_every_token_is_a_target_once_an_epoch_and_follows_its_input(shard: Shar
         assert sorted(seen) == sorted(shard.tokens[1:].tolist())
 
 
-def test_first_is_where_a_position_s_own_story_begins(shard: Shard) -> None:
+def test_a_segment_starts_where_a_position_s_own_story_does(shard: Shard) -> None:
     batches = Batches(shard, context=96, batch_size=1)
     begins_at_boundary = total = 0
     for step in range(batches.rows.count):
         batch = batches.batch_at(step)
-        inputs, targets, first = batch.inputs[0, 0], batch.targets[0, 0], batch.first[0, 0]
+        inputs, targets = batch.inputs[0, 0], batch.targets[0, 0]
         for place in range(96):
-            start = first[place]
+            start = batch.segment_start[0, 0, place]
             if targets[place] == IGNORED:
                 assert start == place
                 continue
@@ -116,8 +116,27 @@ def test_batches_are_a_pure_function_of_the_step(shard: Shard) -> None:
 
 def test_epochs_and_seeds_give_other_orders(shard: Shard) -> None:
     batches = Batches(shard, context=32, batch_size=4, seed=0)
-    first, other = batches.batch_at(0), Batches(shard, context=32, batch_size=4, seed=1)
-    assert not (first.inputs == other.batch_at(0).inputs).all()
+    other = Batches(shard, context=32, batch_size=4, seed=1)
+    assert not (batches.batch_at(0).inputs == other.batch_at(0).inputs).all()
+    rows = batches.rows.count
+
+    def epoch(number: int) -> list[bytes]:
+        """The rows of an epoch, one at a time, in their order."""
+        single = Batches(shard, context=32, batch_size=1, seed=0)
+        return [single.batch_at(number * rows + row).inputs.tobytes() for row in range(rows)]
+
+    assert epoch(0) != epoch(1) != epoch(2) != epoch(0)
+    assert sorted(epoch(0)) == sorted(epoch(1))
+
+
+def test_parts_are_the_rows_in_turn(shard: Shard) -> None:
+    batch = Batches(shard, context=32, batch_size=5, accumulation=2).batch_at(0)
+    parts = batch.parts(2)
+    assert [part.inputs.shape for part in parts] == [(2, 3, 32), (2, 2, 32)]
+    for name in ("inputs", "targets", "segment_start"):
+        joined = np.concatenate([getattr(part, name) for part in parts], axis=1)
+        assert (joined == getattr(batch, name)).all()
+    assert {part.target_count for part in parts} == {batch.target_count}
 
 
 def test_a_batch_that_the_stories_do_not_fill_is_refused(shard: Shard) -> None:

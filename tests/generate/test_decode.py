@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_rev.config import ModelConfig, SampleConfig
+from mlx_rev.cpu.decode import CompiledReader
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate.decode import StoryEvent, kept_prompt, write_stories
-from mlx_rev.generate.extending import Extension
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
 from mlx_rev.model.load import Loaded
@@ -111,15 +111,15 @@ def test_it_stops_at_the_boundary_at_max_tokens_and_at_the_end_of_the_context(
 def test_memory_is_flat_while_a_story_grows(
     model: Llama, codecs: dict[Order, StoryCodec], warm: bool
 ) -> None:
-    extension = Extension(model)
+    reader = CompiledReader(model)
     if warm:
-        extension.warm_up()
-        extension.wait()
+        reader.warm_up()
+        reader.wait()
     codec = codecs[Order.WORD]
     config = SampleConfig(temperature=1.0, seed=2)
     active = [
         mx.get_active_memory()
-        for _ in write_stories(model, codec, [codec.prompt("It was so.")], config, extension)
+        for _ in write_stories(model, codec, [codec.prompt("It was so.")], config, reader)
     ]
     assert len(active) > 20
     assert max(active[5:]) - min(active[5:]) < 10_000

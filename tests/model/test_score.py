@@ -4,20 +4,21 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from mlx_rev.backend import Backend
 from mlx_rev.config import ModelConfig
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.score import score_stories, token_nats
 
 
-@pytest.fixture(scope="module")
-def model(tiny: ModelConfig) -> Llama:
-    model = Llama(tiny)
+@pytest.fixture
+def model(tiny: ModelConfig, backend: Backend) -> Llama:
+    model = Llama(tiny, backend.ops)
     initialise(model, seed=2)
     return model
 
 
 def plain_nats(model: Llama, story: np.ndarray) -> np.ndarray:
-    logits = model.logits(mx.array(story[None, :-1]))[0]
+    logits = model(mx.array(story[None, :-1]))[0]
     logits = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
     return -np.array(logits)[np.arange(len(story) - 1), story[1:]]
 

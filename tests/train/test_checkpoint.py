@@ -105,7 +105,7 @@ def test_a_checkpoint_loads_in_mlx_lm_as_it_is(
     ids = [1, *codecs[Order.WORD].tokenizer.encode(text)]
     assert tokenizer.encode(text) == ids
     assert tokenizer.eos_token_id == 1
-    ours = load_model(tmp_path).model.logits(mx.array([ids]))
+    ours = load_model(tmp_path).model(mx.array([ids]))
     assert mx.abs(model(mx.array([ids])) - ours).max().item() < 1e-5
 
 

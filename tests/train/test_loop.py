@@ -10,8 +10,9 @@ from mlx_rev.config import RunConfig
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError, TrainingError
 from mlx_rev.model.load import load_model
-from mlx_rev.train.events import Evaluated, Event, Sampled, Saved, Silent, Started, Stepped, Stopped
+from mlx_rev.train.events import Evaluated, Event, Sampled, Saved, Started, Stepped, Stopped
 from mlx_rev.train.loop import evaluate, fit
+from mlx_rev.train.optimizer import learning_rate
 from mlx_rev.train.runlog import read_metrics
 
 
@@ -72,6 +73,25 @@ def test_a_run_reports_and_keeps_what_it_should(whole_run: tuple[Path, Recorder]
     assert [entry["kind"] for entry in logged(run)].count("step") == 2
 
 
+def test_tokens_per_second_are_tokens_over_time(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that moves by a quarter of a second from one look to the next."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("mlx_rev.train.loop.time.perf_counter", lambda: next(ticks) / 4)
+    recorder = Recorder()
+    fit(tmp_path, run_config, prepared, recorder)
+    tokens = run_config.train.batch_size * run_config.model.context
+    assert [event.tokens_per_second for event in recorder.of(Stepped)] == [4 * tokens] * 2
+
+
+def test_the_logged_learning_rate_is_that_of_its_step(
+    run_config: RunConfig, whole_run: tuple[Path, Recorder]
+) -> None:
+    found = [event.learning_rate for event in whole_run[1].of(Stepped)]
+    assert found == [learning_rate(step - 1, run_config.train) for step in (5, 10)]
+
+
 def test_the_loss_falls(run_config: RunConfig, prepared: Prepared, tmp_path: Path) -> None:
     recorder = Recorder()
     config = changed(run_config, steps=60, log_every=20, eval_every=60, save_every=60)
@@ -89,7 +109,7 @@ def test_stopping_and_going_on_changes_nothing(
         tmp_path,
         run_config,
         prepared,
-        Silent(),
+        Recorder(),
         write_story=lambda model, step: f"story {step}",
         should_stop=lambda: next(steps, None) is None,
     )
@@ -98,7 +118,7 @@ def test_stopping_and_going_on_changes_nothing(
         tmp_path,
         run_config,
         prepared,
-        Silent(),
+        Recorder(),
         resume=True,
         write_story=lambda model, step: f"story {step}",
     )
@@ -112,11 +132,11 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(
 ) -> None:
     """As after kill -9: the log is ahead of the checkpoint, its last line cut."""
     steps = iter(range(4))
-    fit(tmp_path, run_config, prepared, Silent(), should_stop=lambda: next(steps, None) is None)
+    fit(tmp_path, run_config, prepared, Recorder(), should_stop=lambda: next(steps, None) is None)
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write(json.dumps({"kind": "step", "step": 5, "loss": 99.0}) + "\n")
         file.write('{"kind": "eval", "st')
-    fit(tmp_path, run_config, prepared, Silent(), resume=True)
+    fit(tmp_path, run_config, prepared, Recorder(), resume=True)
     expected = [entry for entry in logged(whole_run[0]) if entry["kind"] != "sample"]
     assert logged(tmp_path) == expected
 
@@ -124,7 +144,7 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(
 def test_the_uncompiled_step_gives_the_same_losses(
     run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
 ) -> None:
-    fit(tmp_path, changed(run_config, compile=False), prepared, Silent())
+    fit(tmp_path, changed(run_config, compile=False), prepared, Recorder())
     losses = [
         [e["loss"] for e in logged(run) if e["kind"] == "step"] for run in (tmp_path, whole_run[0])
     ]
@@ -137,7 +157,7 @@ def test_accumulated_micro_batches_are_one_batch(
     plain = replace(run_config, model=replace(run_config.model, dropout=0.0))
     for name, sizes in (("one", (8, 1)), ("four", (2, 4))):
         config = changed(plain, batch_size=sizes[0], accumulation=sizes[1], log_every=4)
-        fit(tmp_path / name, config, prepared, Silent())
+        fit(tmp_path / name, config, prepared, Recorder())
     one, four = (
         [e["loss"] for e in logged(tmp_path / name) if e["kind"] == "step"]
         for name in ("one", "four")
@@ -150,14 +170,14 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
 ) -> None:
     config = changed(run_config, gradient_clip=0.0, save_every=1, warmup=0)
     steps = iter(range(2))
-    fit(tmp_path, config, prepared, Silent(), should_stop=lambda: next(steps, None) is None)
+    fit(tmp_path, config, prepared, Recorder(), should_stop=lambda: next(steps, None) is None)
     good = weights_of(tmp_path)
     wild = changed(config, learning_rate=1e30, min_learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"loss of step \d+ is (nan|inf).*step 2 is kept"):
-        fit(tmp_path, changed(wild, save_every=100), prepared, Silent(), resume=True)
+        fit(tmp_path, changed(wild, save_every=100), prepared, Recorder(), resume=True)
     assert same(weights_of(tmp_path), good)
     with pytest.raises(TrainingError, match="no checkpoint was saved before; begin again"):
-        fit(tmp_path / "new", changed(wild, save_every=100), prepared, Silent())
+        fit(tmp_path / "new", changed(wild, save_every=100), prepared, Recorder())
 
 
 def test_evaluation_is_of_the_saved_model(
@@ -175,14 +195,14 @@ def test_bfloat16_is_refused_on_the_cpu(
     if mx.default_device() != mx.Device(mx.cpu):
         pytest.skip("needs a machine without a GPU")
     with pytest.raises(ConfigError, match="bfloat16 on CPU"):
-        fit(tmp_path, changed(run_config, dtype="bfloat16"), prepared, Silent())
+        fit(tmp_path, changed(run_config, dtype="bfloat16"), prepared, Recorder())
 
 
 def test_resume_needs_a_checkpoint_of_the_same_corpus(
     run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
-        fit(tmp_path, run_config, prepared, Silent(), resume=True)
+        fit(tmp_path, run_config, prepared, Recorder(), resume=True)
     other = replace(prepared, corpus_fingerprint="0" * 64)
     with pytest.raises(CheckpointError, match="trained on a corpus with sha256"):
-        fit(whole_run[0], run_config, other, Silent(), resume=True)
+        fit(whole_run[0], run_config, other, Recorder(), resume=True)

@@ -40,7 +40,7 @@ def test_update_is_mlxs_adamw_with_bias_correction_and_no_decay_on_vectors() -> 
     for step in range(5):
         gradients = random_arrays(step + 1)
         scales = optimizer.scales(step, mx.array(1.0), config)
-        weights, moments = optimizer.update(weights, gradients, moments, scales, config)
+        weights, *moments = optimizer.update(config, weights, *moments, gradients, scales)
         for name, adam in peers.items():
             expected |= adam.apply_gradients({name: gradients[name]}, {name: expected[name]})
     for name, weight in weights.items():
@@ -63,12 +63,12 @@ def test_the_factor_is_of_the_gradients() -> None:
     halves = {name: gradient / 2 for name, gradient in gradients.items()}
     found, expected = (
         optimizer.update(
-            *(weights, given, optimizer.initial_moments(weights)),
-            *(optimizer.scales(3, mx.array(factor), config), config),
+            *(config, weights, *optimizer.initial_moments(weights), given),
+            optimizer.scales(3, mx.array(factor), config),
         )
         for given, factor in ((gradients, 0.5), (halves, 1.0))
     )
-    for ours, theirs in zip((found[0], *found[1]), (expected[0], *expected[1]), strict=True):
+    for ours, theirs in zip(found, expected, strict=True):
         assert all(bool((ours[name] == theirs[name]).all()) for name in weights)
 
 

@@ -1,4 +1,4 @@
-"""The step on one rank and on several."""
+"""The step: in plain form and in the CPU's, on one worker and on several."""
 
 from dataclasses import replace
 
@@ -6,76 +6,168 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from mlx_rev.backend import CPU, PLAIN, Backend
 from mlx_rev.config import ModelConfig, TrainConfig
-from mlx_rev.data.batches import Batch
+from mlx_rev.cpu import worker
+from mlx_rev.cpu.step import _shared_out
 from mlx_rev.errors import ConfigError
 from mlx_rev.model.llama import Llama, Weights, get_weights, initialise
-from mlx_rev.train import optimizer, rank
-from mlx_rev.train.step import TrainingStep, _shared_out
+from mlx_rev.train import optimizer
+from mlx_rev.train.step import TrainingStep
+from tests import reference
+from tests.forms import backend, random_batch, shape
 
-CONFIG = TrainConfig(steps=50, batch_size=6, accumulation=2, warmup=5, ranks=1)
+__all__ = ["backend"]
+
+CONFIG = TrainConfig(
+    steps=10, batch_size=6, accumulation=2, warmup=3, workers=1, learning_rate=5e-3
+)
 
 
-def weights_of(shape: ModelConfig) -> Weights:
-    model = Llama(shape)
-    initialise(model, 0)
+def weights_of(config: ModelConfig) -> Weights:
+    model = Llama(config)
+    initialise(model, 0, 0.1, 0.1)
     return get_weights(model)
 
 
-def batch(shape: ModelConfig, step: int) -> Batch:
-    """Random tokens, some of which are no targets."""
-    random = np.random.default_rng(step)
-    rows = (CONFIG.accumulation, CONFIG.batch_size, shape.context)
-    tokens = random.integers(3, shape.vocab_size, rows).astype(np.int32)
-    targets = np.where(random.random(rows) < 0.1, -1, np.roll(tokens, -1, axis=-1))
-    first = np.broadcast_to(np.arange(shape.context, dtype=np.int32) // 32 * 32, rows)
-    return Batch(tokens, targets.astype(np.int32), first, int((targets >= 0).sum()))
-
-
 def trained(
-    shape: ModelConfig, config: TrainConfig, steps: int
+    backend: Backend, config: ModelConfig, train: TrainConfig, steps: int = 10
 ) -> tuple[list[float], list[float], Weights]:
     """Losses, norms and final weights."""
-    weights = weights_of(shape)
-    step = TrainingStep(shape, config, weights, optimizer.initial_moments(weights))
+    weights = weights_of(config)
+    step = TrainingStep(config, train, weights, optimizer.initial_moments(weights), backend=backend)
+    losses, norms = [], []
     try:
-        losses, norms = zip(*(step(n, batch(shape, n % 3)) for n in range(steps)), strict=True)
-        mx.eval(losses, norms, step.weights)
+        for number in range(steps):
+            rows = {"accumulation": train.accumulation, "rows": train.batch_size}
+            loss, norm = step(number, random_batch(config, number % 3, **rows))
+            mx.eval(loss, norm, step.weights, step.moments)
+            losses.append(loss.item())
+            norms.append(norm.item())
     finally:
         step.close()
-    return [x.item() for x in losses], [x.item() for x in norms], step.weights
+    return losses, norms, step.weights
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_any_number_of_ranks_trains_alike(tiny: ModelConfig, ranks: int) -> None:
-    shape = replace(tiny, tied=False)
-    losses, norms, weights = trained(shape, CONFIG, 50)
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "config",
+    [
+        shape(),
+        shape(tied=False, n_kv_heads=4),
+        shape(n_kv_heads=1, dropout=0.2),
+        shape(context=90),
+    ],
+    ids=["tied", "untied", "dropout", "long"],
+)
+def test_ten_losses_are_the_same_in_both_forms(config: ModelConfig, workers: int) -> None:
+    plain, plain_norms, _ = trained(PLAIN, config, CONFIG)
+    losses, norms, _ = trained(CPU, config, replace(CONFIG, workers=workers))
+    assert plain[-1] < plain[0] - 0.05
+    if workers == 1 or not config.dropout:  # each worker has masks of its own
+        assert losses == pytest.approx(plain, rel=1e-6)
+        assert norms == pytest.approx(plain_norms, rel=1e-4)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_step_is_the_references(backend: Backend, tied: bool) -> None:
+    config = shape(tied=tied, context=24)
+    train = replace(CONFIG, batch_size=2, gradient_clip=0.5, weight_decay=0.3)
+    rows, batches = [], [random_batch(config, n % 3, rows=2) for n in range(4)]
+    for batch in batches:
+        arrays = (batch.inputs, batch.targets, batch.segment_start)
+        flat = [array.reshape(-1, config.context).tolist() for array in arrays]
+        rows.append(list(zip(*flat, strict=True)))
+    expected, weights = reference.train(config, train, weights_of(config), rows)
+    losses, _, found = trained(backend, config, train, steps=4)
+    assert losses[:3] == pytest.approx(expected[:3], rel=1e-6)
+    for name, weight in found.items():
+        # After few steps AdamW moves each weight by about its rate whatever the gradient's size,
+        # so where the gradient is nearly 0 its rounding counts.
+        assert mx.mean(mx.abs(weight - weights[name])).item() < 2e-5, name
+
+
+def test_bfloat16_trains() -> None:
+    """In the plain form; the CPU's refuses it, being slow at it."""
+    config = shape(context=32)
+    full, _, _ = trained(PLAIN, config, CONFIG)
+    half, _, weights = trained(PLAIN, config, replace(CONFIG, dtype="bfloat16"))
+    assert half != full
+    assert half == pytest.approx(full, rel=0.01)
+    assert all(weight.dtype == mx.float32 for weight in weights.values())
+
+
+def test_no_dropout_mask_is_used_twice(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In no step, micro-batch, worker, or place in the model."""
+    seen: list[bytes] = []
+
+    def watched(x: mx.array, rate: float, key: mx.array) -> mx.array:
+        seen.append(np.array(key).tobytes())
+        return x
+
+    monkeypatch.setattr("mlx_rev.model.llama.dropout", watched)
+    workers = 2 if backend is CPU else 1
+    train = replace(CONFIG, compile=False, workers=workers)
+    trained(backend, shape(dropout=0.5, context=8), train, steps=2)
+    assert len(seen) == 2 * 2 * workers * 5
+    assert len(set(seen)) == len(seen)
+
+
+def test_nothing_retraces(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tokens, rates and norms are new values of the same arrays."""
+    calls = {"forward": 0, "update": 0}
+    forward, update = Llama.project, optimizer.update
+    branches = worker.branch_outputs
+
+    def count(name: str, function):
+        def counted(*arguments, **named):
+            calls[name] += 1
+            return function(*arguments, **named)
+
+        return counted
+
+    monkeypatch.setattr(Llama, "project", count("forward", forward))
+    monkeypatch.setattr(worker, "branch_outputs", count("forward", branches))
+    monkeypatch.setattr(optimizer, "update", count("update", update))
+    trained(backend, shape(context=8), CONFIG, steps=6)
+    # The CPU's form compiles the first micro-batch and the ones that are added to it.
+    assert calls == {"forward": 2 if backend is CPU else 1, "update": 1}
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_number_of_workers_trains_alike(tiny: ModelConfig, workers: int) -> None:
+    config = replace(tiny, tied=False)
+    losses, norms, weights = trained(CPU, config, CONFIG, steps=30)
+    shared, shared_norms, others = trained(CPU, config, replace(CONFIG, workers=workers), steps=30)
     assert losses[0] > losses[-1] + 0.2
-    shared, shared_norms, shared_weights = trained(shape, replace(CONFIG, ranks=ranks), 50)
     assert shared == pytest.approx(losses, abs=1e-4)
     assert shared_norms == pytest.approx(norms, rel=1e-3)
-    assert list(shared_weights) == list(weights)
+    assert list(others) == list(weights)
 
 
 def test_pieces_change_no_bit(tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(CONFIG, ranks=2)
-    losses, norms, weights = trained(tiny, config, 4)
-    monkeypatch.setattr(rank, "_LONGEST_IN_PIECES", 0)
-    whole_losses, whole_norms, whole_weights = trained(tiny, config, 4)
+    config = replace(CONFIG, workers=2)
+    losses, norms, weights = trained(CPU, tiny, config, steps=4)
+    monkeypatch.setattr(worker, "_LONGEST_IN_PIECES", 0)
+    whole_losses, whole_norms, whole = trained(CPU, tiny, config, steps=4)
     assert (losses, norms) == (whole_losses, whole_norms)
-    assert all(bool((weights[name] == whole_weights[name]).all()) for name in weights)
+    assert all(bool((weights[name] == whole[name]).all()) for name in weights)
 
 
-def test_a_step_takes_over_the_memory_of_the_one_before(tiny: ModelConfig) -> None:
-    shape = replace(tiny, vocab_size=20_000)
-    weights = weights_of(shape)
+def test_a_step_takes_over_the_memory_of_the_one_before(
+    backend: Backend, tiny: ModelConfig
+) -> None:
+    config = replace(tiny, vocab_size=20_000)
+    weights = weights_of(config)
     size = sum(array.nbytes for array in weights.values())
-    step = TrainingStep(shape, CONFIG, weights, optimizer.initial_moments(weights))
+    step = TrainingStep(
+        config, CONFIG, weights, optimizer.initial_moments(weights), backend=backend
+    )
     del weights
     mx.eval(step.weights, step.moments)
     before = mx.get_active_memory()
-    for number in range(3):
-        step(number, batch(shape, 0))
+    for _ in range(3):
+        step(0, random_batch(config))
         mx.eval(step.weights, step.moments)
     assert mx.get_active_memory() < before + size / 10
     step.close()
@@ -89,8 +181,17 @@ def test_weights_are_shared_out_evenly(tiny: ModelConfig) -> None:
     assert max(sizes) < 1.2 * min(sizes)
 
 
-def test_more_ranks_than_rows_are_refused(tiny: ModelConfig) -> None:
-    weights = weights_of(tiny)
-    config = replace(CONFIG, ranks=7)
-    with pytest.raises(ConfigError, match="batch_size is 6, too small for 1 nodes of 7 ranks"):
-        TrainingStep(tiny, config, weights, optimizer.initial_moments(weights))
+def test_more_workers_than_rows_are_refused(tiny: ModelConfig) -> None:
+    weights, config = weights_of(tiny), replace(CONFIG, workers=7)
+    with pytest.raises(ConfigError, match="batch_size is 6, too small for 1 machines of 7 workers"):
+        TrainingStep(tiny, config, weights, optimizer.initial_moments(weights), backend=CPU)
+
+
+def test_what_a_backend_decides() -> None:
+    assert PLAIN.decided(replace(CONFIG, workers=0)).workers == 1
+    assert 1 <= CPU.decided(replace(CONFIG, workers=0)).workers <= CONFIG.batch_size
+    assert CPU.decided(replace(CONFIG, workers=3)).workers == 3
+    with pytest.raises(ConfigError, match="only a CPU's step"):
+        PLAIN.decided(replace(CONFIG, workers=2))
+    with pytest.raises(ConfigError, match="bfloat16 on CPU"):
+        CPU.decided(replace(CONFIG, dtype="bfloat16"))

@@ -1,0 +1,99 @@
+"""The one switch between MLX as it is and what makes it fast on a CPU."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import mlx.core as mx
+
+from mlx_rev.config import ModelConfig, TrainConfig
+from mlx_rev.cpu import cores, kernels
+from mlx_rev.cpu.decode import CompiledReader
+from mlx_rev.cpu.ops import CpuOps
+from mlx_rev.cpu.step import Workers
+from mlx_rev.errors import ConfigError
+from mlx_rev.model.cache import Cache
+from mlx_rev.model.llama import Llama, Weights
+from mlx_rev.model.ops import Ops
+
+VARIABLE = "MLX_REV_CPU"
+"""Set to off, a CPU runs the plain forms too."""
+
+
+class Reader(Protocol):
+    """How generation reads tokens: `Llama.next_logits`, or something with the same results."""
+
+    def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> mx.array:
+        """The logits (B, V) after the last of tokens (B, T), which join the cache."""
+
+    def warm_up(self) -> None:
+        """Start what makes it faster, in the background."""
+
+
+class PlainReader:
+    """`Llama.next_logits`."""
+
+    def __init__(self, model: Llama) -> None:
+        self._model = model
+
+    def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> mx.array:
+        """See `Reader`."""
+        return self._model.next_logits(tokens, cache, segment_start)
+
+    def warm_up(self) -> None:
+        """Nothing is to be made ready."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What a device runs."""
+
+    name: str
+    ops: Ops = field(default_factory=Ops)
+    workers: Callable[[ModelConfig, TrainConfig, Weights], Workers | None] = (
+        lambda shape, config, weights: None
+    )
+    """What shares out a training step, if anything does."""
+    reader: Callable[[Llama], Reader] = PlainReader
+
+    def decided(self, config: TrainConfig) -> TrainConfig:
+        """`config` with the number of workers decided: where that is 0, one a core.
+
+        With a worker on every core the elementwise work, which MLX does on one thread a stream, is
+        shared as well as the matrix products. Raises ConfigError for what this backend cannot do.
+        """
+        if self.name != "cpu":
+            if config.workers > 1:
+                raise ConfigError(
+                    f"--workers {config.workers}: only a CPU's step is shared among workers; "
+                    "leave it out"
+                )
+            return dataclasses.replace(config, workers=1)
+        if config.dtype != "float32":
+            raise ConfigError(
+                f"--dtype {config.dtype} on CPU: its matrix products run at a thirtieth of "
+                "float32's speed here; use float32"
+            )
+        workers = config.workers or min(cores.cores(), config.batch_size)
+        return dataclasses.replace(config, workers=workers)
+
+    def prepare(self, workers: int) -> None:
+        """Make the process ready to train with so many workers."""
+        if self.name == "cpu":
+            cores.share_cores(workers)
+            cores.keep_buffers()
+
+
+PLAIN = Backend("plain")
+CPU = Backend("cpu", CpuOps(), Workers, CompiledReader)
+
+
+def choose() -> Backend:
+    """The backend for MLX's default device."""
+    if sys.platform == "linux":
+        kernels.use_private_folder()
+    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    return CPU if on_cpu and os.environ.get(VARIABLE) != "off" else PLAIN

@@ -1,0 +1,3 @@
+from tests.forms import backend
+
+__all__ = ["backend"]

@@ -1,0 +1,56 @@
+"""Steps of decoding that are compiled in the background."""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from mlx_rev.config import ModelConfig
+from mlx_rev.cpu.decode import CompiledReader
+from mlx_rev.cpu.ops import CpuOps
+from mlx_rev.model.cache import new_cache
+from mlx_rev.model.llama import Llama, initialise
+
+
+@pytest.fixture(scope="module")
+def model(tiny: ModelConfig) -> Llama:
+    """A small model with weights drawn at random."""
+    model = Llama(tiny, CpuOps())
+    initialise(model, 3, 0.2, 0.2)
+    return model
+
+
+def logits(reader: CompiledReader, model: Llama, rows: int, tokens: list[int]) -> np.ndarray:
+    """After each of the tokens, read one by one: (len(tokens), rows, vocabulary)."""
+    cache, seen = new_cache(model.config, rows, model.config.context), []
+    padding = mx.zeros((rows, 1), dtype=mx.int32)
+    for token in tokens:
+        seen.append(np.array(reader(mx.full((rows, 1), token), cache, padding)))
+    assert cache[0].offset.item() == len(tokens)
+    return np.array(seen)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_compiled_steps_give_the_same_bits(model: Llama, rows: int) -> None:
+    tokens = [1, 17, 5, 300, 44, 44, 8]
+    reader = CompiledReader(model)
+    before = logits(reader, model, rows, tokens)
+    reader.warm_up()
+    meanwhile = logits(reader, model, rows, tokens)
+    reader.wait()
+    after = logits(reader, model, rows, tokens)
+    assert (before == meanwhile).all()
+    assert (before == after).all()
+
+
+def test_what_is_compiled_is_used(tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Llama(tiny, CpuOps())
+    initialise(model, 3)  # so far only promised: the other thread could not compute them
+    reader = CompiledReader(model)
+    reader.warm_up()
+    reader.warm_up()
+    reader.wait()
+    expected = logits(reader, model, 1, [1, 2, 3])
+    monkeypatch.setattr(model, "next_logits", None)
+    assert (logits(reader, model, 1, [1, 2, 3, 4])[:3] == expected).all()
+    with pytest.raises(TypeError):
+        logits(reader, model, 2, [1])

@@ -1,0 +1,69 @@
+"""The loss whose gradients are known, against the one that anyone knows."""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlx_rev.cpu import loss
+from mlx_rev.cpu.loss import linear_cross_entropy, token_nats
+from tests.agreement import agree, normal
+
+
+def plain_loss(
+    hidden: mx.array, weight: mx.array, targets: mx.array, weights: mx.array
+) -> mx.array:
+    logits = hidden @ weight.T
+    own = mx.take_along_axis(logits, mx.maximum(targets, 0)[:, None], axis=-1)[:, 0]
+    return (weights * (mx.logsumexp(logits, axis=-1) - own)).sum()
+
+
+def with_known_gradients(
+    hidden: mx.array, weight: mx.array, targets: mx.array, weights: mx.array
+) -> mx.array:
+    """The loss, such that differentiating it gives the gradients that came with it."""
+    found = linear_cross_entropy(hidden, weight, targets, weights)
+    slope = mx.sum(hidden * found.by_hidden) + mx.sum(weight * found.by_weight)
+    return mx.stop_gradient(found.loss - slope) + slope
+
+
+@given(
+    rows=st.integers(1, 700),
+    vocabulary=st.integers(2, 300),
+    ignored=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=15)
+def test_cross_entropy(rows: int, vocabulary: int, ignored: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    keep = random.random(rows) >= ignored
+    targets = mx.array(np.where(keep, random.integers(0, vocabulary, rows), -1))
+    weights = mx.array((random.random(rows) * keep).astype(np.float32))
+    agree(
+        lambda h, w: with_known_gradients(h, w, targets, weights),
+        lambda h, w: plain_loss(h, w, targets, weights),
+        *(normal(seed, rows, 16), normal(seed + 1, vocabulary, 16)),
+    )
+
+
+def test_cross_entropy_in_several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "_LOGITS_AT_ONCE", 1)
+    targets = mx.array(np.random.default_rng(0).integers(0, 50, 1000))
+    weights = mx.full((1000,), 1e-3)
+    hidden, weight = normal(0, 1000, 16), normal(1, 50, 16)
+    agree(
+        lambda h, w: with_known_gradients(h, w, targets, weights),
+        lambda h, w: plain_loss(h, w, targets, weights),
+        *(hidden, weight),
+    )
+    assert len(linear_cross_entropy(hidden, weight, targets, weights).chunks) == 4
+    nats = token_nats(hidden, weight, targets)
+    expected = plain_loss(hidden, weight, targets, weights).item()
+    assert mx.sum(nats * weights).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_cross_entropy_of_extreme_logits() -> None:
+    hidden, weight = mx.array([[1e4], [-1e4], [1.0]]), mx.array([[1.0], [-1.0], [0.0]])
+    nats = token_nats(hidden, weight, mx.array([0, 0, 1]))
+    assert np.array(nats) == pytest.approx([0, 2e4, 2.407606], rel=1e-5)
