@@ -1,4 +1,4 @@
-# Two commands: `make train` and `make test`. Both set up .venv first.
+# Two commands: `make train` and `make test`, and `make quick` while you work. All set up .venv first.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2])' 2>/dev/null && \
@@ -15,13 +15,21 @@ $(shell rm -rf .venv)
 endif
 endif
 
-.PHONY: train test parity setup setup-dev check format lock clean
+# Two tests at a time, each with one BLAS thread: more threads than cores starve one another.
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: train test quick parity setup setup-dev check format lock clean
 
 train: setup
 	$(BIN)/mlx-rev train $(ARGS)
 
 test: setup-dev check
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+# For the loop of work: without the tests that start programs, train, or compile kernels.
+quick: setup-dev
+	$(PYTEST) -m 'not slow and not gpu and not parity and not process' \
+		--hypothesis-profile quick --ignore tests/cpu --ignore tests/train $(ARGS)
 
 # Against PyTorch's transformers. On Linux the index has the build without CUDA.
 parity: setup-dev

@@ -38,16 +38,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"mlx-rev: no command {given[0]!r}; expected one of {', '.join(COMMANDS)}\n"
         )
         return _USAGE_ERROR
-    return run(given[0], given[1:])
+    return run(given[0], given[1:], guarded=arguments is None)
 
 
-def run(command: str, arguments: Sequence[str] | None = None, program: str | None = None) -> int:
-    """Run one subcommand; a RevError becomes a line on standard error and exit code 2."""
+def run(
+    command: str,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+    *,
+    guarded: bool = False,
+) -> int:
+    """Run one subcommand; a RevError becomes a line on standard error and exit code 2.
+
+    A training that is `guarded` runs in a child process, whose death this one can explain.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    program = program or f"mlx-rev {command}"
     _ready_streams()
     try:
+        if command == "train" and guarded:
+            from mlx_rev.train import watchdog
+
+            if (code := watchdog.guard(program)) is not None:
+                return code
         module = importlib.import_module(f"mlx_rev.cli.{command}")
-        code = module.main(given, program or f"mlx-rev {command}")
+        code = module.main(given, program)
         sys.stdout.flush()
         return int(code)
     except RevError as error:

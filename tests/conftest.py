@@ -1,5 +1,7 @@
 """What several test folders need: vocabularies, a small model, the data outside the project."""
 
+import inspect
+import io
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from mlx_rev.__main__ import main
 from mlx_rev.config import ModelConfig
 from mlx_rev.data import bundled
 from mlx_rev.text.codec import StoryCodec
@@ -16,9 +19,11 @@ from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("quick", settings.get_profile("steady"), max_examples=12)
 settings.load_profile("steady")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+PROCESS_FIXTURES = {"run_process", "command_environment"}
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -28,6 +33,20 @@ for _name in (
 ):
     os.environ.pop(_name, None)
 os.environ["TERM"] = "xterm-256color"
+
+
+def training_of(command: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> int:
+    """The process that a started `mlx-rev train` trains in, a child of the command's own."""
+    found = subprocess.run(["pgrep", "-P", str(command.pid)], capture_output=True, check=True)
+    return int(found.stdout)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `process` what asks for a process of its own or the environment of one."""
+    for item in items:
+        function = getattr(item, "function", None)
+        if function and PROCESS_FIXTURES & set(inspect.signature(function).parameters):
+            item.add_marker("process")
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +99,42 @@ def command_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 
 @pytest.fixture(scope="session")
 def run(command_environment: dict[str, str]) -> Run:
+    """Run `mlx-rev` with arguments in this process, as if its environment were the commands'.
+
+    What a process of its own costs is most of what a small command takes. What is about a process
+    (signals, closed streams, what is read from the environment at import) takes `run_process`.
+    """
+
+    def run_command(
+        *arguments: object, stdin: str | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        given = [str(argument) for argument in arguments]
+        output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in command_environment.items():
+                # Where Python and MLX have their temporary files was settled when they started.
+                if os.environ.get(name) != value and name != "TMPDIR":
+                    patch.setenv(name, value)
+            if cwd is not None:
+                patch.chdir(cwd)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((stdin or "").encode())))
+            patch.setattr(sys, "stdout", output)
+            patch.setattr(sys, "stderr", errors)
+            try:
+                code = main(given)
+            except SystemExit as stop:
+                code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        written = []
+        for stream in (output, errors):
+            stream.flush()
+            written.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+        return subprocess.CompletedProcess(given, code, *written)
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def run_process(command_environment: dict[str, str]) -> Run:
     """Run `mlx-rev` with arguments in a process of its own."""
 
     def run_command(
@@ -101,7 +156,8 @@ def run(command_environment: dict[str, str]) -> Run:
 
 @pytest.fixture(scope="session")
 def tiny_flags(some_stories: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Flags of a training run that takes seconds."""
+    """Flags of a training run that takes seconds. With nothing compiled: on a machine with no
+    kernels yet the compiler takes ten times as long as the steps."""
     corpus = tmp_path_factory.mktemp("corpus") / "stories.txt"
     corpus.write_text("\n<|endoftext|>\n".join(some_stories), encoding="utf-8")
     flags = {
@@ -123,7 +179,8 @@ def tiny_flags(some_stories: list[str], tmp_path_factory: pytest.TempPathFactory
         "save-every": 5,
         "sample-every": 60,
     }
-    return [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+    named = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+    return [*named, "--no-compile"]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "python": platform.python_version(),
-        "mlx": mx.__version__,
+        "mlx": version("mlx"),
         "device": str(mx.default_device()),
     }
 

@@ -200,7 +200,7 @@ def mlx_lm_generation(shape: Shape) -> Rounds:
                 model, Tokenizer(), [prompt] * shape.rows, max_tokens=tokens, sampler=sampler,
                 return_token_ids=True, completion_batch_size=shape.rows,
             )  # fmt: skip
-            return sum(map(len, made.token_ids))
+            return sum(len(ids) for ids in made.token_ids or ())
         steps = generate_step(mx.array(prompt), model, max_tokens=tokens, sampler=sampler)
         return sum(1 for _ in steps)
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -68,13 +69,17 @@ def repl() -> list[Frame]:
         for start in range(0, len(ENDING), 3):
             typed = ENDING[: start + 3]
             terminal.type(ENDING[start : start + 3])
-            wait(lambda rows, typed=typed: any(typed.rstrip() in row for row in rows), 0.05)
+            wait(partial(_shows, typed.rstrip()), 0.05)
         terminal.type("\r")
         wait(at_prompt, 4.0)
         terminal.type("/surprise\r")
         wait(at_prompt, 6.0)
         terminal.leave()
     return frames
+
+
+def _shows(text: str, rows: list[str]) -> bool:
+    return any(text in row for row in rows)
 
 
 def dashboard() -> list[Frame]:

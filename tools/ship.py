@@ -37,7 +37,7 @@ def main() -> None:
     convert(open_model(options.run), options.target, Format.MLX, Dtype.FLOAT32, force=True)
     for name in COPIED:
         shutil.copyfile(options.run / name, options.target / name)
-    teller = Teller(load(options.target))
+    teller = load(options.target)
     stories = list(read_stories(options.stories))
     readme = _readme(teller, options.target.name, options.run, stories)
     (options.target / "README.md").write_text(readme, encoding="utf-8")

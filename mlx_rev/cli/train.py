@@ -1,6 +1,7 @@
 """`mlx-rev train` and `python -m mlx_rev.train`: flags to a configuration, then fit."""
 
 import argparse
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,6 @@ from types import FrameType
 from mlx_rev import backend, files
 from mlx_rev.cli.options import RUNS, cache_folder, parse, say_not_reversed
 from mlx_rev.cli.preparing import prepare_shown
-from mlx_rev.cli.watch import Beat, watched
 from mlx_rev.config import (
     FORMER_NAMES,
     DataConfig,
@@ -39,6 +39,7 @@ from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
 from mlx_rev.train.nodes import Nodes
 from mlx_rev.train.runlog import METRICS_FILE
+from mlx_rev.train.watchdog import Parent
 from mlx_rev.ui.console import make_console
 from mlx_rev.ui.dashboard import reporter_for
 from mlx_rev.ui.plots import loss_plot
@@ -80,12 +81,14 @@ def main(arguments: Sequence[str], program: str) -> int:
     config = replace(config, train=backend.choose().decided(config.train))
     if not command.patience > 0:
         raise ConfigError(f"patience is {command.patience}, expected more than 0")
-    with watched(program, command.patience) as beat:
-        _train(command, config, Nodes(), beat)
+    parent = Parent()
+    if "MLX_RANK" in os.environ:
+        parent.expect_steps(command.patience)
+    _train(command, config, Nodes(), parent)
     return 0
 
 
-def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, beat: Beat) -> None:
+def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, parent: Parent) -> None:
     console = make_console(plain=command.plain, quiet=not nodes.first)
     run = _run_folder(command) if nodes.first else command.cache / f"node-{nodes.number}"
     initial, source = None, config.data
@@ -100,6 +103,7 @@ def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, beat: Beat) -
     with ExitStack() as stack:
         if nodes.first:
             run.mkdir(parents=True, exist_ok=True)
+            parent.has_run(run)
             stack.enter_context(files.lock(run))
         reporter = stack.enter_context(
             reporter_for(console, ending=config.train.ending, plain=command.plain)
@@ -107,7 +111,7 @@ def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, beat: Beat) -
         asked = stack.enter_context(_stop_on_signal())
 
         def should_stop() -> bool:
-            beat(f"another machine hangs; end it, and go on with --resume {run}")
+            parent.step_done()
             return asked()
 
         fit(
@@ -244,16 +248,24 @@ class _RunFolder:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask for a stop after the step; a second Ctrl-C interrupts at once."""
+    """Ctrl-C, SIGTERM and a closed terminal ask for a stop after the step; a second Ctrl-C
+    interrupts at once."""
     asked = False
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked = True
+        if number == signal.SIGHUP:
+            for stream in terminals:  # What is written to a closed one fails.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield lambda: asked
     finally:

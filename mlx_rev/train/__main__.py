@@ -4,4 +4,4 @@ import sys
 
 from mlx_rev.__main__ import run
 
-sys.exit(run("train", program="python -m mlx_rev.train"))
+sys.exit(run("train", program="python -m mlx_rev.train", guarded=True))

@@ -51,6 +51,7 @@ def test_the_table_names_files_errors_and_the_command(
     assert "mlx-rev wtac" in done.stdout
 
 
+@pytest.mark.process
 def test_the_script_is_the_command(trained: Path, tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "tools" / "convert.py"
     done = subprocess.run(
@@ -134,12 +135,13 @@ def test_a_tokenizer_converts_alone(run: Run, trained: Path, tmp_path: Path) -> 
     assert (tmp_path / "t.bin").read_bytes() == (tmp_path / "u.bin").read_bytes()
 
 
+@pytest.mark.process
 def test_training_begins_with_a_given_model(
     run: Run, trained: Path, tiny_flags: list[str], tmp_path: Path
 ) -> None:
     assert run("convert", trained, tmp_path / "m.bin").returncode == 0
     data = tiny_flags[tiny_flags.index("--data") + 1]
-    flags = ("--data", data, "--batch-size", 4, "--warmup", 0, "--plain")
+    flags = ("--data", data, "--batch-size", 4, "--warmup", 0, "--no-compile", "--plain")
     done = run(
         *("train", "--init-from", tmp_path / "m.bin", "--out", tmp_path / "more"),
         *(*flags, "--steps", 1, "--learning-rate", 1e-9, "--min-learning-rate", 0),
@@ -152,7 +154,8 @@ def test_training_begins_with_a_given_model(
 def hub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command_environment: dict[str, str]
 ) -> Iterator[type[FakeHub]]:
-    """A hub with nothing in it, which commands under test use."""
+    """A hub with nothing in it, which commands in processes of their own use: huggingface_hub
+    reads its settings when it is imported."""
     handler = type("Hub", (FakeHub,), {"files": {}, "uploaded": {}})
     with serving(handler, tmp_path / "hf") as settings:
         for name, value in settings.items():
@@ -161,7 +164,7 @@ def hub(
 
 
 def test_models_come_from_the_hub(
-    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
+    run: Run, run_process: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
 ) -> None:
     assert run("convert", trained, tmp_path / "m.bin").returncode == 0
     assert run("convert", trained, tmp_path / "folder").returncode == 0
@@ -170,10 +173,10 @@ def test_models_come_from_the_hub(
     for name in ("m.bin", "m.bin.json", "tokenizer.bin", "tokenizer.model"):
         hub.files[f"small/{name}"] = (tmp_path / name).read_bytes()
     story = tell(run, trained)
-    assert tell(run, "hf:me/tale") == story
-    assert tell(run, "hf:me/tale/small/m.bin") == story
-    assert tell(run, "hf:me/tale/small/m.bin@main") == story
-    missing = run("tell", ENDING, "--model", "hf:me/tale/small/other.bin")
+    assert tell(run_process, "hf:me/tale") == story
+    assert tell(run_process, "hf:me/tale/small/m.bin") == story
+    assert tell(run_process, "hf:me/tale/small/m.bin@main") == story
+    missing = run_process("tell", ENDING, "--model", "hf:me/tale/small/other.bin")
     assert missing.returncode == 2
     assert "other.bin" in missing.stderr
     assert missing.stderr.count("\n") == 1
@@ -182,6 +185,7 @@ def test_models_come_from_the_hub(
 
 def test_a_folder_of_a_repository_is_a_model(
     run: Run,
+    run_process: Run,
     trained: Path,
     tmp_path: Path,
     hub: type[FakeHub],
@@ -196,7 +200,7 @@ def test_a_folder_of_a_repository_is_a_model(
     for offline in ("0", "1"):
         monkeypatch.setitem(command_environment, "HF_HUB_OFFLINE", offline)
         for reference in references:
-            assert tell(run, reference) == story
+            assert tell(run_process, reference) == story
     (tmp_path / "linked").mkdir()
     for path in tmp_path.glob("folder/*"):
         blob = tmp_path / f"blob-{path.name}"
@@ -207,16 +211,16 @@ def test_a_folder_of_a_repository_is_a_model(
 
 @pytest.mark.parametrize("path", ["", "/m.bin", "/model.safetensors"])
 def test_a_repository_that_is_not_there_is_a_sentence(
-    run: Run, tmp_path: Path, hub: type[FakeHub], path: str
+    run_process: Run, tmp_path: Path, hub: type[FakeHub], path: str
 ) -> None:
-    done = run("convert", f"hf:you/none{path}", tmp_path / "x")
+    done = run_process("convert", f"hf:you/none{path}", tmp_path / "x")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no such repository on the hub" in done.stderr
 
 
 def test_a_hub_that_cannot_be_reached_is_a_sentence(
-    run: Run,
+    run_process: Run,
     trained: Path,
     tmp_path: Path,
     command_environment: dict[str, str],
@@ -224,7 +228,7 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(
 ) -> None:
     monkeypatch.setitem(command_environment, "HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setitem(command_environment, "HF_HOME", str(tmp_path / "hf"))
-    done = run("convert", trained, tmp_path / "m.gguf", "--push", "me/tale")
+    done = run_process("convert", trained, tmp_path / "m.gguf", "--push", "me/tale")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "the hub cannot be reached" in done.stderr
@@ -232,9 +236,9 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(
 
 
 def test_a_conversion_is_pushed(
-    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
+    run_process: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
 ) -> None:
-    done = run("convert", trained, tmp_path / "folder", "--push", "me/tale")
+    done = run_process("convert", trained, tmp_path / "folder", "--push", "me/tale")
     assert done.returncode == 0, done.stderr
     assert "uploaded to" in done.stdout
     for path in (tmp_path / "folder").iterdir():

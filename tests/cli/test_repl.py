@@ -21,6 +21,16 @@ from mlx_rev.repl.view import View
 from mlx_rev.ui.console import make_console
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests run in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 ENDINGS = ["He was happy.", 'She said, "Yes!" ']
 
 
@@ -102,9 +112,12 @@ def test_a_line_that_makes_no_sense_is_named_and_the_others_answered(
     "text", ["", "\n", " \n\n", "\x00\x1b[31m\n", "/quit\n", "🙂" * 2000 + "\n"]
 )
 def test_odd_lines_are_endings_too(run: Run, trained: Path, text: str) -> None:
-    done = run("repl", "--model", trained, "--max-tokens", 3, stdin=text)
+    done = run("repl", "--model", trained, "--max-tokens", 3, "--json", stdin=text)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["ending"] for each in found] == text.splitlines()
+    assert all(each["story"].endswith(each["ending"]) for each in found)
 
 
 def test_bytes_that_are_no_utf8_are_named(

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -8,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mlx.core as mx
+import pexpect
 import pytest
+
+from tests.conftest import training_of
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -123,7 +127,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
         (["--steps", "0", "--dim", "30"], "n_heads 8 does not divide dim 30; steps is 0"),
         (["--resume", "nowhere"], "nowhere/config.toml: cannot be read"),
         (["--config", "bad.toml"], "unknown key train.stepps; train.seed is 'x', expected int"),
-        (["--dtype", "bfloat16"], "bfloat16 on CPU"),
+        (["TINY", "--dtype", "bfloat16"], "bfloat16 on CPU"),
         (SMALL, "too few"),
         (["--seed", str(1 << 70)], "expected under 2^63"),
         (["--learning-rate", "inf"], "learning_rate is inf, expected a finite number"),
@@ -131,8 +135,10 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
-    run: Run, tmp_path: Path, arguments: list[str], message: str
+    run: Run, tmp_path: Path, tiny_flags: list[str], arguments: list[str], message: str
 ) -> None:
+    if arguments[0] == "TINY":
+        arguments = [*tiny_flags, *arguments[1:]]
     (tmp_path / "bad.toml").write_text('[train]\nstepps = 3\nseed = "x"\n')
     (tmp_path / "small.txt").write_text("One small story about a dog.\n\nAnd a cat.\n")
     done = run("train", *arguments, "--plain", cwd=tmp_path)
@@ -160,6 +166,7 @@ def test_a_run_is_not_overwritten(run: Run, trained: Path, tiny_flags: list[str]
     assert f"--resume {trained}" in done.stderr
 
 
+@pytest.mark.process
 def test_options_of_a_toml_file_are_taken(run: Run, trained: Path, tmp_path: Path) -> None:
     text = (trained / "config.toml").read_text().replace("steps = 60", "steps = 3")
     (tmp_path / "recipe.toml").write_text(text)
@@ -170,3 +177,80 @@ def test_options_of_a_toml_file_are_taken(run: Run, trained: Path, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     [folder] = (tmp_path / "runs").iterdir()
     assert [entry["step"] for entry in metrics(folder) if entry["kind"] == "step"] == [1, 2, 3]
+
+
+def wait_for(path: Path) -> None:
+    """Return when the file is there."""
+    for _ in range(20000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} never came")
+
+
+def test_a_killed_training_is_explained_with_its_checkpoint(
+    command_environment: dict[str, str], tiny_flags: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlx_rev", "train", *tiny_flags, "--plain", "--out", str(folder)],
+        env=command_environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(latest(folder))
+    os.kill(training_of(process), signal.SIGKILL)
+    _, error = process.communicate(timeout=200)
+    assert process.returncode == 2
+    assert error.startswith("mlx-rev train: the training was killed (SIGKILL) by the system or by")
+    [line] = error.splitlines()
+    name = latest(folder).resolve().name
+    assert line.endswith(
+        f"; resume from the last checkpoint, {name}: mlx-rev train --resume {folder}"
+    )
+
+
+def test_in_a_terminal_that_is_closed_it_saves_first(
+    command_environment: dict[str, str], tiny_flags: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "closed"
+    flags = [*tiny_flags, "--save-every", "1000000", "--eval-every", "1000000"]
+    terminal = pexpect.spawn(
+        sys.executable,
+        ["-m", "mlx_rev", "train", *flags, "--steps", "1000000", "--out", str(folder)],
+        env=command_environment,
+    )
+    wait_for(folder / "metrics.jsonl")
+    os.close(terminal.child_fd)  # No signal but the system's own.
+    wait_for(latest(folder))
+
+
+@pytest.mark.slow
+def test_interrupted_while_kernels_compile_it_saves(
+    command_environment: dict[str, str], tiny_flags: list[str], tmp_path: Path
+) -> None:
+    log, folder, compiler = tmp_path / "log", tmp_path / "run", tmp_path / "bin" / "g++"
+    compiler.parent.mkdir()
+    compiler.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && exit 0\n'
+        f'echo begun >> {log}\n{shutil.which("g++")} "$@"\necho ended $? >> {log}\n'
+    )
+    compiler.chmod(0o755)
+    changed = {
+        "PATH": f"{compiler.parent}:{os.environ['PATH']}",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    terminal = pexpect.spawn(
+        sys.executable,
+        ["-m", "mlx_rev", "train", *tiny_flags, "--out", str(folder)],
+        env=command_environment | changed,
+    )
+    wait_for(log)
+    time.sleep(0.5)
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF, timeout=400)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert log.read_text().splitlines() == ["begun", "ended 0"] * (log.read_text().count("begun"))
+    assert latest(folder).resolve().name == "step-00000001"

@@ -114,19 +114,15 @@ def test_batches_are_a_pure_function_of_the_step(shard: Shard) -> None:
     assert all((a == b).all() for a, b in zip(forward, backward, strict=True))
 
 
-def test_epochs_and_seeds_give_other_orders(shard: Shard) -> None:
-    batches = Batches(shard, context=32, batch_size=4, seed=0)
-    other = Batches(shard, context=32, batch_size=4, seed=1)
-    assert not (batches.batch_at(0).inputs == other.batch_at(0).inputs).all()
-    rows = batches.rows.count
-
-    def epoch(number: int) -> list[bytes]:
-        """The rows of an epoch, one at a time, in their order."""
-        single = Batches(shard, context=32, batch_size=1, seed=0)
-        return [single.batch_at(number * rows + row).inputs.tobytes() for row in range(rows)]
-
-    assert epoch(0) != epoch(1) != epoch(2) != epoch(0)
-    assert sorted(epoch(0)) == sorted(epoch(1))
+def test_epochs_and_seeds_give_other_orders_of_the_same_rows(shard: Shard) -> None:
+    one, other = (Batches(shard, context=32, batch_size=1, seed=seed) for seed in (0, 1))
+    count = one.rows.count
+    orders = [
+        [batches.batch_at(step).inputs.tobytes() for step in range(start, start + count)]
+        for batches, start in ((one, 0), (one, count), (one, 2 * count), (other, 0))
+    ]
+    assert len({tuple(order) for order in orders}) == len(orders)
+    assert len({tuple(sorted(order)) for order in orders}) == 1
 
 
 def test_parts_are_the_rows_in_turn(shard: Shard) -> None:
@@ -147,7 +143,7 @@ def test_a_batch_that_the_stories_do_not_fill_is_refused(shard: Shard) -> None:
 @pytest.mark.parametrize("vocabulary", ["own", "llama"])
 def test_real_stories_are_packed_well(shared: Path, vocabulary: str) -> None:
     text = (shared / "tinystories" / "train.txt").read_text(encoding="utf-8")
-    stories = [reverse_words(story.strip()) for story in text.split("<|endoftext|>")]
+    stories = [reverse_words(story.strip()) for story in text.split("<|endoftext|>")[:4000]]
     if vocabulary == "own":
         tokenizer, context = Tokenizer.train(stories[:3000], 512), 512
     else:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-import time
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 
@@ -89,13 +87,6 @@ def test_a_text_is_drawn_again_rather_than_twice(monkeypatch: pytest.MonkeyPatch
     finally:
         generator.combinations.cache_clear()
     assert len(set(drawn)) == len(drawn)
-
-
-def test_speed_of_the_generator(record_property: Callable[[str, object], None]) -> None:
-    start = time.perf_counter()
-    made = sum(1 for _ in stories())
-    record_property("seconds for the train split", round(time.perf_counter() - start, 2))
-    assert made == bundled.TRAIN_COUNT
 
 
 def test_there_are_many_plots_with_different_endings() -> None:

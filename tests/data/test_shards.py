@@ -54,7 +54,7 @@ def test_a_shard_cut_short_is_refused(tmp_path_factory: pytest.TempPathFactory, 
 
 
 @given(place=st.integers(0, 600), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_refused_or_harmless(
+def test_a_flipped_bit_is_refused_or_leaves_the_number_of_targets(
     tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
 ) -> None:
     path = tmp_path_factory.mktemp("shard") / "s.bin"

@@ -79,6 +79,7 @@ def fetch(endpoint: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
 def test_it_is_downloaded_unpacked_and_found_again(hub: str, tmp_path: Path) -> None:
     first = fetch(hub, tmp_path)
     assert first.returncode == 0, first.stderr
@@ -88,6 +89,7 @@ def test_it_is_downloaded_unpacked_and_found_again(hub: str, tmp_path: Path) -> 
     assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
 
 
+@pytest.mark.process
 def test_without_a_network_it_says_what_to_do(tmp_path: Path) -> None:
     done = fetch("http://127.0.0.1:9", tmp_path)
     assert done.returncode == 1
@@ -188,6 +190,7 @@ def test_damage_is_named_and_nothing_else(data: st.DataObject) -> None:
             tinystories.unpack(archive, Path(folder), lambda share: None)
 
 
+@pytest.mark.process
 def test_a_damaged_archive_is_downloaded_anew(tmp_path: Path) -> None:
     hub = type(
         "Hub",

@@ -227,7 +227,7 @@ def test_a_reference_stays_in_its_repository(bad: type[FakeHub], reference: str)
 
 
 def test_the_command_says_it_in_a_line(
-    run: Run,
+    run_process: Run,
     tmp_path: Path,
     command_environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -237,7 +237,7 @@ def test_the_command_says_it_in_a_line(
     with serving(handler, tmp_path / "a" / "b") as settings:
         for name, value in settings.items():
             monkeypatch.setitem(command_environment, name, value)
-        done = run("tell", "The end.", "--model", "hf:me/tale/m.bin")
+        done = run_process("tell", "The end.", "--model", "hf:me/tale/m.bin")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "refused: ETag is '../../../../../planted'" in done.stderr

@@ -92,6 +92,7 @@ def on_a_terminal(terminal: tuple[int, int], folder: Path, *arguments: str) -> s
     return os.read(ours, 1 << 16).decode()
 
 
+@pytest.mark.process
 def test_commands_show_no_sequence_of_their_input(
     terminal: tuple[int, int], tmp_path: Path
 ) -> None:
@@ -122,6 +123,7 @@ def test_an_error_names_a_file_in_one_line(
         assert "␛[2Jc" in said
 
 
+@pytest.mark.process
 def test_a_story_cannot_command_the_terminal(terminal: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "input").write_text("")
     ending = f"So they {ATTACK} went home."

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 from mlx_lm import convert, generate, load, stream_generate
 
 import mlx_rev
 from mlx_rev.formats.detect import shipped_model
 from mlx_rev.text.order import reverse_words
+
+pytestmark = pytest.mark.process
 
 # Endings whose greedy stories are whole within the context.
 ENDINGS = ["They all lived happily ever after.", "The end.", "Tim and his mom went home."]

@@ -1,6 +1,7 @@
 import io
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
 from mlx_rev.text.order import Order, parts
 from mlx_rev.ui.console import THEME
+from tests.conftest import Run
 
 ENDING = "The dog was happy."
 
@@ -121,10 +123,17 @@ def test_surprise_raw_and_tokens(session: Session) -> None:
     assert "".join(piece for piece, _ in pieces.tokens).strip() == Order.WORD.reverse(ENDING)
 
 
-def test_scores_are_those_of_the_command(session: Session) -> None:
-    said = last(session, "/score Tom went home.")
-    assert isinstance(said, Says)
-    assert "bits per byte" in said.text
+def test_scores_are_those_of_the_command(run: Run, tmp_path: Path) -> None:
+    text = "Tom went home. “Très bien!” said Mom."  # of more bytes than characters
+    path = tmp_path / "story.txt"
+    path.write_text(text, encoding="utf-8")
+    done = run("score", path, "--model", shipped_model())
+    found = re.search(r"(\d+) bytes, (\d+) tokens: ([\d.]+) nats.* ([\d.]+) bits", done.stdout)
+    assert found, done.stderr
+    assert int(found[1]) == len(text.encode())
+    said = last(Session(load(), str(shipped_model())), f"/score {text}")
+    nats, bits = float(found[3]), float(found[4])
+    assert said == Says(f"{bits:.3f} bits per byte, {nats:.3f} nats per token, {found[2]} tokens")
 
 
 def test_both_stories_of_a_comparison_are_shown_from_the_start_and_stopped_together(

@@ -18,9 +18,11 @@ if sys.platform == "win32":
     pytest.skip("needs a pseudo-terminal", allow_module_level=True)
 from tests.repl.terminal import Terminal
 
+pytestmark = pytest.mark.process
+
 ENDING = "And they all went home, tired but happy."
 SLOW_REPL = Path(__file__).with_name("slow_repl.py")
-FLAGS = ("--seed", "3", "--max-tokens", "100")
+FLAGS = ("--seed", "3", "--max-tokens", "50")
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_frames_are_what_the_tokens_say_and_move_nothing(terminal: Terminal) -> 
     frames = [rows for rows in map(story_rows, terminal.frames) if rows]
     assert len(frames) > 5
 
-    session = Session(load(shipped_model()), "", SampleConfig(seed=3, max_tokens=100))
+    session = Session(load(shipped_model()), "", SampleConfig(seed=3, max_tokens=50))
     told = [reply.stories[0].text for reply in session.respond(ENDING) if isinstance(reply, Grows)]
     decoded = {letters(text) for text in told}
     for rows in frames:

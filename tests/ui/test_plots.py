@@ -8,7 +8,11 @@ def write(path: Path, entries: list[dict]) -> None:
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def test_a_plot_is_made_of_what_there_is(tmp_path: Path) -> None:
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()[:3]]
+
+
+def test_a_plot_is_made_of_every_figure_there_is(tmp_path: Path) -> None:
     metrics, target = tmp_path / "metrics.jsonl", tmp_path / "loss.png"
     write(
         metrics,
@@ -27,6 +31,11 @@ def test_a_plot_is_made_of_what_there_is(tmp_path: Path) -> None:
         file.write('{"kind": "step", "st')
     loss_plot(metrics, target)
     assert target.read_bytes() == first
+    everything = read(metrics)
+    for changed in (everything[:-1], [{**everything[0], "loss": 9.0}, *everything[1:]]):
+        write(metrics, changed)
+        loss_plot(metrics, target)
+        assert target.read_bytes() != first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["loss.png", "metrics.jsonl"]
 
 

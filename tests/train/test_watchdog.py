@@ -1,0 +1,314 @@
+"""The parent of a training, here over children that do what a training might."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from mlx_rev.train.watchdog import Death, explain, resuming
+from tests.conftest import training_of
+
+PROGRAM = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from mlx_rev.train import watchdog
+
+how, pretended, body = sys.argv[1:]
+sys.platform = pretended or sys.platform
+code = watchdog.guard("mlx-rev train", fork=how == "fork")
+if code is None:
+    parent = watchdog.Parent()
+    exec(body)
+    code = 0
+Path("imports").write_text(f"{'mlx' in sys.modules}")
+sys.exit(code)
+"""
+
+LINUX = Death(
+    signal=signal.SIGKILL,
+    memory=3 << 30,
+    machine_memory=16 << 30,
+    killed_for_memory=False,
+    temporary_folder="/tmp",
+    temporary_free=1 << 30,
+    platform="linux",
+)
+"""The training held a fifth of the memory, and there is room on the disk."""
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(params=["fork", "exec"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
+    """Starts Python code as a guarded training, in `tmp_path`."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    def start_body(body: str, platform: str = "", **environment: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "program.py", request.param, platform, body],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start_body
+
+
+def end(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """Its exit code, and what it wrote."""
+    output, errors = process.communicate(timeout=100)
+    return process.returncode, output, errors
+
+
+def wait_until(happened: Callable[[], object], seconds: float = 60) -> None:
+    """Return when it happened."""
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def lives(process: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True)
+    return shown.stdout.strip()[:1] not in (b"", b"Z")
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 130])
+def test_an_exit_passes_through(start: Start, code: int) -> None:
+    body = f"os.write(1, b'out'); os.write(2, b'err'); sys.exit({code})"
+    assert end(start(body)) == (code, "out", "err")
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_a_signal_that_somebody_meant_passes_through(start: Start, how: str) -> None:
+    body = f"signal.signal(signal.{how}, signal.SIG_DFL); os.kill(os.getpid(), signal.{how})"
+    assert end(start(body)) == (-signal.Signals[how], "", "")
+
+
+def test_an_abort_is_explained_with_the_last_checkpoint(start: Start, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "my run" / "checkpoints"
+    (checkpoints / "step-00000250").mkdir(parents=True)
+    (checkpoints / "latest").symlink_to("step-00000250")
+    assert end(start("parent.has_run(Path('my run')); os.abort()")) == (
+        2,
+        "",
+        "mlx-rev train: the training was aborted (SIGABRT) by MLX or a library under it, whose "
+        "reason stands above if it gave one; resume from the last checkpoint, step-00000250: "
+        "mlx-rev train --resume 'my run'\n",
+    )
+
+
+def test_memory_is_judged_by_the_runs_record_too(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"kind": "step", "step": 1, "peak_memory": 900000000000000}\n'
+        '{"kind": "step", "step": 2, "peak_memory": "much"}\n'
+    )
+    body = "parent.has_run(Path('.')); os.kill(os.getpid(), signal.SIGKILL)"
+    code, _, errors = end(start(body))
+    assert code == 2
+    assert "most likely because memory ran out (it held 900000.0 GB at most" in errors
+    assert errors.endswith("start it again, as no checkpoint had been saved\n")
+
+
+@pytest.mark.parametrize(
+    ("death", "sentence"),
+    [
+        (
+            LINUX,
+            "the training was killed (SIGKILL) by the system or by another program (it held "
+            "3.2 GB at most, and the machine has 17.2 GB);",
+        ),
+        (
+            replace(LINUX, memory=9 << 30),
+            "the training was killed (SIGKILL), most likely because memory ran out (it held "
+            "9.7 GB at most, and the machine has 17.2 GB); use a smaller --batch-size with more "
+            "--accumulation, or close other programs, and then",
+        ),
+        (
+            replace(LINUX, killed_for_memory=True),
+            "the training was killed (SIGKILL), most likely because memory ran out (it held "
+            "3.2 GB at most, and the machine has 17.2 GB); use a smaller --batch-size with more "
+            "--accumulation, or close other programs, and then",
+        ),
+        (
+            replace(LINUX, signal=signal.SIGABRT, platform="darwin"),
+            "the training was aborted (SIGABRT), most likely by Metal, which ends GPU work that "
+            "keeps the display waiting; let the display sleep, use a smaller --batch-size with "
+            "more --accumulation or set AGX_RELAX_CDM_CTXSTORE_TIMEOUT=1, and then",
+        ),
+        (
+            replace(LINUX, signal=signal.SIGABRT, platform="darwin", memory=9 << 30),
+            "the training was aborted (SIGABRT), most likely because memory ran out (it held "
+            "9.7 GB at most, and the machine has 17.2 GB); use a smaller --batch-size with more "
+            "--accumulation, or close other programs, and then",
+        ),
+        (
+            replace(LINUX, signal=signal.SIGABRT),
+            "the training was aborted (SIGABRT) by MLX or a library under it, whose reason stands "
+            "above if it gave one;",
+        ),
+        (
+            replace(LINUX, signal=signal.SIGBUS, temporary_free=3_000_000),
+            "the training ended on a memory error (SIGBUS), most likely because /tmp is full (3 MB "
+            "free); make room there or set TMPDIR to another folder, and then",
+        ),
+        (
+            replace(LINUX, signal=signal.SIGBUS),
+            "the training ended on a memory error (SIGBUS), most likely because a file it was "
+            "reading was cut short or its disk failed; check the disk, and then",
+        ),
+        (
+            replace(LINUX, signal=signal.SIGSEGV),
+            "the training crashed (SIGSEGV) in native code, which is a fault of MLX or of "
+            "mlx-rev; report it if it happens again, and meanwhile",
+        ),
+    ],
+)
+def test_what_most_likely_happened(death: Death, sentence: str) -> None:
+    assert explain(death) == sentence
+
+
+def test_a_link_to_no_checkpoint_is_not_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "latest").symlink_to("step-00000001")
+    assert resuming(tmp_path) == "start it again, as no checkpoint had been saved"
+
+
+def test_one_that_hangs_is_killed_with_the_reason(start: Start, tmp_path: Path) -> None:
+    begin = time.monotonic()
+    body = "parent.has_run(Path('run')); parent.expect_steps(1.5)\n"
+    body += "for _ in range(10): time.sleep(0.3); parent.step_done()\n"
+    body += "time.sleep(1000)"
+    assert end(start(body)) == (
+        2,
+        "",
+        "mlx-rev train: 1.5 s without a step: another machine hangs; end it, and then start it "
+        "again, as no checkpoint had been saved\n",
+    )
+    assert time.monotonic() - begin > 10 * 0.3 + 1.5
+
+
+def test_one_that_nobody_joins_is_killed_with_the_reason(start: Start) -> None:
+    assert end(start("parent.expect_steps(0.5); time.sleep(1000)")) == (
+        2,
+        "",
+        "mlx-rev train: 0.5 s without a step: no other machine came; start the same command on "
+        "all of them\n",
+    )
+
+
+def test_time_in_which_it_was_stopped_is_no_hang(start: Start, tmp_path: Path) -> None:
+    body = "parent.expect_steps(2.0); Path('begun').touch()\n"
+    body += "for _ in range(10): time.sleep(0.3); parent.step_done()\n"
+    process = start(body)
+    wait_until((tmp_path / "begun").exists)
+    training = training_of(process)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        process.send_signal(number)
+        os.kill(training, number)
+        time.sleep(3)
+    assert end(process) == (0, "", "")
+
+
+@pytest.mark.parametrize("platform", ["", "one without prctl"])
+def test_it_does_not_outlive_its_parent(start: Start, tmp_path: Path, platform: str) -> None:
+    process = start("Path('begun').touch(); time.sleep(1000)", platform)
+    wait_until((tmp_path / "begun").exists)
+    training = training_of(process)
+    process.kill()
+    process.communicate(timeout=20)  # Their end of the pipe is the training's as well.
+    wait_until(lambda: not lives(training), 20)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_is_handed_on(start: Start, tmp_path: Path, how: signal.Signals) -> None:
+    body = f"signal.signal({int(how)}, lambda *_: sys.exit(7)); Path('begun').touch()\n"
+    process = start(body + "time.sleep(1000)")
+    wait_until((tmp_path / "begun").exists)
+    process.send_signal(how)
+    assert end(process) == (7, "", "")
+
+
+def test_a_third_interrupt_ends_what_cannot_answer(start: Start, tmp_path: Path) -> None:
+    body = "signal.signal(signal.SIGINT, signal.SIG_IGN); Path('begun').touch(); time.sleep(1000)"
+    process = start(body)
+    wait_until((tmp_path / "begun").exists)
+    for _ in range(3):
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    assert end(process) == (130, "", "")
+
+
+def test_a_closed_terminal_is_nothing_to_nohup(start: Start, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start("Path('begun').touch(); time.sleep(2)")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_until((tmp_path / "begun").exists)
+    process.send_signal(signal.SIGHUP)
+    assert end(process) == (0, "", "")
+
+
+def test_the_parent_does_without_mlx(start: Start, tmp_path: Path) -> None:
+    assert end(start("os._exit(0)"))[0] == 0
+    assert (tmp_path / "imports").read_text() == "False"
+
+
+def test_off_there_is_no_parent(start: Start) -> None:
+    process = start("print(os.getpid(), flush=True); os.abort()", MLX_REV_WATCHDOG="off")
+    assert end(process) == (-signal.SIGABRT, f"{process.pid}\n", "")
+
+
+@pytest.mark.parametrize("how", ["fork", "exec"])
+def test_control_c_reaches_no_compiler(tmp_path: Path, how: str) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    body = "signal.signal(signal.SIGINT, lambda *_: print('asked', flush=True))\n"
+    body += "print('compiling', flush=True)\n"
+    body += "print('built', os.popen('sleep 3').close(), flush=True)"
+    terminal = pexpect.spawn(
+        sys.executable, ["program.py", how, "", body], cwd=str(tmp_path), encoding="utf-8"
+    )
+    terminal.expect("compiling", timeout=60)
+    time.sleep(0.5)
+    terminal.sendintr()
+    terminal.expect("asked\r\nbuilt None\r\n", timeout=60)
+    terminal.expect(pexpect.EOF, timeout=60)
+    terminal.close()
+    assert terminal.exitstatus == 0
+
+
+@pytest.mark.parametrize("how", ["fork", "exec"])
+def test_it_can_be_stopped_and_put_to_the_front_again(tmp_path: Path, how: str) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "body.py").write_text(
+        "for count in range(12): print('count', count, flush=True); time.sleep(0.25)"
+    )
+    terminal = pexpect.spawn(
+        "bash", ["--norc", "-i"], cwd=str(tmp_path), encoding="utf-8", timeout=60, echo=False
+    )
+    # Strict: whoever writes from the background is stopped.
+    terminal.sendline("PS1='ready'$'> '; stty tostop")
+    terminal.expect("ready> ")
+    terminal.sendline(f"{sys.executable} program.py {how} '' \"$(cat body.py)\"; echo code $?")
+    terminal.expect("count 2")
+    terminal.send("\x1a")
+    terminal.expect("Stopped")
+    with pytest.raises(pexpect.TIMEOUT):
+        terminal.expect("count 9", timeout=3)
+    terminal.sendline("fg")
+    terminal.expect("count 11")
+    terminal.sendline("exit")
+    terminal.expect(pexpect.EOF)
