@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mlx_rev import hub
 from mlx_rev.errors import FormatError
+from mlx_rev.files import open_regular
 from mlx_rev.formats import gguf, huggingface, llama2c, safetensors, sidecar
 from mlx_rev.formats.huggingface import TOKENIZER_FILE
 from mlx_rev.formats.model_file import ModelFile
@@ -64,7 +65,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
     """A tokenizer from a SentencePiece .model, a tokenizer.json made from one, or a llama2.c
     tokenizer.bin, told by content."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             start = file.read(64)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
@@ -77,7 +78,7 @@ def is_tokenizer(path: Path) -> bool:
     """Whether a file is a tokenizer.bin, SentencePiece .model or tokenizer.json, not a model."""
     if not path.is_file():
         return False
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         start = file.read(64)
     named = {".model": b"\n", ".json": b"{"}.get(path.suffix)
     return tokenizer_bin.recognises(start) or start[:1] == named
@@ -90,7 +91,7 @@ def _open_folder(path: Path, tokenizer: Tokenizer | None) -> ModelFile:
 def _open_file(path: Path, tokenizer: Tokenizer | None) -> ModelFile:
     try:
         size = path.stat().st_size
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             start = file.read(llama2c.LONGEST_HEADER)
     except FileNotFoundError as error:
         raise FormatError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_rev import files
 from mlx_rev.errors import FormatError
 
 
@@ -94,7 +95,7 @@ def parse_json(content: bytes, source: str) -> Fields:
 def read_json(path: Path) -> Fields:
     """The fields of a JSON file. Raises FormatError."""
     try:
-        content = path.read_bytes()
+        content = files.read_bytes(path)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     return parse_json(content, str(path))

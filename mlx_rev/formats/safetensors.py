@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlx_rev.errors import FormatError
+from mlx_rev.files import open_regular
 from mlx_rev.formats.fields import Fields, parse_json
 from mlx_rev.formats.model_file import as_float16
 
@@ -62,7 +63,7 @@ def entries(path: Path) -> dict[str, Entry]:
     """The tensors of a file, by name. Raises FormatError where its header is damaged or lies."""
     try:
         size = path.stat().st_size
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length > min(size - 8, _LARGEST_HEADER):
