@@ -4,10 +4,21 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2])' 2>/dev/null && \
 	command -v $$p && break; done)
 BIN := .venv/bin
+PIP := -m pip --quiet --disable-pip-version-check
+DEV = $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'])")
+
+# A .venv outlives the Python that it was made with, and is of no use then.
+ifneq ($(wildcard .venv),)
+ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
+$(info the Python of .venv is gone; it is made again)
+$(shell rm -rf .venv)
+endif
+endif
+
 # Two tests at a time, each with one BLAS thread: more threads than cores starve one another.
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: train test quick parity setup setup-dev check format clean
+.PHONY: train test quick parity setup setup-dev check format lock clean
 
 train: setup
 	$(BIN)/mlx-rev train $(ARGS)
@@ -22,7 +33,7 @@ quick: setup-dev
 
 # Against PyTorch's transformers. On Linux the index has the build without CUDA.
 parity: setup-dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[parity]' \
+	$(BIN)/python $(PIP) install --editable '.[parity]' \
 		--extra-index-url https://download.pytorch.org/whl/cpu
 	$(BIN)/python -m pytest -m parity $(ARGS)
 
@@ -44,13 +55,23 @@ setup-dev: .venv/installed-dev
 	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "could not make .venv: on Debian or Ubuntu, 'apt install python3-venv', then run make again" >&2; exit 2; }
 
 .venv/installed: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python $(PIP) install --editable .
 	@touch $@
 
-.venv/installed-dev: pyproject.toml .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		$$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'])")
-	@touch $@
+# The tests run with the versions in constraints.txt, whatever came out since.
+.venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python $(PIP) install --constraint constraints.txt --editable . $(DEV)
+	@touch $@ .venv/installed
+
+# Renews constraints.txt with the newest versions that pyproject.toml allows; run the tests then.
+lock: BIN := build/lock/bin
+lock:
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	$(BIN)/python $(PIP) install --editable . $(DEV)
+	{ echo '# What `make test` installs. Renewed by `make lock`, on Linux.'; \
+		$(BIN)/python $(PIP) freeze --exclude-editable; } > constraints.txt
+	rm -rf build/lock
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mlx_rev import __version__
 from mlx_rev.errors import RevError, in_a_line
+from mlx_rev.ui.visible import one_line
 
 COMMANDS = {
     "train": "train a model, or go on with a run",
@@ -65,7 +66,7 @@ def run(
         sys.stdout.flush()
         return int(code)
     except RevError as error:
-        sys.stderr.write(f"mlx-rev {command}: {error}\n")
+        sys.stderr.write(f"mlx-rev {command}: {one_line(str(error))}\n")
         return _USAGE_ERROR
     except KeyboardInterrupt:
         return 130
@@ -73,7 +74,7 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        sys.stderr.write(f"mlx-rev {command}: {in_a_line(error)}\n")
+        sys.stderr.write(f"mlx-rev {command}: {one_line(in_a_line(error))}\n")
         if error.filename is None:  # standard output itself failed; Python must not flush it again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _USAGE_ERROR

@@ -11,6 +11,7 @@ import tomli_w
 
 from mlx_rev.config import FORMER_NAMES, RunConfig
 from mlx_rev.errors import ConfigError
+from mlx_rev.files import read_bytes
 from mlx_rev.presets import preset
 
 LARGEST_NUMBER = 1 << 64
@@ -58,7 +59,7 @@ def read_toml(path: Path, base: RunConfig | None = None) -> RunConfig:
 def _tables(path: Path) -> dict[str, Any]:
     """What a TOML file says, a byte-order mark apart."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return tomllib.loads(read_bytes(path).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except RecursionError as error:

@@ -2,8 +2,10 @@
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,45 @@ from pathlib import Path
 
 from mlx_rev import run_folder
 from mlx_rev.errors import RevError
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading, in binary.
+
+    Raises RevError at once, where open() would wait or read without end, for a folder, a pipe, a
+    device or a socket; OSError as open() does, for instance where nothing is there.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for a writer; a socket cannot be opened at all.
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return open(descriptor, "rb")
+        os.close(descriptor)
+    raise RevError(f"{path}: is {_kind(path.stat().st_mode)}, expected a regular file")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The contents of a regular file. Raises as `open_regular` does."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def check_regular(path: Path) -> None:
+    """Raise what `open_regular` would; for readers that want a name."""
+    open_regular(path).close()
+
+
+def _kind(mode: int) -> str:
+    for is_kind, name in (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):
+        if is_kind(mode):
+            return name
+    return "no regular file"
 
 
 def sync_folder(folder: Path) -> None:
@@ -104,6 +145,22 @@ def _exchange(new: Path, target: Path) -> None:
 
 
 @contextmanager
+def naming_cache(cache: Path) -> Iterator[None]:
+    """What the system refuses in the folder `cache`, or on the way to it, becomes a RevError that
+    says how to name another one."""
+    try:
+        yield
+    except OSError as error:
+        refused = Path(str(error.filename))
+        if not refused.is_relative_to(cache) and refused not in cache.parents:
+            raise
+        raise RevError(
+            f"{refused}: {error.strerror}; the cache {cache} cannot be written: name another "
+            "folder with --cache or MLX_REV_CACHE"
+        ) from error
+
+
+@contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` against other processes. Raises RevError where one holds it already."""
     descriptor = os.open(folder / run_folder.LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -137,8 +194,8 @@ def check_content(path: Path, start: bytes) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """The sha256 of a file's contents, as hex."""
-    with open(path, "rb") as file:
+    """The sha256 of a file's contents, as hex. Raises RevError where it is no regular file."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

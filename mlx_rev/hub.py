@@ -1,11 +1,29 @@
-"""Downloads from the Hugging Face hub, its many errors turned into a sentence."""
+"""Downloads from the Hugging Face hub: its answers checked, its many errors turned into a sentence.
 
+huggingface_hub names files of its cache after what a hub answers: `blobs/<ETag>`,
+`snapshots/<commit>`, `.locks/.../<ETag>.lock`. It takes the ETag, the commit and the hashes of
+listings as they come, `../` included, so they are checked here, on their way to it.
+"""
+
+import errno
+import logging
 import re
-from collections.abc import Callable
+import reprlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mlx_rev.errors import DataError
+
+PATIENCE = 8.0
+"""Seconds of silence after which a hub counts as not reachable."""
+_PATIENCE_UPLOADING = 60.0
+"""A commit of many files takes the hub a while."""
+_CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT)
+_ONE_AT_A_TIME = threading.Lock()
+"""huggingface_hub has one client for the process; it is guarded while we use it."""
 
 
 def download(
@@ -25,25 +43,147 @@ def download(
     import huggingface_hub
 
     try:
-        return Path(
-            huggingface_hub.hf_hub_download(
-                repository,
-                filename,
-                repo_type=kind,
-                revision=revision,
-                tqdm_class=_bar(progress),
+        with _asking(PATIENCE):
+            return Path(
+                huggingface_hub.hf_hub_download(
+                    repository,
+                    filename,
+                    repo_type=kind,
+                    revision=revision,
+                    tqdm_class=_bar(progress),
+                )
             )
-        )
-    except _failures() as error:
+    # Not only its own errors: the library does not check what it is answered.
+    except Exception as error:
         raise DataError(_sentence(repository, filename, _reason(error), advice)) from error
 
 
-def _failures() -> tuple[type[Exception], ...]:
-    """What a download or an upload raises: also what the HTTP library does, whichever it is, of
-    which huggingface_hub's own error is a kind."""
-    from huggingface_hub import errors
+def forget(path: Path) -> None:
+    """Remove a downloaded file from the hub's cache, so that it is downloaded anew: the name it
+    was found under, and what that links to."""
+    while path.is_symlink():
+        target = path.parent / path.readlink()
+        path.unlink()
+        path = target
+    path.unlink(missing_ok=True)
 
-    return (*errors.HfHubHTTPError.__bases__, errors.EntryNotFoundError, OSError, ValueError)
+
+@contextmanager
+def _asking(patience: float) -> Iterator[None]:
+    """What huggingface_hub asks in here is answered within `patience` seconds or counts as not
+    answered, and every answer is checked. It logs nothing meanwhile.
+
+    The client is put in by `set_client_factory`, the hook that it documents for this.
+    """
+    import huggingface_hub
+    from huggingface_hub.utils import logging as hub_logging
+
+    with _ONE_AT_A_TIME:
+        verbosity = hub_logging.get_verbosity()
+        usual = huggingface_hub.get_session()
+        names = ("event_hooks", "follow_redirects", "timeout")
+        settings = {name: getattr(usual, name) for name in names}
+        hub_logging.set_verbosity(logging.CRITICAL)
+        huggingface_hub.set_client_factory(lambda: _guarded(type(usual), patience)(**settings))
+        try:
+            yield
+        finally:
+            huggingface_hub.set_client_factory(lambda: type(usual)(**settings))
+            hub_logging.set_verbosity(verbosity)
+
+
+def _guarded(client: Any, patience: float) -> Any:
+    """A kind of `client`, the HTTP library's, that gives up early and checks every answer.
+
+    It raises OfflineModeIsEnabled where no useful answer came: huggingface_hub then looks into its
+    cache, and does not try again, as it otherwise does for minutes.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    transport_error: type[Any] = HfHubHTTPError.__bases__[0]  # httpx's or httpx2's, by the version
+
+    class Guarded(client):  # type: ignore[misc]
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            self._streamed: set[tuple[str, str | None]] = set()
+
+        def send(self, request: Any, **options: Any) -> Any:
+            stream = options.get("stream", False)
+            timeout = dict.fromkeys(("connect", "read", "write", "pool"), patience)
+            request.extensions = {**request.extensions, "timeout": timeout}
+            asked = (str(request.url), request.headers.get("Range"))
+            if stream and asked in self._streamed:  # it was resumed, and nothing came since
+                raise OfflineModeIsEnabled("the hub stopped sending")
+            try:
+                response = super().send(request, **options)
+            except transport_error as error:
+                timed_out = "Timeout" in type(error).__name__
+                raise OfflineModeIsEnabled(
+                    "the hub does not answer" if timed_out else "the hub cannot be reached"
+                ) from error
+            if stream:
+                self._streamed.add(asked)
+            if response.status_code in (408, 429) or response.status_code >= 500:
+                response.close()
+                raise OfflineModeIsEnabled(f"the hub answered with error {response.status_code}")
+            _check_headers(response.headers)
+            if not stream and response.is_success and "/api/" in str(request.url):
+                _check_listing(response.json())
+            return response
+
+    return Guarded
+
+
+_HASH = re.compile(r"[0-9A-Za-z][\w+=-]{0,199}", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_HASHES = ("sha", "oid", "sha256", "blobId", "xetHash")
+_NAMES = ("path", "rfilename")
+"""Keys of the hub's JSON whose values become part of file names."""
+
+
+def _check_headers(headers: Any) -> None:
+    """Raise ValueError for headers that would have huggingface_hub write outside its cache."""
+    for name in ("X-Linked-Etag", "ETag"):
+        etag = headers.get(name)
+        # Stripped as huggingface_hub does it.
+        if etag and not _is_hash(etag.lstrip("W/").strip('"')):
+            raise _refusal(name, etag)
+    commit = headers.get("X-Repo-Commit")
+    if commit is not None and not _COMMIT.fullmatch(commit):
+        raise _refusal("commit", commit)
+
+
+def _check_listing(content: object) -> None:
+    """Raise ValueError where a hash or a file's name in the hub's JSON is none."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            wrong = (key in _HASHES and not _is_hash(value)) or (
+                key in _NAMES and not _is_name(value)
+            )
+            if wrong and value is not None:
+                raise _refusal(key, value)
+    values = content.values() if isinstance(content, dict) else content
+    if isinstance(content, dict | list):
+        for value in values:  # type: ignore[attr-defined]
+            _check_listing(value)
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and _HASH.fullmatch(value) is not None
+
+
+def _is_name(value: object) -> bool:
+    """Whether this is a path that stays below the folder it is taken in."""
+    return (
+        isinstance(value, str)
+        and not re.search(r"[\x00-\x1f\x7f-\x9f]", value)
+        and not {"", ".", ".."}.intersection(value.split("/"))
+        and ".." not in value.replace("\\", "/").split("/")
+    )
+
+
+def _refusal(name: str, value: object) -> ValueError:
+    return ValueError(f"the hub's answer is refused: {name} is {reprlib.repr(value)}")
 
 
 def _sentence(repository: str, filename: str, reason: str, advice: str) -> str:
@@ -70,6 +210,19 @@ def _bar(progress: Callable[[float], None] | None) -> Any:
     return Quiet
 
 
+def _bar_on_a_terminal() -> Any:
+    """huggingface_hub's own bar; elsewhere than on a terminal it shows nothing."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(  # type: ignore[no-untyped-call]
+                *arguments, **{**options, "disable": options.get("disable") or None}
+            )
+
+    return Bar
+
+
 _PREFIX = "hf:"
 _MODEL_FILES = ("*.json", "*.safetensors", "tokenizer.model", "README.md")
 _TOKENIZER = re.compile(r"tokenizer\.(model|bin)|tok\d+\.bin")
@@ -91,9 +244,10 @@ def fetch_model(reference: str) -> Path:
     path, _, revision = reference.removeprefix(_PREFIX).partition("@")
     owner, _, rest = path.partition("/")
     name, _, file = rest.partition("/")
-    if not owner or not name:
+    file = file.strip("/")
+    if not owner or not name or not all(_is_name(part) for part in (file, revision) if part):
         raise DataError(f"{reference}: expected hf:owner/repo[/file][@revision]")
-    repository, wanted, file = f"{owner}/{name}", revision or None, file.strip("/")
+    repository, wanted = f"{owner}/{name}", revision or None
     if not file:
         return _snapshot(repository, wanted)
     if file.endswith(".safetensors"):  # the weights of a folder, which are nothing without it
@@ -102,11 +256,13 @@ def fetch_model(reference: str) -> Path:
     try:
         found = download(repository, file, revision=wanted)
     except DataError as error:
-        if not isinstance(error.__cause__, errors.LocalEntryNotFoundError) and not any(
-            other.startswith(f"{file}/") for other in _listed(repository, wanted)
+        if not isinstance(error.__cause__, errors.EntryNotFoundError) or (
+            not _is_unreachable(error.__cause__)
+            and not any(other.startswith(f"{file}/") for other in _listed(repository, wanted))
         ):
             raise
-        folder = _snapshot(repository, wanted, file, optional=True)
+        local = _is_unreachable(error.__cause__)
+        folder = _snapshot(repository, wanted, file, optional=True, local=local)
         if not folder.is_dir():
             raise
         return folder
@@ -126,13 +282,14 @@ def push(folder: Path, repository: str) -> str:
 
     api = huggingface_hub.HfApi()
     try:
-        address = api.create_repo(repository, exist_ok=True)
-        api.upload_folder(folder_path=folder, repo_id=repository)
-    except _failures() as error:
+        with _asking(PATIENCE):
+            address = api.create_repo(repository, exist_ok=True)
+        with _asking(_PATIENCE_UPLOADING):
+            api.upload_folder(folder_path=folder, repo_id=repository)
+    except Exception as error:
+        answered = isinstance(error, huggingface_hub.errors.HfHubHTTPError)
         advice = (
-            "Try again when it can"
-            if _is_transport(error)
-            else "Log in with `hf auth login` or set HF_TOKEN"
+            "Log in with `hf auth login` or set HF_TOKEN" if answered else "Try again when it can"
         )
         raise DataError(
             f"cannot upload to {repository}: {_reason(error)}. {advice}; what was converted is kept"
@@ -141,17 +298,28 @@ def push(folder: Path, repository: str) -> str:
 
 
 def _snapshot(
-    repository: str, revision: str | None, inside: str = "", *, optional: bool = False
+    repository: str,
+    revision: str | None,
+    inside: str = "",
+    *,
+    optional: bool = False,
+    local: bool = False,
 ) -> Path:
-    """The folder `inside` a repository, downloaded; an `optional` one may be missing then."""
+    """The folder `inside` a repository, downloaded, or, `local`, only looked for in the cache; an
+    `optional` one may be missing then."""
     import huggingface_hub
 
     start = f"{inside}/" if inside else ""
     try:
-        root = huggingface_hub.snapshot_download(
-            repository, revision=revision, allow_patterns=[start + name for name in _MODEL_FILES]
-        )
-    except _failures() as error:
+        with _asking(PATIENCE):
+            root = huggingface_hub.snapshot_download(
+                repository,
+                revision=revision,
+                local_files_only=local,
+                allow_patterns=[start + name for name in _MODEL_FILES],
+                tqdm_class=_bar_on_a_terminal(),
+            )
+    except Exception as error:
         if optional:
             return Path(inside, "missing")
         what = inside or "the model"
@@ -164,25 +332,32 @@ def _listed(repository: str, revision: str | None) -> list[str]:
     import huggingface_hub
 
     try:
-        return list(huggingface_hub.HfApi().list_repo_files(repository, revision=revision))
-    except _failures():
+        with _asking(PATIENCE):
+            return list(huggingface_hub.HfApi().list_repo_files(repository, revision=revision))
+    except Exception:
         return []
 
 
-def _is_transport(error: Exception) -> bool:
-    """Whether no answer came at all."""
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether no useful answer came at all; the cache was looked into instead."""
     from huggingface_hub import errors
 
-    answered, (library, *_) = errors.HfHubHTTPError, errors.HfHubHTTPError.__bases__
-    return isinstance(error, library) and not isinstance(error, answered)
+    return isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled)
 
 
 def _reason(error: Exception) -> str:
-    """Why it failed, in words that need no knowledge of the hub's library."""
-    from huggingface_hub import errors
+    """Why it failed, in words that need no knowledge of the hub's library, and without a token."""
+    from huggingface_hub import constants, errors, get_token
 
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return "the hub cannot be reached, and it is not in the local cache"
+        cause = error.__cause__
+        if isinstance(cause, errors.OfflineModeIsEnabled):
+            return f"{_unreachable(cause)}, and it is not in the local cache"
+        if isinstance(cause, Exception):
+            return _reason(cause)
+        return "HF_HUB_OFFLINE is set, and it is not in the local cache"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return _unreachable(error)
     if isinstance(error, errors.GatedRepoError):
         return "its owner has to grant access first"
     if isinstance(error, errors.RepositoryNotFoundError):
@@ -191,7 +366,24 @@ def _reason(error: Exception) -> str:
         return "the repository has no such revision"
     if isinstance(error, errors.EntryNotFoundError):
         return "it is not on the hub"
-    if _is_transport(error):
-        return "the hub cannot be reached"
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        return (
+            f"the hub's cache {constants.HF_HUB_CACHE} cannot be written ({error.strerror}); set "
+            "HF_HOME to a folder that can"
+        )
+    if not isinstance(error, OSError | ValueError):
+        return f"the hub's answer is of no use ({type(error).__name__})"
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, errors.HfHubHTTPError):
+        text = f"the hub answered with error {error.response.status_code}"
+        if said := (error.server_message or "").splitlines():
+            text += f" ({said[0]})"
+    if token := get_token():
+        text = text.replace(token, "<token>")
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+
+def _unreachable(error: BaseException) -> str:
+    """What `_guarded` said, or that huggingface_hub was told to stay offline."""
+    text = str(error)
+    return text if text.startswith("the hub ") else "HF_HUB_OFFLINE is set"

@@ -11,16 +11,44 @@ from pathlib import Path
 
 
 class FakeHub(BaseHTTPRequestHandler):
-    """As much of the hub as downloads and uploads of one repository need."""
+    """As much of the hub as downloads and uploads of one repository need.
+
+    The attributes that follow `uploaded` make it a bad one.
+    """
 
     repository = "models/me/tale"
     files: dict[str, bytes]
     uploaded: dict[str, bytes]
+    more_headers: dict[str, str] = {}  # noqa: RUF012
+    """Of the answers for files; they take the place of the usual ones."""
+    status = 200
+    """Of all answers."""
+    listing: bytes | None = None
+    """What is answered in place of JSON."""
+    silent = False
+    """Never answers."""
+    sends = 1.0
+    """The share of a file after which it is silent."""
 
     def do_HEAD(self) -> None:
-        self._resolve(body=False)
+        if not self._fails():
+            self._resolve(body=False)
+
+    def _fails(self) -> bool:
+        """Whether the hub is silent, or answers with an error."""
+        if self.silent:
+            threading.Event().wait(60)
+        if self.status != 200:
+            self.send_response(self.status)
+            for name, value in self.more_headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        return self.status != 200
 
     def do_GET(self) -> None:
+        if self._fails():
+            return
         path = self.path.partition("?")[0]
         if path.startswith(f"/api/{self.repository}/tree/"):
             entries = [{"type": "file", "path": name, "size": 1, "oid": "0"} for name in self.files]
@@ -32,6 +60,8 @@ class FakeHub(BaseHTTPRequestHandler):
             self._resolve(body=True)
 
     def do_POST(self) -> None:
+        if self._fails():
+            return
         content = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/api/repos/create":
             self._json({"url": f"http://{self.headers['Host']}/me/tale", "name": "me/tale"})
@@ -60,20 +90,31 @@ class FakeHub(BaseHTTPRequestHandler):
             self.send_response(404)
             code = "EntryNotFound" if self.path.startswith(prefix) else "RepoNotFound"
             self.send_header("X-Error-Code", code)
+            for header, value in self.more_headers.items():
+                self.send_header(header, value)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
         content = self.files[name]
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(content)))
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=")[:-1])
+        headers = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Repo-Commit": "0" * 40,
+            "Content-Length": str(len(content) - start),
+        }
+        self.send_response(206 if start else 200)
+        for header, value in {**headers, **self.more_headers}.items():
+            self.send_header(header, value)
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            stop = int(len(content) * self.sends)
+            self.wfile.write(content[start:stop])
+            if stop < len(content):
+                self.wfile.flush()
+                threading.Event().wait(60)
 
     def _json(self, content: object) -> None:
-        data = json.dumps(content).encode()
+        data = json.dumps(content).encode() if self.listing is None else self.listing
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

@@ -15,6 +15,7 @@ from mlx_rev.config import ReversalMode
 from mlx_rev.formats.detect import shipped_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import BACKWARD_NAMES, order_named
+from mlx_rev.ui.visible import one_line
 
 Command = TypeVar("Command")
 
@@ -76,6 +77,6 @@ class ModelChoice:
 def say_not_reversed(reference: str) -> None:
     """Say on standard error that the reversal of a model had to be guessed."""
     sys.stderr.write(
-        f"mlx-rev: {reference} does not say how its text is reversed; it is taken "
+        f"mlx-rev: {one_line(reference)} does not say how its text is reversed; it is taken "
         f"not to be (--reversal {BACKWARD_NAMES} says otherwise)\n"
     )

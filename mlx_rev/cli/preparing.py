@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgre
 
 from mlx_rev.config import DataConfig
 from mlx_rev.data.prepare import Prepared, prepare
+from mlx_rev.files import naming_cache
 from mlx_rev.ui.console import is_interactive
 
 
@@ -28,5 +29,5 @@ def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Con
     def warn(notice: str) -> None:
         console.print(f"note: {notice}", soft_wrap=True)
 
-    with progress if live else nullcontext():
+    with naming_cache(cache), progress if live else nullcontext():
         return prepare(config, vocab_size, cache, notify, warn)

@@ -18,6 +18,7 @@ from mlx_rev.repl.replies import Grows, Leaves, Reply, Says, Tells
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
 from mlx_rev.ui.console import is_interactive, make_console
+from mlx_rev.ui.visible import one_line, write_story
 
 HISTORY = "repl-history"
 
@@ -116,16 +117,16 @@ def _answer_lines(session: Session, *, as_json: bool) -> int:
             code = 2
             continue
         if as_json:
-            sys.stdout.write(json.dumps(_as_object(story), ensure_ascii=False) + "\n")
+            write_story(sys.stdout, json.dumps(_as_object(story), ensure_ascii=False) + "\n")
         else:
-            sys.stdout.write(separator + story.text + "\n")
+            write_story(sys.stdout, separator + story.text + "\n")
             separator = "\n"
         sys.stdout.flush()
     return code
 
 
 def _note(number: int, message: str) -> None:
-    sys.stderr.write(f"mlx-rev repl: line {number}: {message}\n")
+    sys.stderr.write(f"mlx-rev repl: line {number}: {one_line(message)}\n")
 
 
 def _text(line: bytes) -> str:

@@ -22,6 +22,7 @@ from mlx_rev.model.load import Loaded
 from mlx_rev.model.score import Score, token_nats
 from mlx_rev.text.tokenizer import BOUNDARY
 from mlx_rev.ui.console import is_interactive, make_console
+from mlx_rev.ui.visible import write_story
 
 BUNDLED = "bundled"
 _PARTS_AT_ONCE = 256
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str], program: str) -> int:
             f"consistent (temperature {command.sample.temperature})\n"
         )
         for _, fault in judged.faults[:5]:
-            sys.stdout.write(f"    {fault}\n")
+            write_story(sys.stdout, f"    {fault}\n")
     return 0
 
 

@@ -14,6 +14,7 @@ from mlx_rev.estimate import check_telling_fits
 from mlx_rev.generate.teller import Teller
 from mlx_rev.repl.replies import Offers, Says
 from mlx_rev.repl.session import Session
+from mlx_rev.ui.visible import one_line, write_story
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     endings = [ending for ending in command.endings for _ in range(command.count)]
     for reply in session.stories(endings):
         if isinstance(reply, Says):
-            sys.stderr.write(f"mlx-rev tell: {reply.text}\n")
+            sys.stderr.write(f"mlx-rev tell: {one_line(reply.text)}\n")
         elif isinstance(reply, Offers):
-            sys.stdout.write("\n\n".join(story.text for story in reply.stories) + "\n")
+            write_story(sys.stdout, "\n\n".join(story.text for story in reply.stories) + "\n")
     return 0

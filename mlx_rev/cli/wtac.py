@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mlx_rev.errors import DataError
 from mlx_rev.text import words
 from mlx_rev.text.words import WordPattern
+from mlx_rev.ui.visible import write_story
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -31,8 +32,13 @@ def main(arguments: Sequence[str], program: str) -> int:
     texts = sys.stdin.buffer if command.lines else [sys.stdin.buffer.read()]
     for number, content in enumerate(texts, start=1):
         what = f"line {number}" if command.lines else "text"
-        sys.stdout.buffer.write(_reversed(content, what, pattern))
-        sys.stdout.buffer.flush()
+        turned = _reversed(content, what, pattern)
+        if sys.stdout.isatty():
+            write_story(sys.stdout, turned.decode())
+            sys.stdout.flush()
+        else:
+            sys.stdout.buffer.write(turned)
+            sys.stdout.buffer.flush()
     return 0
 
 

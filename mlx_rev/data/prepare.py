@@ -107,7 +107,7 @@ def _tokenizer(
     if config.tokenizer is not None:
         given = Path(config.tokenizer)
         if given.is_file():
-            with open(given, "rb") as file:
+            with files.open_regular(given) as file:
                 files.check_content(given, file.read(64))
         tokenizer = Tokenizer.load(given)
         if tokenizer.vocab_size != vocab_size:

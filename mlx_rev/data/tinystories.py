@@ -4,16 +4,29 @@ The archive holds JSON shards data00.json, data01.json, ..., each a list of obje
 is the text; the first is for validation, as in llama2.c.
 """
 
+import gzip
+import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, cast
 
 from mlx_rev import hub
 from mlx_rev.errors import DataError
-from mlx_rev.files import atomic_folder
+from mlx_rev.files import atomic_folder, open_regular
 
 REPOSITORY = "roneneldan/TinyStories"
 ARCHIVE = "TinyStories_all_data.tar.gz"
+
+MOST_MEMBERS = 1000
+"""Of an archive; TinyStories has 50."""
+MOST_EXPANSION = 20
+"""How many times its size an archive may hold; stories compress to a quarter."""
+_SLACK = 1 << 20
+"""Bytes that an archive may hold beyond that: a small one is mostly padding."""
+_MOST_AT_ONCE = 1 << 16
+"""Bytes. tarfile reads the extended header of a member at one go, whatever size it claims."""
+_SHARD = re.compile(r"\w[\w.-]{0,99}\.json", re.ASCII)
 
 Progress = Callable[[str, float], None]
 """Told what is being done and which share of it is done, 0 to 1."""
@@ -22,11 +35,13 @@ Progress = Callable[[str, float], None]
 def fetch(cache: Path, progress: Progress | None = None) -> Path:
     """The folder of JSON shards in `cache`, downloaded and unpacked if it is not there.
 
-    Raises DataError without a network, and for an archive that is not what it should be.
+    Raises DataError without a network, and for an archive that is not what it should be; such a
+    one is not kept, so that the next call downloads it again.
     """
     folder = cache / "tinystories"
     if not folder.is_dir():
         tell = progress or (lambda what, share: None)
+        tell("downloading TinyStories", 0.0)  # the hub may let one wait for its first answer
         archive = hub.download(
             REPOSITORY,
             ARCHIVE,
@@ -36,28 +51,33 @@ def fetch(cache: Path, progress: Progress | None = None) -> Path:
             f"{ARCHIVE} elsewhere, unpack it, and give --data one of its .json files",
         )
         with atomic_folder(folder) as temporary:
-            unpack(archive, temporary, lambda share: tell("unpacking TinyStories", share))
-            shards(temporary)
+            try:
+                unpack(archive, temporary, lambda share: tell("unpacking TinyStories", share))
+                shards(temporary)
+            except DataError as error:
+                hub.forget(archive)
+                raise DataError(
+                    f"{error}; it was removed from the hub's cache, and the same command "
+                    "downloads it again"
+                ) from error
     return folder
 
 
 def unpack(archive: Path, folder: Path, progress: Callable[[float], None]) -> None:
-    """Unpack the plain .json files of `archive` into `folder`, by their last name only.
+    """Unpack the plain .json files of a tar.gz into `folder`, by their last name only.
 
-    Raises DataError where it is no tar archive, or is cut short.
+    Memory stays below a few MB. Raises DataError where it is no tar.gz archive, is cut short, has
+    more than MOST_MEMBERS members or holds more than MOST_EXPANSION times its size; OSError where
+    the files cannot be written.
     """
     size = archive.stat().st_size
-    try:
-        with open(archive, "rb") as file, tarfile.open(fileobj=file) as tar:
-            for member in tar:
-                name = Path(member.name).name
-                if not member.isreg() or not name.endswith(".json") or name.startswith("."):
-                    continue
-                member.name = name
-                tar.extract(member, folder, filter="data")
-                progress(file.tell() / size)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{archive}: not a whole tar.gz archive ({error})") from error
+    with open_regular(archive) as file, gzip.GzipFile(fileobj=file) as content:
+        stream = _Forward(cast(IO[bytes], content), MOST_EXPANSION * size + _SLACK)
+        for name, chunks in _shards_in(stream, str(archive)):
+            with open(folder / name, "wb") as shard:
+                for chunk in chunks:
+                    shard.write(chunk)
+                    progress(min(1.0, file.tell() / size))
 
 
 def shards(folder: Path) -> list[Path]:
@@ -66,3 +86,71 @@ def shards(folder: Path) -> list[Path]:
     if len(found) < 2:
         raise DataError(f"{folder}: holds {len(found)} JSON shards, expected at least two")
     return found
+
+
+class _Forward:
+    """A stream that tarfile reads from its start to its end: within limits, and never back.
+
+    Raises ReadError for what no plain archive needs; a header with a negative size would let
+    tarfile read the same members for ever.
+    """
+
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self._stream, self._most = stream, most
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _MOST_AT_ONCE:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        self._check(self.tell() + size)
+        return self._stream.read(size)
+
+    def seek(self, position: int) -> int:
+        if position < self.tell():
+            raise tarfile.ReadError("a member of negative size")
+        self._check(position)
+        return self._stream.seek(position)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def _check(self, position: int) -> None:
+        if position > self._most:
+            raise tarfile.ReadError(f"more than {self._most:,} bytes in it")
+
+
+def _shards_in(stream: _Forward, source: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The name and the content of each shard, which has to be read before the next. Raises
+    DataError."""
+    try:
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as tar:
+            for number, member in enumerate(iter(tar.next, None)):
+                if number >= MOST_MEMBERS:
+                    raise tarfile.ReadError(f"more than {MOST_MEMBERS:,} members")
+                name = member.name.rpartition("/")[2]
+                plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.sparse
+                if plain and _SHARD.fullmatch(name):
+                    yield name, _content(stream, member, source)
+    except Exception as error:
+        raise _damaged(source, error) from error
+
+
+def _content(stream: _Forward, member: tarfile.TarInfo, source: str) -> Iterator[bytes]:
+    """A member's bytes, in chunks. Raises DataError."""
+    left = member.size
+    try:
+        stream.seek(member.offset_data)
+        while left > 0:
+            if not (chunk := stream.read(min(_MOST_AT_ONCE, left))):
+                raise EOFError("it ends within a member")
+            left -= len(chunk)
+            yield chunk
+    except Exception as error:
+        raise _damaged(source, error) from error
+
+
+def _damaged(source: str, error: Exception) -> DataError:
+    """What to raise for any error of tarfile, gzip or zlib: damage shows in many kinds."""
+    if isinstance(error, DataError):
+        return error
+    reason = str(error) or type(error).__name__
+    return DataError(f"{source}: not a whole tar.gz archive of stories ({reason})")

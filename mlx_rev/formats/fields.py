@@ -95,7 +95,7 @@ def parse_json(content: bytes, source: str) -> Fields:
 def read_json(path: Path) -> Fields:
     """The fields of a JSON file. Raises FormatError."""
     try:
-        content = path.read_bytes()
+        content = files.read_bytes(path)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     files.check_content(path, content[:64])

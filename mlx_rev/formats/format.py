@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlx_rev.errors import FormatError
+from mlx_rev.files import open_regular
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import Tokenizer
@@ -27,10 +28,8 @@ class Source:
         """Look at `path`. Raises FormatError where it cannot be read."""
         if path.is_dir():
             return cls(path, b"", 0)
-        if path.exists() and not path.is_file():
-            raise FormatError(f"{path}: neither a file nor a folder; expected a model")
         try:
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 return cls(path, file.read(_START), path.stat().st_size)
         except OSError as error:
             raise FormatError(f"{path}: cannot be read ({error.strerror})") from error

@@ -16,6 +16,7 @@ import numpy as np
 
 from mlx_rev import files
 from mlx_rev.errors import FormatError
+from mlx_rev.files import open_regular
 from mlx_rev.formats.fields import Fields, parse_json
 from mlx_rev.formats.model_file import as_float16
 
@@ -63,7 +64,7 @@ def entries(path: Path) -> dict[str, Entry]:
     """The tensors of a file, by name. Raises FormatError where its header is damaged or lies."""
     try:
         size = path.stat().st_size
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             files.check_content(path, file.read(64))
             file.seek(0)
             start = file.read(8)

@@ -1,9 +1,10 @@
 """Where the characters of a growing story stand on the screen: pure, no terminal here."""
 
-import re
 from dataclasses import dataclass
 
 from rich.cells import cell_len
+
+from mlx_rev.ui.visible import visible
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,6 @@ class Frame:
     """From the top; None is an empty row."""
     hidden: int
     """Lines that there is no room for: below, or above where a story grows rightwards."""
-
-
-def visible(text: str) -> str:
-    """The text with control characters replaced, one for one, by pictures of them; a newline
-    stays, a tab becomes a space."""
-    return _CONTROL.sub(_picture, text)
 
 
 def frame(text: str, width: int, height: int, *, leftwards: bool) -> Frame:
@@ -73,20 +68,8 @@ def lines_from_start(text: str, width: int) -> list[Line]:
     ]
 
 
-_CONTROL = re.compile(
-    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _Cluster = tuple[int, str]
 """A character with the marks that stand on it, and its place in the text."""
-
-
-def _picture(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if code == 0x09:
-        return " "
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else "\ufffd"
 
 
 def _clusters(text: str) -> list[_Cluster]:

@@ -9,7 +9,6 @@ from rich.text import Text
 
 from mlx_rev.formats.convert import Progress
 from mlx_rev.generate.story import Story
-from mlx_rev.repl.layout import visible
 from mlx_rev.repl.replies import (
     Converted,
     Offers,
@@ -21,6 +20,7 @@ from mlx_rev.repl.replies import (
 )
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import is_interactive, story_text
+from mlx_rev.ui.visible import visible
 
 READING_COLUMNS = 100
 """Wider lines are hard to read."""

@@ -51,7 +51,7 @@ class Tokenizer:
     def load(cls, path: Path) -> "Tokenizer":
         """Read a .model file."""
         try:
-            return cls(path.read_bytes(), source=str(path))
+            return cls(files.read_bytes(path), source=str(path))
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 

@@ -61,7 +61,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     entries = []
     try:
-        content = path.read_text(encoding="utf-8", errors="replace")
+        content = files.read_bytes(path).decode(errors="replace")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     for number, line in enumerate(content.split("\n"), start=1):

@@ -1,11 +1,15 @@
 """How things look in a terminal, and what is shown where there is none."""
 
 import os
+from collections.abc import Iterable
 from typing import IO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 from rich.theme import Theme
+
+from mlx_rev.ui.visible import visible
 
 THEME = Theme(
     {
@@ -20,6 +24,18 @@ THEME = Theme(
 """Colours of the terminal's own palette, so that they fit light and dark backgrounds."""
 
 
+class _SafeConsole(Console):
+    """A console on which no text acts as a control sequence, wherever it comes from."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        terminal = self.is_terminal or self.file.isatty()
+        for text, style, control in super().render(renderable, options):
+            safe = visible(text) if terminal and not control else text
+            yield Segment(safe, style, control)
+
+
 def make_console(
     file: IO[str] | None = None,
     *,
@@ -27,9 +43,9 @@ def make_console(
     plain: bool = False,
     quiet: bool = False,
 ) -> Console:
-    """A console that takes no markup from text; NO_COLOR is respected. `plain`: no styles;
-    `quiet`: it shows nothing."""
-    return Console(
+    """A console that takes neither markup nor control sequences from text; NO_COLOR is respected.
+    `plain`: no styles; `quiet`: it shows nothing."""
+    return _SafeConsole(
         file=file,
         stderr=stderr,
         theme=THEME,
@@ -49,7 +65,7 @@ def is_interactive(console: Console) -> bool:
 
 def story_text(story: str, ending: str) -> Text:
     """A story with the words the person typed in a style of their own, at either side."""
-    text = Text(story)
+    text = Text(visible(story))
     if ending and story.endswith(ending):
         text.stylize("ending", len(story) - len(ending))
     elif ending and story.startswith(ending):

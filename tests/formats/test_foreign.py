@@ -109,5 +109,5 @@ def test_groups_over_the_ends_of_rows_are_named(tmp_path: Path) -> None:
 
 def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.bin")
-    with pytest.raises(FormatError, match="neither a file nor a folder"):
+    with pytest.raises(RevError, match="expected a regular file"):
         open_model(tmp_path / "m.bin")

@@ -49,7 +49,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         n_kv_heads=kv_heads,
         hidden_dim=draw(st.integers(1, 40)),
         vocab_size=400,
-        context=draw(st.integers(1, 20)),
+        context=draw(st.integers(2, 20)),
         tied=draw(st.booleans()),
     )
 

@@ -35,7 +35,7 @@ def _is_bin(start: bytes) -> bool:
 
 def _start(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with files.open_regular(path) as file:
             return file.read(64)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
