@@ -10,9 +10,12 @@ from mlx_rev.backend import CPU, PLAIN, Backend
 from mlx_rev.config import ModelConfig, TrainConfig
 from mlx_rev.cpu import worker
 from mlx_rev.cpu.step import _shared_out
+from mlx_rev.data.batches import Batch
 from mlx_rev.errors import ConfigError
 from mlx_rev.model.llama import Llama, Weights, get_weights, initialise
+from mlx_rev.model.micro_batch import MicroBatch, micro_batch
 from mlx_rev.train import optimizer
+from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.step import TrainingStep
 from tests import reference
 from tests.forms import backend, random_batch, shape
@@ -111,6 +114,51 @@ def test_no_dropout_mask_is_used_twice(backend: Backend, monkeypatch: pytest.Mon
     trained(backend, shape(dropout=0.5, context=8), train, steps=2)
     assert len(seen) == 2 * 2 * workers * 5
     assert len(set(seen)) == len(seen)
+
+
+class OneOfTwo(Nodes):
+    """One of two machines, which adds up with nobody."""
+
+    count = 2  # type: ignore[assignment]
+    number = 0  # type: ignore[assignment]
+
+    def __init__(self, number: int) -> None:
+        self.number = number  # type: ignore[misc]
+
+    def sum(self, loss: mx.array, gradients: Weights) -> tuple[mx.array, Weights]:
+        return loss, gradients
+
+
+def test_machines_read_other_rows_and_drop_other_places(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together they read every row once, and no two have a mask in common."""
+    masks: list[bytes] = []
+    rows: list[bytes] = []
+
+    def watched(x: mx.array, rate: float, key: mx.array) -> mx.array:
+        masks.append(np.array(key).tobytes())
+        return x
+
+    def reading(batch: Batch, index: int, seed: int) -> MicroBatch:
+        rows.extend(row.tobytes() for row in batch.inputs[index])
+        return micro_batch(batch, index, seed)
+
+    monkeypatch.setattr("mlx_rev.model.llama.dropout", watched)
+    for module in ("mlx_rev.train.step", "mlx_rev.cpu.worker"):
+        monkeypatch.setattr(f"{module}.micro_batch", reading)
+    config = shape(dropout=0.5, context=8)
+    workers = 2 if backend is CPU else 1
+    train = replace(CONFIG, compile=False, workers=workers)
+    batch, weights = random_batch(config), weights_of(config)
+    for number in range(2):
+        moments = optimizer.initial_moments(weights)
+        step = TrainingStep(config, train, weights, moments, OneOfTwo(number), backend)
+        mx.eval(step(0, batch))
+        step.close()
+    assert sorted(rows) == sorted(row.tobytes() for row in batch.inputs.reshape(12, 8))
+    assert len(masks) == 2 * 2 * workers * 5
+    assert len(set(masks)) == len(masks)
 
 
 def test_nothing_retraces(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
