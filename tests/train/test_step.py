@@ -16,7 +16,7 @@ from mlx_rev.model.llama import Llama, Weights, get_weights, initialise
 from mlx_rev.model.micro_batch import MicroBatch, micro_batch
 from mlx_rev.train import optimizer
 from mlx_rev.train.distributed import Nodes
-from mlx_rev.train.step import TrainingStep
+from mlx_rev.train.step import TrainingStep, mean_loss
 from tests import reference
 from tests.forms import backend, random_batch, shape
 
@@ -98,6 +98,20 @@ def test_bfloat16_trains() -> None:
     assert half != full
     assert half == pytest.approx(full, rel=0.01)
     assert all(weight.dtype == mx.float32 for weight in weights.values())
+
+
+def test_the_forward_pass_is_in_bfloat16_and_the_loss_in_float32() -> None:
+    config = shape(context=32)
+    model, weights = Llama(config), weights_of(config)
+    given = micro_batch(random_batch(config), 0, seed=0)
+    loss = mean_loss(model, mx.bfloat16, weights, given)
+    assert loss.dtype == mx.float32
+    logits = model(given.inputs, segment_start=given.segment_start)
+    assert logits.dtype == mx.bfloat16
+    logits, targets = np.array(logits.astype(mx.float32), np.float64), np.array(given.targets)
+    own = np.take_along_axis(logits, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+    nats = np.log(np.exp(logits).sum(axis=-1)) - own
+    assert loss.item() == pytest.approx(nats[targets >= 0].sum() * given.share.item(), rel=1e-5)
 
 
 def test_no_dropout_mask_is_used_twice(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
