@@ -113,3 +113,14 @@ def test_tiny_gradients_move_weights_as_mlxs_adamw_does() -> None:
     found, *_ = optimizer.update(config, weights, *moments, gradients, scales)
     assert np.array(found["vector"]) == pytest.approx(np.array(expected["vector"]), rel=1e-4)
     assert mx.abs(found["vector"]).max().item() < 0.009
+
+
+def test_a_step_takes_its_own_rate_for_the_mean_and_for_the_decay() -> None:
+    config = TrainConfig(steps=20, warmup=10, learning_rate=0.5, min_learning_rate=0.1)
+    for step in (0, 5, 12):
+        rate = optimizer.learning_rate(step, config)
+        scales = optimizer.scales(step, mx.array(0.25), config)
+        assert scales.gradient.item() == 0.25
+        assert scales.decay.item() == pytest.approx(1 - rate * config.weight_decay)
+        assert scales.mean.item() == pytest.approx(rate / (1 - config.beta1 ** (step + 1)))
+        assert scales.square.item() == pytest.approx(1 / (1 - config.beta2 ** (step + 1)))
