@@ -183,3 +183,16 @@ def test_a_vocabulary_is_learnt_from_so_much_text_and_no_more(
     assert len(read) == 101
     monkeypatch.undo()
     assert limited.fingerprint == Tokenizer.train(texts[:101], 400).fingerprint
+
+
+def test_what_is_learnt_and_what_is_not(some_stories: list[str]) -> None:
+    """Runs of spaces and words of long lines are; numbers are spelled digit by digit."""
+    texts = [
+        *some_stories[:100],
+        *["In 2023, 2023, 2023 and 2023.", "a      b      c"] * 50,
+        "zyzzyva " * 2000,
+    ]
+    pieces = Tokenizer.train(texts, 600).piece_bytes
+    assert any(piece.strip() == b"zyzzyva" for piece in pieces)
+    assert b"  " in pieces
+    assert not any(len(re.findall(rb"\d", piece)) > 1 for piece in pieces)
