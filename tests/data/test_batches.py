@@ -183,6 +183,27 @@ def test_two_stories_that_make_a_row_are_put_in_one(context: int, data: st.DataO
     assert (report.rows, report.padding, report.stories_cut) == (len(short), 0, 0)
 
 
+def best_fit(sizes: list[int], context: int) -> int:
+    """The rows that are needed, by the definition: the longest first, each where least is left."""
+    gaps: list[int] = []
+    for size in sorted(sizes, reverse=True):
+        left = [(gap - size, row) for row, gap in enumerate(gaps) if gap >= size]
+        if left:
+            gaps[min(left)[1]] -= size
+        else:
+            gaps.append(context - size)
+    return len(gaps)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stories_that_fit_are_packed_best_fit_decreasing(seed: int) -> None:
+    sizes = np.random.default_rng(seed).integers(3, 40, 400).tolist()
+    starts = positions(sizes)
+    report = packing_report(pack(starts, 64), starts, 64)
+    assert (report.rows, report.stories_cut) == (best_fit(sizes, 64), 0)
+    assert report.padding <= 0.02
+
+
 def test_long_stories_fill_the_gaps_before_they_take_rows_of_their_own() -> None:
     sizes = [48] * 100 + [160] * 10
     starts = positions(sizes)
