@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -191,3 +193,12 @@ def test_every_layer_of_a_cache_knows_how_far_it_is(backend: Backend) -> None:
             assert bool((mx.abs(kept[:, :, :7]).max(axis=-1) > 0).all())
             assert bool((kept[:, :, 7:] == 0).all())
     assert mx.abs(cache[0].keys - cache[1].keys).max().item() > 0.01
+
+
+def test_a_model_of_one_layer_reads_with_a_cache_too(backend: Backend) -> None:
+    model, tokens = random_llama(replace(shape(), n_layers=1), backend), random_tokens(2, 7)
+    cache = new_cache(model.config, 2, 16)
+    found = [model(part, cache)[:, -1] for part in (tokens[:, :4], tokens[:, 4:])]
+    whole = model(tokens)
+    assert close(found[0], whole[:, 3])
+    assert close(found[1], whole[:, -1])
