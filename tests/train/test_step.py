@@ -257,3 +257,10 @@ def test_what_a_backend_decides() -> None:
         PLAIN.decided(replace(CONFIG, workers=2))
     with pytest.raises(ConfigError, match="bfloat16 on CPU"):
         CPU.decided(replace(CONFIG, dtype="bfloat16"))
+
+
+def test_a_row_for_each_worker_is_enough(tiny: ModelConfig) -> None:
+    config = replace(CONFIG, workers=CONFIG.batch_size)
+    weights = weights_of(tiny)
+    step = TrainingStep(tiny, config, weights, optimizer.initial_moments(weights), backend=CPU)
+    step.close()
