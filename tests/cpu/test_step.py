@@ -11,7 +11,7 @@ from mlx_rev.config import TrainConfig
 from mlx_rev.cpu.step import Workers, _shared_out
 from mlx_rev.cpu.worker import _pieces, branch_outputs
 from mlx_rev.model.llama import Llama, Weights, get_weights, initialise
-from tests.forms import random_llama, random_tokens, shape
+from tests.forms import random_batch, random_llama, random_tokens, shape
 
 CONFIG = TrainConfig(batch_size=6, compile=False)
 
@@ -24,7 +24,26 @@ def weights() -> Weights:
     return get_weights(model)
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_gradients_of_all_rows_are_added_up(weights: Weights, count: int) -> None:
+    config = shape(context=16)
+    batch = random_batch(config)
+    found = []
+    for workers in (1, count):
+        shared = Workers(config, replace(CONFIG, workers=workers), weights)
+        found.append(shared.gradients(weights, batch.parts(workers), [0] * workers))
+        mx.eval(found[-1])
+        shared.close()
+    (loss, gradients), (total, added) = found
+    assert total.item() == pytest.approx(loss.item(), rel=1e-5)
+    assert list(added) == list(weights)
+    for name, gradient in gradients.items():
+        largest = mx.abs(gradient).max().item()
+        assert largest > 0
+        assert mx.abs(gradient - added[name]).max().item() < 1e-4 * largest
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
 def test_what_is_shared_out_is_put_together_again(weights: Weights, count: int) -> None:
     workers = Workers(shape(), replace(CONFIG, workers=count), weights)
     names: list[list[str]] = []

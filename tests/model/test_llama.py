@@ -169,13 +169,14 @@ def test_weights_of_another_shape_or_name_are_named() -> None:
     weights = get_weights(model)
     check_weights(model, weights)
     name = "model.layers.1.mlp.up_proj.weight"
+    without = {other: weight for other, weight in weights.items() if other != name}
     for wrong, said in (
-        (weights | {name: mx.zeros((64, 31))}, rf"^{name} has shape \(64, 31\), .* \(64, 32\);"),
+        (weights | {name: mx.zeros((64, 31))}, rf"^{name} .*\(64, 31\), .*\(64, 32\)"),
+        (without, rf"^{name} .*None, .*\(64, 32\)"),
         (
-            {n: w for n, w in weights.items() if n != name},
-            rf"^{name} has shape None, .* mean \(64",
+            weights | {"lm_head.weight": mx.zeros((300, 32))},
+            r"^lm_head.weight .*\(300, 32\), .*None",
         ),
-        (weights | {"lm_head.weight": mx.zeros((300, 32))}, r"^lm_head.weight has .* mean None"),
     ):
         with pytest.raises(ConfigError, match=said):
             check_weights(model, wrong)
