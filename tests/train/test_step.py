@@ -90,6 +90,22 @@ def test_a_step_is_the_references(backend: Backend, tied: bool) -> None:
         assert mx.mean(mx.abs(weight - weights[name])).item() < 2e-5, name
 
 
+def test_every_id_counts_as_a_target_down_to_0(backend: Backend) -> None:
+    """The boundary and the unknown piece among them."""
+    config, full = shape(context=12), random_batch(shape(context=12), accumulation=1, rows=2)
+    targets = np.where(full.targets >= 0, full.targets % 3, -1)
+    batch = replace(full, targets=targets)
+    weights = weights_of(config)
+    train = replace(CONFIG, batch_size=2, accumulation=1, compile=False)
+    step = TrainingStep(config, train, weights, optimizer.initial_moments(weights), backend=backend)
+    loss, _ = step(0, batch)
+    arrays = (batch.inputs[0], batch.targets[0], batch.segment_start[0])
+    rows = list(zip(*(array.tolist() for array in arrays), strict=True))
+    assert {0, 1, 2, -1} == set(targets.flat)
+    assert loss.item() == pytest.approx(reference.mean_loss(config, weights, rows).item(), rel=1e-5)
+    step.close()
+
+
 def test_bfloat16_trains() -> None:
     """In the plain form; the CPU's refuses it, being slow at it."""
     config = shape(context=32)
