@@ -54,3 +54,15 @@ def test_what_is_compiled_is_used(tiny: ModelConfig, monkeypatch: pytest.MonkeyP
     assert (logits(reader, model, 1, [1, 2, 3, 4])[:3] == expected).all()
     with pytest.raises(TypeError):
         logits(reader, model, 2, [1])
+
+
+def test_the_first_token_has_nothing_left_to_trace(
+    model: Llama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was compiled is of the shapes and types that one story is read with."""
+    reader = CompiledReader(model)
+    expected = logits(reader, model, 1, [1, 2, 3])
+    reader.warm_up()
+    reader.wait()
+    monkeypatch.setattr(model, "next_logits", None)
+    assert (logits(reader, model, 1, [1, 2, 3]) == expected).all()
