@@ -140,3 +140,14 @@ def test_anything_may_follow_an_empty_ending(codecs: dict[Order, StoryCodec], or
     for ending in ("", " \n"):
         joins = codec.joins_prompt(ending, codec.prompt(ending).spellings[0])
         assert joins == [False] * codec.tokenizer.vocab_size
+
+
+def test_letters_may_not_come_before_the_first_word_of_an_ending_without_a_space() -> None:
+    """What a model that reads tokens in reverse writes first stands in front of the ending."""
+    joins = TOKEN.joining("Tom ran.", b"Tom")
+    assert [joins(piece) for piece in (b"he", b"1", b"he ", b".", b"")] == [True] * 2 + [False] * 3
+    assert joins(b"\xa9")  # half a character, which may become a letter
+    assert joins(b"\xa9he")
+    assert not joins(b"\xa9 ")
+    for ending, last_piece in (("Tom ran.", b" Tom"), ('"Yes."', b'"')):
+        assert not any(map(TOKEN.joining(ending, last_piece), (b"he", b"1", b"he ", b".")))
