@@ -150,4 +150,5 @@ def test_letters_may_not_come_before_the_first_word_of_an_ending_without_a_space
     assert joins(b"\xa9he")
     assert not joins(b"\xa9 ")
     for ending, last_piece in (("Tom ran.", b" Tom"), ('"Yes."', b'"')):
-        assert not any(map(TOKEN.joining(ending, last_piece), (b"he", b"1", b"he ", b".")))
+        joins = TOKEN.joining(ending, last_piece)
+        assert [joins(piece) for piece in (b"he", b"1", b"he ", b".")] == [False] * 4
