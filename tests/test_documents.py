@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from mlx_rev.__main__ import COMMANDS
+from mlx_rev.config import FORMER_NAMES
+from mlx_rev.repl import commands as repl
+from tests.conftest import Run
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path
@@ -94,3 +99,17 @@ def test_one_module_imports_the_cpu_room() -> None:
         if path.parent.name != "cpu" and re.search(r"\bmlx_rev\.cpu\b", path.read_text("utf-8"))
     }
     assert importing == {"__init__.py", "backend.py"}
+
+
+def test_readmes_options_variables_and_commands_exist(run: Run) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    helped = " ".join(run(command, "--help").stdout for command in COMMANDS)
+    known = set(re.findall(r"--[a-z][a-z0-9-]+", helped))
+    known |= {"--" + name.replace("_", "-") for name in FORMER_NAMES}
+    others = {"--hostfile", "--backend"}  # mlx.launch's
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text)) - known <= others
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "mlx_rev").rglob("*.py"))
+    assert all(f'"{name}"' in code for name in re.findall(r"MLX_REV_[A-Z]+", text))
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `/")]
+    named = {name for row in rows for name in re.findall(r"`/(\w+)", row)}
+    assert named == set(repl.COMMANDS) - {"help", "quit"}
