@@ -25,7 +25,7 @@ def load(
 ) -> "Teller":
     """Load a run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file] to tell stories.
 
-    Without a reference it is the model that ships with mlx-rev.
+    Without a reference it is the built-in model.
     `tokenizer` and `reversal` (word2, word, token, none) stand in for what the file does not say.
     Raises RevError.
     """

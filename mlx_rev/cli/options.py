@@ -12,7 +12,7 @@ import tyro
 
 from mlx_rev import backend
 from mlx_rev.config import ReversalMode
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import BACKWARD_NAMES, order_named
 from mlx_rev.ui.visible import one_line
@@ -50,7 +50,7 @@ class ModelChoice:
     """Which model, and what its file does not say."""
 
     model: str | None = None
-    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; else the one shipped."""
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories1m."""
     tokenizer: Path | None = None
     """A SentencePiece .model, or a tokenizer.bin or .json, where the model has none beside it."""
     reversal: ReversalMode | None = None
@@ -58,8 +58,8 @@ class ModelChoice:
 
     @property
     def reference(self) -> str:
-        """What to load: the model named, or the one that ships."""
-        return self.model or str(shipped_model())
+        """What to load: the model named, or the built-in one."""
+        return self.model or str(built_in_model())
 
     def load(self) -> Loaded:
         """Load it. Says on standard error where the reversal had to be guessed. Raises RevError."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from mlx_rev import backend
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.generate.story import Story
 from mlx_rev.model.load import Loaded, load_model
@@ -75,12 +75,12 @@ def load(
 ) -> Teller:
     """Load a training run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file].
 
-    Without a reference it is the model that ships with mlx-rev.
+    Without a reference it is the built-in model.
     `tokenizer` and `reversal` (word2, word, token, none) stand in for what the file does not say.
     Raises RevError.
     """
     loaded = load_model(
-        shipped_model() if reference is None else reference,
+        built_in_model() if reference is None else reference,
         tokenizer=Path(tokenizer) if tokenizer is not None else None,
         order=order_named(reversal) if reversal is not None else None,
         ops=backend.choose().ops,

@@ -11,7 +11,7 @@ from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import registry
 from mlx_rev.formats.convert import Progress, convert
-from mlx_rev.formats.detect import SHIPPED, open_model, shipped_model
+from mlx_rev.formats.detect import BUILT_IN, built_in_model, open_model
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.surprise import word_surprises
@@ -224,9 +224,8 @@ class Session:
         model = self.teller.model
         parameters = sum(weight.size for weight in get_weights(model).values())
         grows = "leftwards from an ending" if self.teller.grows_leftwards else "from an opening"
-        name = (
-            f"{SHIPPED.name}, which ships" if Path(self.source) == shipped_model() else self.source
-        )
+        built_in = Path(self.source) == built_in_model()
+        name = f"the built-in model {BUILT_IN.name}" if built_in else self.source
         guessed = (
             ""
             if self.teller.says_reversal
