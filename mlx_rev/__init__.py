@@ -26,7 +26,7 @@ def load(
     """Load a run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file] to tell stories.
 
     Without a reference it is the built-in model.
-    `tokenizer` and `reversal` (word2, word, token, none) stand in for what the file does not say.
+    `tokenizer` and `reversal` (word2, word, token, none) supply what the file does not say.
     Raises RevError.
     """
     from mlx_rev.generate import teller

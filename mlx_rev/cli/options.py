@@ -20,7 +20,7 @@ from mlx_rev.ui.visible import one_line
 Command = TypeVar("Command")
 
 RUNS = Path("runs")
-"""Where training runs go, in the folder one works in."""
+"""Where training runs go, in the working directory."""
 
 
 def parse(
@@ -52,9 +52,9 @@ class ModelChoice:
     model: str | None = None
     """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories1m."""
     tokenizer: Path | None = None
-    """A SentencePiece .model, or a tokenizer.bin or .json, where the model has none beside it."""
+    """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the model comes without one."""
     reversal: ReversalMode | None = None
-    """How the model's text is reversed, where its file does not say."""
+    """How the model's text is reversed, if its file does not say."""
 
     @property
     def reference(self) -> str:
@@ -62,7 +62,7 @@ class ModelChoice:
         return self.model or str(built_in_model())
 
     def load(self) -> Loaded:
-        """Load it. Says on standard error where the reversal had to be guessed. Raises RevError."""
+        """Load it. Says on standard error if the reversal had to be assumed. Raises RevError."""
         loaded = load_model(
             self.reference,
             tokenizer=self.tokenizer,
@@ -75,8 +75,8 @@ class ModelChoice:
 
 
 def say_not_reversed(reference: str) -> None:
-    """Say on standard error that the reversal of a model had to be guessed."""
+    """Say on standard error that the reversal of a model had to be assumed."""
     sys.stderr.write(
-        f"mlx-rev: {one_line(reference)} does not say how its text is reversed; it is taken "
-        f"not to be (--reversal {BACKWARD_NAMES} says otherwise)\n"
+        f"mlx-rev: {one_line(reference)} does not say how its text is reversed; assuming "
+        f"that it is not (if it is, give --reversal {BACKWARD_NAMES})\n"
     )

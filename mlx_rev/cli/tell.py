@@ -22,10 +22,10 @@ class TellCommand:
     """Write stories that end with the words given (or, with a forward model, begin with them)."""
 
     endings: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """How the stories end; quote each."""
+    """How the stories end; put each in quotes."""
     choice: ModelChoice = field(default_factory=ModelChoice)
     count: int = 1
-    """Stories for each ending, with one seed after another."""
+    """Stories for each ending, with consecutive seeds."""
     sample: SampleConfig = field(default_factory=SampleConfig)
 
 

@@ -230,7 +230,7 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
     (tmp_path / "model.bin.json").unlink()
     guessed = last(session, f"/model {tmp_path / 'model.bin'}")
     assert isinstance(guessed, Says)
-    assert "from an opening. Nothing says how its text is reversed" in guessed.text
+    assert "from an opening. It does not say how its text is reversed" in guessed.text
     assert session.prompt == "opening> "
     tokenizer = built_in_model() / "tokenizer.model"
     told = last(session, f"/model {tmp_path / 'model.bin'} --reversal word --tokenizer {tokenizer}")
@@ -254,14 +254,14 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
         ("/set seed 1.5", "/set seed: expected a whole number, found '1.5'"),
         ("/model nowhere", "nowhere: no such model"),
         ("/export x --to pdf", "/export --to: expected"),
-        ("/export x y", "/export: y is one too many"),
+        ("/export x y", "/export: unexpected y"),
         ("/export --force", "/export: needs TARGET"),
         ("/model x --reversal sideways", "/model --reversal: expected word2, word, token, none"),
         ("/model x --tokenizer", "/model --tokenizer: expected a file"),
         ("/export 'x", "/export: a quotation mark is not closed"),
         ("/save x.txt", "no story yet"),
-        ("/save x.txt y", "/save: y is one too many; it takes FILE [--force]"),
-        ("/model ~nobody.here/x", "~nobody.here/x: there is no such user"),
+        ("/save x.txt y", "/save: unexpected y; it takes FILE [--force]"),
+        ("/model ~nobody.here/x", "~nobody.here/x: no such user"),
         ("/hlep", "did you mean /help?"),
     ],
 )
@@ -280,7 +280,7 @@ def test_a_long_ending_is_handled_in_words(session: Session) -> None:
     ending = "Tom went home. " * 80
     says, *_, told = session.respond(ending)
     assert isinstance(says, Says)
-    assert "it sees the first 47 tokens" in says.text
+    assert "it sees only the first 47 tokens" in says.text
     assert isinstance(told, Tells)
     assert told.story.text.endswith(ending)
 
@@ -313,8 +313,8 @@ seed                3
 > \x20
 Type how the story ends, or /help.
 > /xyzzy
-! no command /xyzzy; there are /again, /candidates, /surprise, /raw, /save, /history,
-/score, /tokens, /compare, /model, /export, /settings, /set, /help, /quit
+! unknown command /xyzzy; expected one of /again, /candidates, /surprise, /raw, /save,
+/history, /score, /tokens, /compare, /model, /export, /settings, /set, /help, /quit
 > /quit
 """
 
