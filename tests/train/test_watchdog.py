@@ -111,8 +111,8 @@ def test_an_abort_is_explained_with_the_last_checkpoint(start: Start, tmp_path: 
 
 def test_memory_is_judged_by_the_runs_record_too(start: Start, tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text(
-        '{"kind": "step", "step": 1, "peak_memory": 900000000000000}\n'
-        '{"kind": "step", "step": 2, "peak_memory": "much"}\n'
+        '{"kind": "step", "step": 1, "loss": 1.5, "learning_rate": 0.1, "gradient_norm": 1.0, '
+        '"tokens_per_second": 9.5, "peak_memory": 900000000000000}\n'
     )
     body = "parent.has_run(Path('.')); os.kill(os.getpid(), signal.SIGKILL)"
     code, _, errors = end(start(body))
