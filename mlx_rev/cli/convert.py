@@ -35,10 +35,10 @@ class ConvertCommand:
     """Convert a model from any format listed under --to into any other. The source's format is
     detected from its content; the target's is chosen by its name, or by --to."""
 
-    source: Annotated[str, tyro.conf.Positional]
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """A run, checkpoint, model folder, .bin, .gguf, hf:owner/repo[/file][@revision], the name of a
     built-in model, or a tokenizer."""
-    target: Annotated[Path, tyro.conf.Positional]
+    target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
     """What to write: NAME.bin, NAME.gguf or a folder; for a tokenizer, NAME.bin or NAME.model."""
     to: Annotated[FormatName | None, tyro.conf.arg(help=f"{registry.summaries()}.")] = None
     dtype: DtypeName | None = None

@@ -40,7 +40,7 @@ class ScoreCommand:
     it tells are judged: do who, what and where agree from the ending to the beginning?
     """
 
-    stories: Annotated[str, tyro.conf.Positional] = BUNDLED
+    stories: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[STORIES]")] = BUNDLED
     """bundled, or a .txt, .json or .jsonl file of stories, a folder of them, or a glob."""
     choice: ModelChoice = dataclasses.field(default_factory=ModelChoice)
     count: int = 0

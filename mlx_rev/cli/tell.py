@@ -19,9 +19,13 @@ from mlx_rev.ui.visible import one_line, write_story
 
 @dataclass(frozen=True, kw_only=True)
 class TellCommand:
-    """Write stories that end with the words given (or, with a forward model, begin with them)."""
+    """Write stories with the endings given or, with a forward model, the openings."""
 
-    endings: Annotated[tuple[str, ...], tyro.conf.Positional]
+    endings: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="ENDING...", help_behavior_hint="(required)"),
+    ] = ()
     """How the stories end; put each in quotes."""
     choice: ModelChoice = field(default_factory=ModelChoice)
     count: int = 1
