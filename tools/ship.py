@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the folder of a model that ships from a training run: files, figures, samples, README."""
+"""Make the folder of a built-in model from a training run: files, figures, samples, README."""
 
 import argparse
 import json
