@@ -1,8 +1,8 @@
 """How a text is split into words, punctuation marks and what is between them.
 
-The split is that of Don Mahurin's article (openright.org/reversed-llm-training, 2023). A pattern that
-knows combining marks (Unicode's category M) keeps each with the character that it follows, be that of
-a word, punctuation or a space; on text without marks it splits as the article does.
+The split is that of Don Mahurin's article (openright.org/reversed-llm-training, 2023). A pattern
+that knows combining marks (Unicode's category M) keeps each with the character that it follows, be
+that of a word, punctuation or a space; on text without marks it splits as the article does.
 """
 
 import re
