@@ -21,7 +21,7 @@ class Loaded:
     model: Llama
     codec: StoryCodec
     says_reversal: bool = True
-    """Whether the file said how its text is reversed; otherwise it is assumed not to be reversed."""
+    """Whether the file said how its text is reversed; otherwise it is assumed not to be."""
 
 
 def load_model(
