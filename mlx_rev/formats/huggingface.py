@@ -92,10 +92,22 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFil
 
     A `tokenizer` that is given is taken in place of the folder's, which is not looked at then. One
     with fewer pieces than the model has rows gets unused ones.
+    A link is followed once, so that all files are of one folder though `latest` moves meanwhile;
+    where the folder is removed before they are open, the one that took its place is read.
     Raises FormatError for a file that is missing or damaged, another architecture, a wrong name
     or shape, or a tokenizer that is not the one the model was trained with.
     """
-    folder = folder.resolve() if folder.is_symlink() else folder  # `latest` may move meanwhile
+    while folder.is_symlink():
+        target = folder.resolve()
+        try:
+            return _read_folder(target, tokenizer)
+        except FormatError:
+            if target.exists() or folder.resolve() == target:
+                raise
+    return _read_folder(folder, tokenizer)
+
+
+def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
     described = read_json(folder / CONFIG_FILE)
     config = model_config(described)
     extra = described.object("mlx_rev")

@@ -82,7 +82,7 @@ def test_a_shard_with_an_id_beyond_its_vocabulary(tmp_path: Path) -> None:
             path,
             [([5, token], 9)],
             vocab_size=300,
-            reversal="word",
+            order="word",
             tokenizer_fingerprint="ab" * 32,
             corpus_fingerprint="cd" * 32,
         )

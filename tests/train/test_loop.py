@@ -176,7 +176,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
     with pytest.raises(TrainingError, match=r"loss of step \d+ is (nan|inf).*step 2 is kept"):
         fit(tmp_path, changed(wild, save_every=100), prepared, Recorder(), resume=True)
     assert same(weights_of(tmp_path), good)
-    with pytest.raises(TrainingError, match="no checkpoint was saved before; begin again"):
+    with pytest.raises(TrainingError, match="no checkpoint was saved before; start again"):
         fit(tmp_path / "new", changed(wild, save_every=100), prepared, Recorder())
 
 
@@ -201,7 +201,7 @@ def test_bfloat16_is_refused_on_the_cpu(
 def test_resume_needs_a_checkpoint_of_the_same_corpus(
     run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
+    with pytest.raises(CheckpointError, match="no checkpoint to resume from"):
         fit(tmp_path, run_config, prepared, Recorder(), resume=True)
     other = replace(prepared, corpus_fingerprint="0" * 64)
     with pytest.raises(CheckpointError, match="trained on a corpus with sha256"):
