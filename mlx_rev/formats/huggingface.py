@@ -101,7 +101,7 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFil
         target = folder.resolve()
         try:
             return _read_folder(target, tokenizer)
-        except FormatError:
+        except (FormatError, OSError):
             if target.exists() or folder.resolve() == target:
                 raise
     return _read_folder(folder, tokenizer)

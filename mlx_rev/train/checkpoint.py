@@ -67,10 +67,10 @@ def save(
     """
     arrays = {name: np.array(weight, copy=False) for name, weight in state.weights.items()}
     model = from_arrays(str(run), config, arrays, codec.tokenizer, codec.order)
-    moments = (
-        (f"{kind}.{name}", np.array(array, copy=False))
+    moments = (  # in an order of their own: a resumed run holds them in another
+        (f"{kind}.{name}", np.array(arrays[name], copy=False))
         for kind, arrays in state.moments._asdict().items()
-        for name, array in arrays.items()
+        for name in model.shapes
     )
     return write_checkpoint(
         run,
