@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,9 +152,8 @@ def test_a_reader_gets_one_checkpoint_while_others_come_and_go(
     writer.start()
     seen = set()
     try:
-        for _ in range(500):
-            if len(seen) > 20:
-                break
+        deadline = time.monotonic() + 120
+        while len(seen) <= 20 and time.monotonic() < deadline:
             model = open_model(tmp_path / name)
             values = {float(value) for _, weight in model.weights() for value in weight.flat[:2]}
             assert values == {float(model.provenance["corpus_sha256"])}
