@@ -63,14 +63,14 @@ def open_model(
         raise FormatError(
             f"{path}: no model in it; expected config.json or a training run's checkpoints"
             if path.is_dir()
-            else f"{path}: not a model that is known; expected llama2.c's .bin, GGUF or safetensors"
+            else f"{path}: not a known model format; expected llama2.c's .bin, GGUF or safetensors"
         )
     model = found.read(path, given)
     if order is not None:
         model = replace(model, order=order)
     if model.tokenizer is not None and model.tokenizer.vocab_size != model.config.vocab_size:
         raise FormatError(
-            f"{reference}: has a vocabulary of {model.config.vocab_size}, its tokenizer of "
+            f"{reference}: has a vocabulary of {model.config.vocab_size}, but its tokenizer has "
             f"{model.tokenizer.vocab_size}; give the right one with --tokenizer"
         )
     return model

@@ -14,7 +14,6 @@ class Started:
     total_steps: int
     parameters: int
     tokens_per_step: int
-    tokens_per_epoch: int
 
 
 @dataclass(frozen=True)

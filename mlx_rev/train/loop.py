@@ -177,7 +177,6 @@ class _Training:
                 total_steps=train.steps,
                 parameters=sum(weight.size for weight in self._do_step.weights.values()),
                 tokens_per_step=train.batch_size * train.accumulation * self._config.model.context,
-                tokens_per_epoch=len(self._data.train.tokens),
             )
         )
 

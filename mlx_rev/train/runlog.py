@@ -96,13 +96,13 @@ def _what_is_wrong(entry: Any) -> str:
     if type(step) is not int or not 0 <= step < LARGEST_COUNT:
         return "its step is no whole number from 0 to 2^53"
     if not isinstance(kind, str):
-        return "its kind is no text"
+        return "its kind is not a string"
     for name in _NUMBERS.get(kind, ()):
         value = entry.get(name)
         if not isinstance(value, int | float) or value is True or not -LARGEST < value < LARGEST:
             return f"its {name} is no number from -{LARGEST:g} to {LARGEST:g}"
     if kind == "sample" and not isinstance(entry.get("story"), str):
-        return "its story is no text"
+        return "its story is not a string"
     try:
         json.dumps(entry, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -83,7 +83,7 @@ def test_a_padded_vocabulary_goes_everywhere_and_is_never_told(
 def test_a_vocabulary_of_another_model_is_still_refused(tmp_path: Path, talking: ModelFile) -> None:
     model = drawn(replace(talking.config, vocab_size=2000))
     write_folder(tmp_path, replace(model, tokenizer=talking.tokenizer))
-    with pytest.raises(FormatError, match="vocabulary of 2000, its tokenizer of 400"):
+    with pytest.raises(FormatError, match="vocabulary of 2000, but its tokenizer has 400"):
         open_model(tmp_path)
 
 
