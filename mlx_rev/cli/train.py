@@ -69,7 +69,7 @@ class TrainCommand:
     resume: Path | None = None
     """Run folder to resume."""
     init_from: str | None = None
-    """Begin with the weights of a model of any format; its shape, tokenizer and reversal are used."""
+    """Begin with the weights of a model, of any format; its shape, tokenizer and reversal too."""
     cache: Path = field(default_factory=cache_folder)
     """Where corpora and token shards are kept."""
     plain: bool = False
