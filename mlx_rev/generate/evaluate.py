@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from mlx_rev.config import SampleConfig
+from mlx_rev.data import bundled
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate import bootstrap, measures, retrieval
 from mlx_rev.generate.bootstrap import Estimate
@@ -101,10 +102,14 @@ TRAINING_MEASURES = (
 
 
 def held_out(stories: Iterable[str], count: int) -> tuple[EndedStory, ...]:
-    """The first `count` stories that end differently and have something before the ending."""
+    """The first `count` stories that end differently and have something before the ending.
+
+    The ending of a bundled story is its plot's; of others it is their last sentence.
+    """
+    of_plot = {story.text: story.ending for story in bundled.stories("valid")}
     chosen: dict[str, EndedStory] = {}
     for text in stories:
-        story = EndedStory(text, last_sentences(text))
+        story = EndedStory(text, of_plot.get(text) or last_sentences(text))
         if story.body:
             chosen.setdefault(story.ending, story)
         if len(chosen) == count:

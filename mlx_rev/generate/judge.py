@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -234,15 +235,19 @@ class MlxLmNetwork:
         return cache
 
     def shared(self, cache: Any, rows: int) -> Any:
-        """See `Network`. Works with every kind of cache that mlx-lm can save."""
+        """See `Network`. `state` is how every kind of mlx-lm's caches is saved and restored."""
         from mlx_lm.models.cache import make_prompt_cache
 
         fresh = make_prompt_cache(self._model)
         for own, layer in zip(fresh, cache, strict=True):
             if not layer.empty():
-                own.state = tree_map(lambda array: mx.repeat(array, rows, 0), layer.state)
-                own.meta_state = layer.meta_state
+                own.state = tree_map(partial(_repeated, rows), layer.state)
         return fresh
+
+
+def _repeated(rows: int, value: Any) -> Any:
+    """The row of an array so many times; a cache's counts are the same for every row."""
+    return mx.repeat(value, rows, 0) if isinstance(value, mx.array) else value
 
 
 def _load_from_mlx_lm(reference: str, folder: Path, refused: RevError) -> ModelJudge:

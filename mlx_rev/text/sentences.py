@@ -3,22 +3,22 @@
 import re
 
 _GAP = re.compile(r"""(?:(?<=[.!?…])|(?<=[.!?…]["'”’»)]))\s+|(?<=[。！？।؟۔])\s*|\s*\n\s*""")
-_FEWEST_WORDS = 3
-"""An ending of fewer words, such as "The end.", says nothing of its story."""
+_SHORTEST = 12
+"""An ending of fewer characters, such as "The end.", says nothing of its story."""
 
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text, without the white space between them. A line break ends one too."""
-    return [sentence for sentence in _GAP.split(text) if sentence]
+    return [sentence for sentence in _GAP.split(text) if sentence.strip()]
 
 
 def last_sentences(story: str) -> str:
-    """How a story ends: its last sentence, and those before it while there are fewer than three
-    words. It stands in the story as it is given; the whole story where there is no more."""
+    """How a story ends: its last sentence, and those before it while that is short, as they stand
+    in the story; the whole story where there is no more."""
     end = len(story)
     starts = [0, *(gap.end() for gap in _GAP.finditer(story) if gap.end() < end)]
     for start in reversed(starts):
         ending = story[start:]
-        if len(ending.split()) >= _FEWEST_WORDS or (start and not ending.isascii()):
+        if len(ending) >= _SHORTEST:
             return ending
     return story

@@ -40,7 +40,9 @@ def show(evaluation: Evaluation, title: str, console: Console) -> None:
             _cell(figures[measure.key].estimate, measure) for figures in evaluation.rows.values()
         )
         table.add_row(measure.label, *cells)
-    console.print(table, width=None if console.is_terminal else _WIDTH, crop=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDTH)
+    console.print(table)
 
 
 def _cell(estimate: Estimate, measure: Measure) -> str:
