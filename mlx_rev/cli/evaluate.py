@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from mlx_rev import files, run_folder
 from mlx_rev.cli.options import ModelChoice, cache_folder, parse
@@ -27,6 +26,7 @@ from mlx_rev.generate.evaluate import Yardstick, evaluate, held_out
 from mlx_rev.generate.judge import ModelJudge, load_judge
 from mlx_rev.generate.measures import known_names
 from mlx_rev.generate.teller import Teller
+from mlx_rev.text.order import BACKWARD_NAMES
 from mlx_rev.text.tokenizer import check_encodable
 from mlx_rev.ui import evaluation
 from mlx_rev.ui.console import make_console
@@ -100,26 +100,30 @@ def main(arguments: Sequence[str], program: str) -> int:
         model=command.model, tokenizer=command.tokenizer, reversal=command.reversal
     )
     loaded = choice.load()
+    if not loaded.codec.order.grows_leftwards:
+        raise ConfigError(
+            f"{choice.reference}: a forward model takes no endings; evaluate a backward one, or "
+            f"say with --reversal {BACKWARD_NAMES} that it is one"
+        )
     check_telling_fits(loaded.model.config, 1)
     console = make_console(stderr=True, plain=command.plain)
     with naming_cache(command.cache):
         sources = _sources(command, choice.reference)
         stories = list(islice(sources.held_out, _MOST_STORIES))
-    for notice in (*sources.notices, *_left_out(command, sources)):
-        console.print(f"note: {notice}", soft_wrap=True)
     real = held_out(stories, command.count)
     if len(real) < retrieval.FEWEST:
         raise DataError(
             f"{sources.name}: has {len(real)} held-out stories that end differently and begin "
             f"before their ending, expected {retrieval.FEWEST} or more; give --valid PATH"
         )
-    endings = [story.ending for story in real]
+    endings, said = [story.ending for story in real], list(sources.notices)
     if command.endings is not None:
         endings = _read_endings(command.endings)[: command.count]
     elif len(real) < command.count:
-        found = f"note: {sources.name} has {len(real)} different endings, so --count is {len(real)}"
-        console.print(found, soft_wrap=True)
-    judges = tuple(_judge(name, command.judge_tokenizer, console) for name in command.judge)
+        said.append(f"{sources.name} has {len(real)} different endings, so --count is {len(real)}")
+    judges = tuple(load_judge(name, command.judge_tokenizer) for name in command.judge)
+    for notice in (*said, *_remarks(judges, sources)):
+        console.print(f"note: {one_line(notice)}", soft_wrap=True)
     names = known_names(chain(stories, endings))
     yardstick = Yardstick(real=real, names=names, judges=judges, training=sources.training)
     with evaluation.bar(console) as progress:
@@ -214,24 +218,22 @@ def _read_endings(path: Path) -> list[str]:
     return list(endings)
 
 
-def _judge(name: str, tokenizer: Path | None, console: Console) -> ModelJudge:
-    judge = load_judge(name, tokenizer)
-    if not judge.says_reversal:
-        console.print(
-            f"note: {one_line(name)} does not say how its text is reversed; as a judge it is "
-            "taken to read forwards",
-            soft_wrap=True,
-        )
-    return judge
-
-
-def _left_out(command: EvaluateCommand, sources: _Sources) -> list[str]:
-    """What is not measured, and what would have to be given."""
-    said = []
-    if not command.judge:
+def _remarks(judges: Sequence[ModelJudge], sources: _Sources) -> list[str]:
+    """What is guessed of judges, and what is not measured, with what would have to be given."""
+    said = [
+        f"{judge.name} does not say how its text is reversed; as a judge it is taken to read "
+        "forwards"
+        for judge in judges
+        if not judge.says_reversal
+    ]
+    if not judges:
         said.append(
-            "without --judge MODEL, which reads forwards, neither likelihood nor how well stories "
-            "lead to their endings is measured; hf:HuggingFaceTB/SmolLM2-135M is one"
+            "without --judge MODEL, one that reads forwards, neither likelihood nor how well "
+            "stories lead to their endings is measured; hf:HuggingFaceTB/SmolLM2-135M is one"
+        )
+    elif not any(judge.forward for judge in judges):
+        said.append(
+            "no judge reads forwards, so how well stories lead to their endings is not measured"
         )
     if sources.training is None:
         said.append(
