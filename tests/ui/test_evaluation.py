@@ -49,7 +49,7 @@ def test_the_json_has_every_figure_story_by_story(measured: Evaluation) -> None:
     for figures in content["rows"].values():
         assert list(figures) == list(content["measures"])
         for figure in figures.values():
-            assert figure["mean"] == pytest.approx(np.mean(figure["values"]), abs=1e-5)
+            assert figure["mean"] == pytest.approx(np.mean(figure["values"]), rel=1e-5)
             assert figure["low"] <= figure["mean"] <= figure["high"]
     assert [story["whole"] for story in content["stories"]] == [True] * 11 + [False]
 
