@@ -129,7 +129,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     with evaluation.bar(console) as progress:
         done = evaluate(Teller(loaded), endings, yardstick, command.sample, progress)
     model = command.model or Path(choice.reference).name
-    title = f"{model}, {len(endings)} endings of {command.endings or sources.name}"
+    title = f"{model}, {len(endings)} endings of {Path(command.endings or sources.name).name}"
     if command.json is not None:
         about = _about(command, model, sources, len(endings))
         _write_json(command.json, evaluation.as_json(done, about))

@@ -53,7 +53,7 @@ class Entry:
 
 
 def recognises(start: bytes, size: int) -> bool:
-    """Whether a file of `size` bytes that begins with `start` is one."""
+    """Whether a file of `size` bytes that begins with `start` is a safetensors file."""
     if len(start) < 9 or start[8:9] != b"{":
         return False
     length: int = struct.unpack_from("<Q", start)[0]
@@ -61,7 +61,7 @@ def recognises(start: bytes, size: int) -> bool:
 
 
 def entries(path: Path) -> dict[str, Entry]:
-    """The tensors of a file, by name. Raises FormatError where its header is damaged or lies."""
+    """The tensors of a file, by name. Raises FormatError for a damaged or inconsistent header."""
     try:
         size = path.stat().st_size
         with open_regular(path) as file:
@@ -89,17 +89,17 @@ def entries(path: Path) -> dict[str, Entry]:
 def _entry(path: Path, name: str, described: Fields, data: int) -> Entry:
     dtype = described.text("dtype")
     if dtype not in _BYTES:
-        raise FormatError(f"{path}: {name} is {dtype}; known are {', '.join(_BYTES)}")
+        raise FormatError(f"{path}: {name} is {dtype}, expected one of {', '.join(_BYTES)}")
     shape, places = described.list("shape"), described.list("data_offsets")
     if not all(type(number) is int and number >= 0 for number in (*shape, *places)):
-        raise FormatError(f"{path}: {name} has a shape or offset that is no whole number")
+        raise FormatError(f"{path}: {name} has a shape or offset that is not a whole number")
     if len(places) != 2:
         raise FormatError(f"{path}: {name} has {len(places)} data_offsets, expected 2")
     entry = Entry(path, dtype, tuple(shape), data + places[0])
     if places[1] - places[0] != entry.bytes:
         raise FormatError(
-            f"{path}: {name} lies at {places[0]} to {places[1]}, which is not its {entry.bytes} "
-            "bytes; damaged"
+            f"{path}: {name} is at {places[0]} to {places[1]}, but takes {entry.bytes} bytes; "
+            "damaged"
         )
     return entry
 
@@ -115,7 +115,7 @@ def _check_tiling(path: Path, found: Mapping[str, Entry], data: int, size: int) 
             )
         end += entry.bytes
     if end != size:
-        raise FormatError(f"{path}: has {size} bytes, its tensors end at {end}; cut or damaged")
+        raise FormatError(f"{path}: {size} bytes, its tensors end at {end}; truncated or damaged")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def write(
     tensors: Iterable[tuple[str, Iterable[bytes]]],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write the tensors in the order of the plan, the parts of each when they come."""
+    """Write the tensors in the order of the plan, each in parts as they come."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
     for name, planned in plan.items():
@@ -157,7 +157,7 @@ def write(
 def encoded(array: np.ndarray, dtype: str, what: str) -> bytes:
     """A float32 array as the bytes of F32, F16 or BF16, rounded to nearest, ties to even.
 
-    Raises FormatError where `what`, the array, has values beyond the type's range.
+    Raises FormatError, naming the array as `what`, for values beyond the type's range.
     """
     if dtype == "F32":
         return array.astype("<f4", copy=False).tobytes()
@@ -169,7 +169,7 @@ def encoded(array: np.ndarray, dtype: str, what: str) -> bytes:
 
 
 def decoded(raw: np.ndarray, dtype: str) -> np.ndarray:
-    """The numbers, flat, that bytes stand for; floating types as float32, others as they are."""
+    """The values, flat, that bytes encode; floating types as float32, others as they are."""
     if dtype == "BF16":
         wide = raw.view("<u2").astype(np.uint32)
         wide <<= 16

@@ -20,12 +20,13 @@ from mlx_rev.data.shards import open_shard, write_shard
 from mlx_rev.data.story_files import changed_reading, notices, read_stories
 from mlx_rev.errors import RevError
 from mlx_rev.formats import names
-from mlx_rev.formats.convert import Dtype, Format, convert
+from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model, read_tokenizer
+from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile, from_arrays
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import WORD, Order
 from mlx_rev.train import checkpoint
 from mlx_rev.train.runlog import RunLog, read_metrics
 from mlx_rev.ui.plots import loss_plot
@@ -82,7 +83,7 @@ def shard(folder: Path, model: ModelFile) -> tuple[Path, Read]:
         path,
         [([5, 6, 7, 299], 9)] * 20,
         vocab_size=300,
-        reversal="word",
+        order="word",
         tokenizer_fingerprint="ab" * 32,
         corpus_fingerprint="cd" * 32,
     )
@@ -108,14 +109,14 @@ def tokenizer_bins(folder: Path, model: ModelFile) -> tuple[Path, Read]:
 
 
 def tokenizer_json(folder: Path, model: ModelFile) -> tuple[Path, Read]:
-    convert(model, folder / "m", Format.MLX, Dtype.FLOAT32)
+    convert(model, folder / "m", "mlx", Dtype.FLOAT32)
     return folder / "m" / "tokenizer.json", lambda path: read_tokenizer(path).piece_bytes
 
 
-def weights(name: str, to: Format, inside: str) -> Callable[..., tuple[Path, Read]]:
+def weights(name: str, to: str, inside: str) -> Callable[..., tuple[Path, Read]]:
     def make(folder: Path, model: ModelFile) -> tuple[Path, Read]:
         target = folder / name
-        convert(model, target, to, Dtype.Q8 if to is Format.LLAMA2C_V2 else Dtype.FLOAT32)
+        convert(model, target, to, Dtype.Q8 if to == "llama2c-v2" else Dtype.FLOAT32)
         if inside != f"{name}.json":
             (folder / f"{name}.json").unlink(missing_ok=True)
         path = folder / inside
@@ -172,13 +173,13 @@ READERS = {
     "tokenizer.model": sentencepiece,
     "tokenizer.bin": tokenizer_bins,
     "tokenizer.json": tokenizer_json,
-    "llama2c v0": weights("m.bin", Format.LLAMA2C, "m.bin"),
-    "llama2c v1": weights("m.bin", Format.LLAMA2C_V1, "m.bin"),
-    "llama2c v2": weights("m.bin", Format.LLAMA2C_V2, "m.bin"),
-    "sidecar": weights("m.bin", Format.LLAMA2C, "m.bin.json"),
-    "gguf": weights("m.gguf", Format.GGUF, "m.gguf"),
-    "config.json": weights("m", Format.MLX, "m/config.json"),
-    "safetensors": weights("m", Format.MLX, "m/model.safetensors"),
+    "llama2c v0": weights("m.bin", "llama2c", "m.bin"),
+    "llama2c v1": weights("m.bin", "llama2c-v1", "m.bin"),
+    "llama2c v2": weights("m.bin", "llama2c-v2", "m.bin"),
+    "sidecar": weights("m.bin", "llama2c", "m.bin.json"),
+    "gguf": weights("m.gguf", "gguf", "m.gguf"),
+    "config.json": weights("m", "mlx", "m/config.json"),
+    "safetensors": weights("m", "mlx", "m/model.safetensors"),
     "txt": corpus("s.txt", "One day.<|endoftext|>\n\nTwo dogs ran.\n<|endoftext|>\n"),
     "json": corpus("s.json", '[{"story": "One day."}, {"text": "Two \\u00e9."}, "Three."]'),
     "jsonl": corpus("s.jsonl", '{"story": "One day."}\n["Two.", "Three."]\n"Four."\n'),
@@ -251,7 +252,7 @@ def _status(field: str) -> int:
 @pytest.fixture(scope="module")
 def small(codecs: dict[Order, StoryCodec]) -> ModelFile:
     """A model of few weights with a vocabulary."""
-    codec = codecs[Order.WORD]
+    codec = codecs[WORD]
     config = ModelConfig(
         dim=8, n_layers=1, n_heads=2, n_kv_heads=1, hidden_dim=8, vocab_size=400, context=16
     )
@@ -261,7 +262,7 @@ def small(codecs: dict[Order, StoryCodec]) -> ModelFile:
         for name, shape in names.shapes(config).items()
     }
     model = from_arrays("drawn", config, arrays)
-    return replace(model, tokenizer=codec.tokenizer, reversal=codec.reversal)
+    return replace(model, tokenizer=codec.tokenizer, order=codec.order)
 
 
 def attack(name: str, folder: Path, model: ModelFile, count: int, seed: int) -> int:

@@ -162,9 +162,9 @@ def test_a_silent_hub_is_waited_for_once(
     fetch: Callable[[], Path],
 ) -> None:
     assert hub.PATIENCE < 10
-    monkeypatch.setattr(hub, "PATIENCE", 1.0)
+    monkeypatch.setattr(hub, "PATIENCE", 2.0)
     bad.silent = True
-    assert "the hub does not answer" in refused(fetch, within=1.9)
+    assert "the hub does not answer" in refused(fetch, within=2.9)
 
 
 def test_a_download_that_stops_is_resumed_once(

@@ -56,9 +56,9 @@ def described(run: Path, harm: dict[str, object]) -> None:
         ({"progress": {"step": 1, "losses": ["a"]}}, "0 is 'a', expected a number"),
         ({"progress": {"step": 1, "best": "x"}}, "best is 'x', expected a number"),
         ({"progress": 3}, "progress is 3, expected an object"),
-        ({"sha256": {"model.safetensors": "ab"}}, "has no 'optimizer.safetensors'"),
-        ({"sha256": None}, "has no 'model.safetensors'"),
-        ({"corpus_sha256": 5}, "corpus_sha256 is 5, expected a text"),
+        ({"sha256": {"model.safetensors": "ab"}}, "optimizer.safetensors is missing"),
+        ({"sha256": None}, "model.safetensors is missing"),
+        ({"corpus_sha256": 5}, "corpus_sha256 is 5, expected a string"),
     ],
 )
 def test_training_json(tmp_path: Path, harm: dict[str, object], said: str) -> None:
@@ -82,11 +82,11 @@ def test_a_shard_with_an_id_beyond_its_vocabulary(tmp_path: Path) -> None:
             path,
             [([5, token], 9)],
             vocab_size=300,
-            reversal="word",
+            order="word",
             tokenizer_fingerprint="ab" * 32,
             corpus_fingerprint="cd" * 32,
         )
         if token == 299:
             assert open_shard(path).story(0).tolist() == [1, 5, 299, 1]
-    with pytest.raises(DataError, match="a token 300 of a vocabulary of 300"):
+    with pytest.raises(DataError, match="token 300 in a vocabulary of 300"):
         open_shard(path)

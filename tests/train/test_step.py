@@ -20,7 +20,7 @@ from tests.forms import backend, random_batch, shape
 __all__ = ["backend"]
 
 CONFIG = TrainConfig(
-    steps=10, batch_size=6, accumulation=2, warmup=3, workers=1, learning_rate=5e-3
+    steps=10, batch_size=6, accumulation=2, warmup=3, workers=1, learning_rate=3e-3
 )
 
 

@@ -104,15 +104,15 @@ def test_an_abort_is_explained_with_the_last_checkpoint(start: Start, tmp_path: 
         2,
         "",
         "mlx-rev train: the training was aborted (SIGABRT) by MLX or a library under it, whose "
-        "reason stands above if it gave one; resume from the last checkpoint, step-00000250: "
+        "reason, if it gave one, is above; resume from the last checkpoint, step-00000250: "
         "mlx-rev train --resume 'my run'\n",
     )
 
 
 def test_memory_is_judged_by_the_runs_record_too(start: Start, tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text(
-        '{"kind": "step", "step": 1, "peak_memory": 900000000000000}\n'
-        '{"kind": "step", "step": 2, "peak_memory": "much"}\n'
+        '{"kind": "step", "step": 1, "loss": 1.5, "learning_rate": 0.1, "gradient_norm": 1.0, '
+        '"tokens_per_second": 9.5, "peak_memory": 900000000000000}\n'
     )
     body = "parent.has_run(Path('.')); os.kill(os.getpid(), signal.SIGKILL)"
     code, _, errors = end(start(body))
@@ -203,7 +203,7 @@ def test_one_that_nobody_joins_is_killed_with_the_reason(start: Start) -> None:
     assert end(start("parent.expect_steps(0.5); time.sleep(1000)")) == (
         2,
         "",
-        "mlx-rev train: 0.5 s without a step: no other machine came; start the same command on "
+        "mlx-rev train: 0.5 s without a step: no other machine joined; start the same command on "
         "all of them\n",
     )
 

@@ -1,0 +1,78 @@
+"""What an earlier version wrote is read, told from and resumed."""
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mlx_rev
+from mlx_rev.cli.train import parse_command
+from mlx_rev.data.shards import open_shard
+from mlx_rev.formats.detect import open_model
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.order import order_named
+from mlx_rev.train.runlog import read_metrics
+
+ENDING = "They were happy."
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files, unpacked."""
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(Path(__file__).with_name("1271edf.tar.gz")) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["run", "run/checkpoints/latest", "m/model.bin"])
+def test_the_model_tells_the_same_story(old: Path, name: str) -> None:
+    told = mlx_rev.load(old / name).tell(ENDING, temperature=0.0)
+    # In a file the bytes that are no UTF-8 were written as they could be.
+    expected = (old / "told.txt").read_text(encoding="utf-8", errors="replace")
+    assert told.text + "\n" == expected
+
+
+def test_all_forms_of_the_model_have_its_weights_and_order(old: Path) -> None:
+    run, *others = (open_model(old / name) for name in ("run", "m/model.bin", "m.gguf"))
+    assert run.order is not None
+    assert run.order.name == "word"
+    for other in others:
+        assert other.order is run.order
+        for name, weight in run.weights():
+            # GGUF's are of eight bits.
+            assert np.abs(other.weight(name) - weight).max() <= np.abs(weight).max() / 127
+
+
+def test_the_shard_holds_its_stories(old: Path) -> None:
+    shard, model = open_shard(old / "shard" / "train.bin"), open_model(old / "run")
+    assert model.tokenizer is not None
+    assert shard.order == "word"
+    assert shard.tokenizer_fingerprint == model.tokenizer.fingerprint
+    codec = StoryCodec(model.tokenizer, order_named(shard.order))
+    texts = (old / "stories.txt").read_text(encoding="utf-8").split("\n<|endoftext|>\n")
+    found = [codec.decode(shard.story(index)[1:-1]) for index in range(shard.story_count)]
+    assert shard.story_count == 111
+    assert set(found) <= set(texts)
+
+
+def test_the_run_goes_on_as_it_would_have(
+    old: Path, run: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the options that were called ranks, initial_deviation and embedding_deviation."""
+    monkeypatch.chdir(old)
+    done = run("train", "--resume", "run", "--plain")
+    assert done.returncode == 0, done.stderr
+    found = [entry for entry in read_metrics(old / "run" / "metrics.jsonl") if entry["step"] > 6]
+    expected = read_metrics(old / "expected.jsonl")
+    found = [entry for entry in found if entry["kind"] != "sample"]
+    assert [(e["kind"], e["step"]) for e in found] == [(e["kind"], e["step"]) for e in expected]
+    assert [e["loss"] for e in found] == pytest.approx([e["loss"] for e in expected], abs=1e-5)
+
+
+def test_former_flags_are_understood() -> None:
+    flags = ["--ranks", "2", "--initial-deviation=0.5", "--embedding-deviation", "0.25"]
+    train = parse_command(flags, "mlx-rev train").train
+    assert (train.workers, train.init_std, train.embedding_init_std) == (2, 0.5, 0.25)
