@@ -47,12 +47,12 @@ class EvaluateCommand:
     """
 
     model: Annotated[str | None, tyro.conf.Positional] = None
-    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; else the one shipped."""
-    judge: tuple[str, ...] = ()
-    """Models that had no part in it: of any kind above, or what mlx-lm loads (folder, hf:…). The
-    first that reads forwards matches stories with endings."""
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories1m."""
+    judge: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A model that had no part in it, of any kind above or one that mlx-lm loads; may be given
+    several times. The first that reads forwards matches stories with endings."""
     judge_tokenizer: Path | None = None
-    """Tokenizer of the judges that have none beside them."""
+    """Tokenizer of the judges that come without one."""
     count: int = 100
     """Endings, and so stories. A forward judge reads each ending after each story."""
     endings: Path | None = None
@@ -60,7 +60,7 @@ class EvaluateCommand:
     data: str | None = None
     """Corpus whose held-out stories are taken; by default the run's own, or bundled."""
     valid: str | None = None
-    """Path of held-out stories, in the place of the corpus's."""
+    """Path of held-out stories to use instead."""
     field: str | None = None
     """Where a JSON object has its text; by default "story" or "text"."""
     train_text: str | None = None
@@ -75,9 +75,9 @@ class EvaluateCommand:
     cache: Path = dataclasses.field(default_factory=cache_folder)
     """Where corpora are kept."""
     tokenizer: Path | None = None
-    """A SentencePiece .model, or a tokenizer.bin or .json, where the model has none beside it."""
+    """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the model comes without one."""
     reversal: ReversalMode | None = None
-    """How the model's text is reversed, where its file does not say."""
+    """How the model's text is reversed, if its file does not say."""
     sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
 
 

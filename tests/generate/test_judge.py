@@ -12,7 +12,7 @@ from mlx.utils import tree_flatten
 import mlx_rev
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import ConfigError, FormatError
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate import judge
 from mlx_rev.generate.judge import MlxLmNetwork, ModelJudge, OurNetwork, load_judge
 from mlx_rev.model.llama import Llama, initialise
@@ -95,7 +95,7 @@ def test_mlx_lm_says_the_same_of_the_same_weights() -> None:
     import mlx_lm
 
     ours = OurNetwork(mlx_rev.load().model)
-    theirs = MlxLmNetwork(mlx_lm.load(str(shipped_model()))[0], 256)
+    theirs = MlxLmNetwork(mlx_lm.load(str(built_in_model()))[0], 256)
     random = np.random.default_rng(0)
     body = random.integers(3, 2000, 40).tolist()
     rows = mx.array(random.integers(3, 2000, (3, 12)))
@@ -127,7 +127,7 @@ def test_a_model_that_only_mlx_lm_knows_is_a_judge(tmp_path: Path) -> None:
     folder = tmp_path / "qwen"
     folder.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(shipped_model() / name, folder)
+        shutil.copy(built_in_model() / name, folder)
     (folder / "config.json").write_text(json.dumps(described))
     with pytest.raises(FormatError, match="nor can mlx-lm load it"):
         load_judge(str(folder))
