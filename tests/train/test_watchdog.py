@@ -155,8 +155,8 @@ def test_memory_is_judged_by_the_runs_record_too(start: Start, tmp_path: Path) -
         ),
         (
             replace(LINUX, signal=signal.SIGABRT),
-            "the training was aborted (SIGABRT) by MLX or a library under it, whose reason stands "
-            "above if it gave one;",
+            "the training was aborted (SIGABRT) by MLX or a library under it, whose reason, "
+            "if it gave one, is above;",
         ),
         (
             replace(LINUX, signal=signal.SIGBUS, temporary_free=3_000_000),
@@ -170,7 +170,7 @@ def test_memory_is_judged_by_the_runs_record_too(start: Start, tmp_path: Path) -
         ),
         (
             replace(LINUX, signal=signal.SIGSEGV),
-            "the training crashed (SIGSEGV) in native code, which is a fault of MLX or of "
+            "the training crashed (SIGSEGV) in native code, which is a bug in MLX or in "
             "mlx-rev; report it if it happens again, and meanwhile",
         ),
     ],
