@@ -162,16 +162,16 @@ def load_judge(reference: str, tokenizer: Path | None = None) -> ModelJudge:
 
     `tokenizer` serves a model of ours that has none. Raises RevError.
     """
+    place = hub.fetch_model(reference) if hub.is_reference(reference) else Path(reference)
     try:
-        has_own = open_model(reference).tokenizer is not None
+        has_own = open_model(place).tokenizer is not None
         loaded = load_model(
-            reference, tokenizer=None if has_own else tokenizer, ops=backend.choose().ops
+            place, tokenizer=None if has_own else tokenizer, ops=backend.choose().ops
         )
-    except FormatError as error:
-        folder = hub.fetch_model(reference) if hub.is_reference(reference) else Path(reference)
-        if not (folder / "config.json").is_file():
+    except RevError as error:
+        if not (place / "config.json").is_file():
             raise
-        return _load_from_mlx_lm(reference, folder, error)
+        return _load_from_mlx_lm(reference, place, error)
     return ModelJudge(
         name=reference,
         network=OurNetwork(loaded.model),
@@ -256,7 +256,7 @@ def _load_from_mlx_lm(reference: str, folder: Path, refused: RevError) -> ModelJ
 
     try:
         model, tokenizer = mlx_lm.load(str(folder))[:2]
-    except Exception as error:  # its many kinds, and those of transformers
+    except Exception as error:  # their many kinds, and those of transformers
         lines = str(error).splitlines() or [type(error).__name__]
         raise FormatError(f"{refused}; nor can mlx-lm load it ({lines[0]})") from error
     if mx.default_device() == mx.Device(mx.cpu):

@@ -153,6 +153,37 @@ def test_a_model_that_only_mlx_lm_knows_is_a_judge(tmp_path: Path) -> None:
     assert np.isfinite(found.ending_nats([long], ENDINGS)).all()
 
 
+@pytest.mark.process
+def test_a_llama_with_byte_level_pieces_is_a_judge(tmp_path: Path) -> None:
+    """Its weights could be read here, but not its tokenizer.json: the kind of most models."""
+    from mlx_lm.models import llama
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    described = {
+        **json.loads((built_in_model() / "config.json").read_text()),
+        "vocab_size": 300,
+        "mlx_rev": {},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    pieces = ByteLevelBPETokenizer()
+    pieces.train_from_iterator(ENDINGS * 9, 300, special_tokens=["<|endoftext|>"])
+    PreTrainedTokenizerFast(
+        tokenizer_object=pieces._tokenizer, eos_token="<|endoftext|>"
+    ).save_pretrained(tmp_path)
+    model = llama.Model(llama.ModelArgs.from_dict(described))
+    arrays = {k: mx.zeros((300, 128)) if "embed" in k else v
+              for k, v in tree_flatten(model.parameters())}  # fmt: skip
+    mx.save_safetensors(str(tmp_path / "model.safetensors"), arrays, {"format": "mlx"})
+    found = load_judge(str(tmp_path))
+    assert isinstance(found.network, MlxLmNetwork)
+    assert found.encode(". They went")[1:] == found.encode(" They went")
+    # Without an embedding every piece is as likely as any other.
+    nats = found.ending_nats(["", "Tom ran."], ENDINGS)
+    lengths = [len(found.encode(f" {ending}")) for ending in ENDINGS]
+    assert nats == pytest.approx(np.log(300) * np.array([lengths, lengths]), rel=1e-4)
+
+
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"nothing")
     for reference in ("no-such-model", tmp_path, tmp_path / "model.bin"):
