@@ -98,9 +98,8 @@ def write_shard(
     )
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(header)
-        np.asarray(starts).astype("<u8").tofile(file)
-        np.asarray(text_bytes).astype("<u4").tofile(file)
-        np.asarray(tokens).astype(kind).tofile(file)
+        for part, dtype in ((starts, "<u8"), (text_bytes, "<u4"), (tokens, kind)):
+            file.write(np.asarray(part).astype(dtype, copy=False).data)
 
 
 def open_shard(path: Path) -> Shard:

@@ -91,11 +91,23 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFil
     """Open a folder of Llama architecture: ours, mlx-lm's (quantised too) or transformers'.
 
     A `tokenizer` that is given replaces the folder's, which is then not read. One with fewer pieces
-    than the model has rows gets unused ones. Raises FormatError for a file that is missing or
-    damaged, another architecture, a wrong name or shape, or a tokenizer that is not the one the
-    model was trained with.
+    than the model has rows gets unused ones. A link is followed once, so that all files are of one
+    folder though `latest` moves meanwhile; where the folder is removed before they are open, the
+    one that took its place is read. Raises FormatError for a file that is missing or damaged,
+    another architecture, a wrong name or shape, or a tokenizer that is not the one the model was
+    trained with.
     """
-    folder = folder.resolve() if folder.is_symlink() else folder  # `latest` may move meanwhile
+    while folder.is_symlink():
+        target = folder.resolve()
+        try:
+            return _read_folder(target, tokenizer)
+        except (FormatError, OSError):
+            if target.exists() or folder.resolve() == target:
+                raise
+    return _read_folder(folder, tokenizer)
+
+
+def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
     described = read_json(folder / CONFIG_FILE)
     config = model_config(described)
     extra = described.object("mlx_rev")

@@ -6,9 +6,11 @@ object that gives each tensor's dtype, shape and place; the data.
 
 import json
 import math
+import os
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,26 @@ from mlx_rev.formats.model_file import as_float16
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "U8": 1, "F64": 8, "I64": 8}
 _LARGEST_HEADER = 100_000_000
+_AT_ONCE = 1 << 30
+"""Bytes; the system reads no more than 2 GB at once."""
+
+
+class _Opened:
+    """A file that stays open: it can be read on when its folder has been removed."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self._descriptor = os.dup(file.fileno())
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def read(self, size: int, offset: int) -> np.ndarray:
+        """Bytes (uint8), fewer than `size` where the file ends."""
+        content = np.empty(size, np.uint8)
+        room, done = content.data, 0
+        while count := os.preadv(self._descriptor, [room[done : done + _AT_ONCE]], offset + done):
+            done += count
+        return content[:done]
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,7 @@ class Entry:
     """A tensor's place in a file."""
 
     path: Path
+    file: _Opened
     dtype: str
     shape: tuple[int, ...]
     offset: int
@@ -46,7 +69,7 @@ class Entry:
 
     def read(self) -> np.ndarray:
         """The tensor; floating types as float32, others as they are."""
-        raw = np.fromfile(self.path, np.uint8, self.bytes, offset=self.offset)
+        raw = self.file.read(self.bytes, self.offset)
         if len(raw) != self.bytes:
             raise FormatError(f"{self.path}: ends inside a tensor; truncated")
         return decoded(raw, self.dtype).reshape(self.shape)
@@ -75,10 +98,11 @@ def entries(path: Path) -> dict[str, Entry]:
                     "safetensors, or truncated"
                 )
             header = parse_json(file.read(length), f"{path}, its header")
+            opened = _Opened(file)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     found = {
-        name: _entry(path, name, header.object(name), 8 + length)
+        name: _entry(path, opened, name, header.object(name), 8 + length)
         for name in header.values
         if name != "__metadata__"
     }
@@ -86,7 +110,7 @@ def entries(path: Path) -> dict[str, Entry]:
     return found
 
 
-def _entry(path: Path, name: str, described: Fields, data: int) -> Entry:
+def _entry(path: Path, opened: _Opened, name: str, described: Fields, data: int) -> Entry:
     dtype = described.text("dtype")
     if dtype not in _BYTES:
         raise FormatError(f"{path}: {name} is {dtype}, expected one of {', '.join(_BYTES)}")
@@ -95,7 +119,7 @@ def _entry(path: Path, name: str, described: Fields, data: int) -> Entry:
         raise FormatError(f"{path}: {name} has a shape or offset that is not a whole number")
     if len(places) != 2:
         raise FormatError(f"{path}: {name} has {len(places)} data_offsets, expected 2")
-    entry = Entry(path, dtype, tuple(shape), data + places[0])
+    entry = Entry(path, opened, dtype, tuple(shape), data + places[0])
     if places[1] - places[0] != entry.bytes:
         raise FormatError(
             f"{path}: {name} is at {places[0]} to {places[1]}, but takes {entry.bytes} bytes; "

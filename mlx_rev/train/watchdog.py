@@ -318,11 +318,11 @@ def explain(death: Death) -> str:
 
 def resuming(run: Path | None) -> str:
     """Which checkpoint of the run is the last, and the command that resumes from it."""
-    latest = run / run_folder.CHECKPOINTS / run_folder.LATEST if run else None
-    if latest is None or not latest.is_dir():
+    latest = run_folder.latest(run) if run else None
+    if latest is None:
         return "start it again, as no checkpoint had been saved"
     command = f"mlx-rev train --resume {shlex.quote(str(run))}"
-    return f"resume from the last checkpoint, {latest.resolve().name}: {command}"
+    return f"resume from the last checkpoint, {latest.name}: {command}"
 
 
 def _peak_memory(run: Path | None) -> int:
