@@ -17,6 +17,7 @@ COMMANDS = {
     "repl": "type an ending, watch the story grow",
     "convert": "convert between llama2.c .bin, mlx-lm folders and GGUF",
     "score": "bits per byte of stories under a model",
+    "evaluate": "what its stories are worth, beside real ones",
     "wtac": "reverse the words of standard input",
 }
 """Each is a module in mlx_rev/cli with a `main(arguments, program)`."""

@@ -16,7 +16,7 @@ from mlx_rev.config import SampleConfig, validate
 from mlx_rev.data import bundled
 from mlx_rev.data.story_files import notices, read_stories
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate.evaluate import consistency
+from mlx_rev.generate.consistency import consistency
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.load import Loaded
 from mlx_rev.model.score import Score, token_nats
