@@ -30,6 +30,7 @@ SHORTER = {
     "mlx.launch": f"{SMALL} --workers 1 --data my-stories.txt --valid-share 0.1",
     "python tools/benchmark.py": "--shapes tiny --rounds 1 --seconds 0.01 --no-telling --no-torch",
     "mlx-rev score bundled": "--count 3",
+    "mlx-rev evaluate": "--count 4 --plain",
 }
 RUN_C = """#!/bin/sh
 # Stands for llama2.c's run: run MODEL -z TOKENIZER -i PROMPT, at temperature 0.
