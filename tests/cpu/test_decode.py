@@ -7,7 +7,7 @@ import pytest
 from mlx_rev.config import ModelConfig
 from mlx_rev.cpu.decode import CompiledReader
 from mlx_rev.cpu.ops import CpuOps
-from mlx_rev.model.cache import new_cache
+from mlx_rev.model.cache import Cache, new_cache
 from mlx_rev.model.llama import Llama, initialise
 
 
@@ -54,3 +54,24 @@ def test_what_is_compiled_is_used(tiny: ModelConfig, monkeypatch: pytest.MonkeyP
     assert (logits(reader, model, 1, [1, 2, 3, 4])[:3] == expected).all()
     with pytest.raises(TypeError):
         logits(reader, model, 2, [1])
+
+
+def test_what_is_compiled_beforehand_is_what_one_story_is_read_with(
+    model: Llama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLX traces once a thread, but the kernels of the same shapes and types are there."""
+    traced = []
+    read = Llama.next_logits
+
+    def tracing(model: Llama, tokens: mx.array, cache: Cache, start: mx.array) -> mx.array:
+        arrays = (tokens, start, cache[0].keys, cache[0].values, cache[0].offset)
+        traced.append([(array.shape, array.dtype) for array in arrays])
+        return read(model, tokens, cache, start)
+
+    monkeypatch.setattr(Llama, "next_logits", tracing)
+    reader = CompiledReader(model)
+    reader.warm_up()
+    reader.wait()
+    logits(reader, model, 1, [1, 2, 3])
+    assert len(traced) == 2
+    assert traced[0] == traced[1]

@@ -67,3 +67,15 @@ def test_cross_entropy_of_extreme_logits() -> None:
     hidden, weight = mx.array([[1e4], [-1e4], [1.0]]), mx.array([[1.0], [-1.0], [0.0]])
     nats = token_nats(hidden, weight, mx.array([0, 0, 1]))
     assert np.array(nats) == pytest.approx([0, 2e4, 2.407606], rel=1e-5)
+
+
+@given(rows=st.integers(1, 20_000), vocabulary=st.sampled_from([300, 512, 4096, 15_625, 32_000]))
+def test_chunks_are_few_even_and_of_so_many_logits(rows: int, vocabulary: int) -> None:
+    chunks = loss._chunks(rows, vocabulary)
+    most = max(256, 4_000_000 // vocabulary)
+    assert [start for start, _ in chunks] == [0, *(stop for _, stop in chunks[:-1])]
+    assert chunks[-1][1] == rows
+    sizes = [stop - start for start, stop in chunks]
+    assert max(sizes) <= most
+    assert len(chunks) <= -(-rows // most)
+    assert max(sizes) - sizes[-1] < len(chunks)

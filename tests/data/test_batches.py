@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_rev.data.batches import IGNORED, Batches
-from mlx_rev.data.packing import pack, packing_report
+from mlx_rev.data.packing import Rows, pack, packing_report
 from mlx_rev.data.shards import Shard, open_shard, write_shard
 from mlx_rev.errors import DataError
 from mlx_rev.text.order import WORD
@@ -153,3 +153,94 @@ def test_real_stories_are_packed_well(shared: Path, vocabulary: str) -> None:
     assert report.sighted >= 0.95
     assert report.padding <= 0.02
     assert report.pieces_per_cut_story < 6
+
+
+def test_the_report_of_rows_packed_by_hand() -> None:
+    """Stories of 4, 2, 6 and 3 targets in rows of 4: the third is cut, and too long to be whole."""
+    starts = positions([4, 2, 6, 3])
+    rows = Rows(*map(np.array, ([0, 1, 3, 4, 5], [0, 4, 10, 6, 12], [4, 2, 2, 4, 3])))
+    report = packing_report(rows, starts, 4)
+    assert (report.rows, report.stories_cut, report.pieces_per_cut_story) == (4, 1, 2)
+    assert report.padding == pytest.approx(1 / 16)
+    assert report.sighted == 1
+    # The first in two rows: of 9 targets that fit, 3 are without their boundary.
+    rows = Rows(*map(np.array, ([0, 1, 2, 3, 4, 5, 6], [0, 1, 4, 6, 10, 12], [1, 3, 2, 4, 2, 3])))
+    report = packing_report(rows, starts, 4)
+    assert (report.rows, report.stories_cut, report.pieces_per_cut_story) == (6, 2, 2)
+    assert report.padding == pytest.approx(9 / 24)
+    assert report.sighted == pytest.approx(6 / 9)
+    nothing_fits = packing_report(pack(positions([9, 9]), 4), positions([9, 9]), 4)
+    assert nothing_fits.sighted == 1
+
+
+@given(st.integers(8, 64), st.data())
+def test_two_stories_that_make_a_row_are_put_in_one(context: int, data: st.DataObject) -> None:
+    """Best fit: the shorter of each pair finds the gap that its like leaves, and no other."""
+    short = data.draw(st.lists(st.integers(1, (context - 1) // 2), min_size=1, max_size=40))
+    sizes = [*short, *(context - size for size in short)]
+    starts = positions(data.draw(st.permutations(sizes)))
+    report = packing_report(pack(starts, context), starts, context)
+    assert (report.rows, report.padding, report.stories_cut) == (len(short), 0, 0)
+
+
+def best_fit(sizes: list[int], context: int) -> int:
+    """The rows that are needed, by the definition: the longest first, each where least is left."""
+    gaps: list[int] = []
+    for size in sorted(sizes, reverse=True):
+        left = [(gap - size, row) for row, gap in enumerate(gaps) if gap >= size]
+        if left:
+            gaps[min(left)[1]] -= size
+        else:
+            gaps.append(context - size)
+    return len(gaps)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stories_that_fit_are_packed_best_fit_decreasing(seed: int) -> None:
+    sizes = np.random.default_rng(seed).integers(3, 40, 400).tolist()
+    starts = positions(sizes)
+    report = packing_report(pack(starts, 64), starts, 64)
+    assert (report.rows, report.stories_cut) == (best_fit(sizes, 64), 0)
+    assert report.padding <= 0.02
+
+
+def test_long_stories_fill_the_gaps_before_they_take_rows_of_their_own() -> None:
+    sizes = [48] * 100 + [160] * 10
+    starts = positions(sizes)
+    report = packing_report(pack(starts, 64), starts, 64)
+    assert report.padding <= 0.02
+    assert (report.stories_cut, report.sighted) == (10, 1)
+
+
+def test_stories_that_fit_are_cut_where_nothing_else_fills_the_gaps() -> None:
+    """But for no more than a twentieth of the targets."""
+    starts = positions([40] * 200)
+    report = packing_report(pack(starts, 64), starts, 64)
+    assert report.rows < 190
+    assert 0 < report.stories_cut < 40
+    assert 0.95 <= report.sighted < 1
+
+
+def test_all_arrays_of_a_batch_have_its_shape(shard: Shard) -> None:
+    batch = Batches(shard, context=32, batch_size=3, accumulation=2).batch_at(1)
+    for array in (batch.inputs, batch.targets, batch.segment_start):
+        assert (array.shape, array.dtype) == ((2, 3, 32), np.int32)
+
+
+def test_steps_take_the_rows_in_turn_over_micro_batches_and_the_end_of_an_epoch(
+    shard: Shard,
+) -> None:
+    whole = Batches(shard, context=32, batch_size=1, seed=4)
+    count = whole.rows.count
+    parted = Batches(shard, context=32, batch_size=3, accumulation=2, seed=4)
+    for step in (0, 1, count // 6):
+        rows = parted.batch_at(step).inputs.reshape(6, 32)
+        alone = [whole.batch_at(6 * step + row).inputs[0, 0] for row in range(6)]
+        assert (rows == np.array(alone)).all()
+
+
+def test_a_batch_may_take_all_rows(shard: Shard) -> None:
+    count = Batches(shard, context=32, batch_size=1).rows.count
+    assert Batches(shard, context=32, batch_size=count).batch_at(0).inputs.shape[1] == count
+    with pytest.raises(DataError, match=f"too few for a batch of {count + 1}"):
+        Batches(shard, context=32, batch_size=count + 1)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.cpu.decode import CompiledReader
 from mlx_rev.errors import ConfigError
+from mlx_rev.generate import sampler
 from mlx_rev.generate.decode import begin_stories, kept_prompt, write_stories
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
@@ -180,3 +181,25 @@ def test_impossible_settings_are_refused(model: Llama, codecs: dict[Order, Story
         teller.tell("x", top_p=2)
     with pytest.raises(ConfigError, match="no setting 'heat'"):
         teller.tell("x", heat=2)
+
+
+def test_the_penalty_looks_back_on_the_prompt_and_on_what_was_written(
+    model: Llama, codecs: dict[Order, StoryCodec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+    sample = sampler.sample
+
+    def watched(logits: np.ndarray, recent: np.ndarray, *given: object) -> np.ndarray:
+        seen.append(recent)
+        return sample(logits, recent, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sampler, "sample", watched)
+    endings = ["Sam went home.", "The dog was very happy and it ran to the park."]
+    stories = told(model, codecs[WORD], endings, SampleConfig(seed=20, max_tokens=60))
+    window = sampler.REPETITION_WINDOW
+    assert len(stories[1].spelling) + len(seen) - 1 > window > len(stories[0].spelling)
+    for step, recent in enumerate(seen):
+        for row, story in zip(recent, stories, strict=True):
+            if step <= len(story.tokens):
+                read = [*[-1] * window, *story.spelling, *story.tokens[:step]]
+                assert row.tolist() == read[-window:]

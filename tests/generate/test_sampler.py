@@ -102,3 +102,52 @@ def test_surprise_is_minus_the_binary_logarithm(row: np.ndarray) -> None:
 def test_surprise_is_finite_where_the_probability_is_no_more() -> None:
     logits = np.array([[1e4, 0.0]], dtype=np.float32)
     assert sampler.surprise(logits, np.array([1])) == pytest.approx([1e4 / np.log(2)])
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_a_low_temperature_sharpens_and_a_high_one_flattens(temperature: float) -> None:
+    odds = np.array([0.5, 0.3, 0.2])
+    logits = np.log(odds[None].astype(np.float32))
+    expected = odds ** (1 / temperature)
+    shares = sampled(logits, 4000, temperature=temperature, top_p=1.0)
+    assert shares == pytest.approx(expected / expected.sum(), abs=0.03)
+
+
+def test_a_penalty_makes_every_repeated_token_less_likely() -> None:
+    logits = np.array([[0.5, 1e-3, 0.0, -1e-3, -0.5]], dtype=np.float32)
+    penalised = sampler.penalise(logits, np.array([[0, 1, 2, 3, 4]]), 1.25)
+    assert penalised == pytest.approx(np.array([[0.4, 8e-4, 0.0, -1.25e-3, -0.625]]))
+
+
+@given(rows, st.floats(0.01, 1), st.sampled_from([0.01, 3.0, 100.0]))
+def test_min_p_does_not_depend_on_the_scale_of_the_weights(
+    row: np.ndarray, p: float, scale: float
+) -> None:
+    weights = np.exp(row - row.max(axis=1, keepdims=True))
+    clear = np.abs(weights - p) > 1e-5
+    one, other = sampler.keep_min_p(weights, p), sampler.keep_min_p(weights * np.float32(scale), p)
+    assert ((one > 0)[clear] == (other > 0)[clear]).all()
+
+
+def test_the_nucleus_is_the_fewest_tokens_that_reach_top_p() -> None:
+    """Two quarters and a half: half of the weight is reached by the half alone."""
+    weights, random = np.array([1, 2, 1], dtype=np.float32), np.random.default_rng(0)
+    assert {sampler.draw(weights, weights, 0.5, random) for _ in range(100)} == {1}
+    assert {sampler.draw(weights, weights, 0.51, random) for _ in range(100)} == {0, 1, 2}
+
+
+class Largest:
+    """A generator whose every number is the largest there is, for so many numbers."""
+
+    def __init__(self, numbers: int) -> None:
+        self._left = iter([float(np.nextafter(1, 0))] * numbers)
+
+    def random(self) -> float:
+        return next(self._left)
+
+
+def test_what_is_rejected_once_is_not_drawn_again() -> None:
+    """So no more draws are needed than there are tokens, and none falls behind the last token."""
+    weights = np.array([0.3, 0.25, 0.2, 0.15, 0.1], dtype=np.float32)
+    for p, last in ((1.0, 4), (0.95, 4), (0.8, 3), (0.5, 1), (0.1, 0)):
+        assert sampler.draw(weights, weights, p, Largest(len(weights))) == last  # type: ignore[arg-type]

@@ -87,3 +87,13 @@ def test_the_text_is_put_together_only_when_it_is_asked_for(
         assert not asked
     assert story.text
     assert asked == ["text", "generated"]
+
+
+def test_the_pace_is_of_tokens_over_seconds_and_nothing_is_divided_by_nothing() -> None:
+    story = Story(prompt="", spelling=(1,), leftwards=False, growth=Rightwards(drops_space=False))
+    assert (story.tokens_per_second, story.mean_surprise) == (0, 0)
+    for token in range(6):
+        story.grow(token, b"a", 1.0)
+    assert story.tokens_per_second == 0
+    story.seconds = 1.5
+    assert story.tokens_per_second == 4

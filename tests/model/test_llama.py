@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import mlx.core as mx
 import numpy as np
 import pytest
 from mlx_lm.models import llama as peer
 
 from mlx_rev.backend import Backend
+from mlx_rev.errors import ConfigError
 from mlx_rev.model.cache import new_cache
-from mlx_rev.model.llama import Llama, get_weights, initialise
+from mlx_rev.model.llama import Llama, check_weights, get_weights, initialise
 from mlx_rev.presets import presets
 from tests import reference
 from tests.forms import random_batch, random_llama, random_tokens, shape
@@ -140,3 +143,63 @@ def test_presets_have_llama2cs_sizes(name: str, millions: float) -> None:
     norms = (2 * config.n_layers + 1) * config.dim
     count = config.vocab_size * config.dim + config.n_layers * block + norms
     assert count / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def test_the_embedding_is_drawn_with_a_deviation_of_its_own_and_no_two_draws_are_alike() -> None:
+    config = shape(tied=False)
+    model = Llama(config)
+    initialise(model, 3, 0.05, 0.2)
+    weights = get_weights(model)
+    drawn = {name: weight for name, weight in weights.items() if weight.ndim > 1}
+    for name, weight in drawn.items():
+        residual = name.endswith(("o_proj.weight", "up_proj.weight"))
+        expected = 0.05 / (2 * config.n_layers) ** 0.5 if residual else 0.05
+        expected = 0.2 if name == "model.embed_tokens.weight" else expected
+        assert mx.std(weight).item() == pytest.approx(expected, rel=0.12), name
+        assert abs(mx.mean(weight).item()) < 0.2 * expected, name
+    first = [(weight.reshape(-1)[0] / mx.std(weight)).item() for weight in drawn.values()]
+    assert len({round(number, 3) for number in first}) == len(drawn) == 2 + 7 * config.n_layers
+    other = Llama(config)
+    initialise(other, 4, 0.05, 0.2)
+    assert not any(bool((get_weights(other)[name] == drawn[name]).any()) for name in drawn)
+
+
+def test_weights_of_another_shape_or_name_are_named() -> None:
+    model = Llama(shape())
+    weights = get_weights(model)
+    check_weights(model, weights)
+    name = "model.layers.1.mlp.up_proj.weight"
+    without = {other: weight for other, weight in weights.items() if other != name}
+    for wrong, said in (
+        (weights | {name: mx.zeros((64, 31))}, rf"^{name} .*\(64, 31\), .*\(64, 32\)"),
+        (without, rf"^{name} .*None, .*\(64, 32\)"),
+        (
+            weights | {"lm_head.weight": mx.zeros((300, 32))},
+            r"^lm_head.weight .*\(300, 32\), .*None",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            check_weights(model, wrong)
+
+
+def test_every_layer_of_a_cache_knows_how_far_it_is(backend: Backend) -> None:
+    model, tokens = random_llama(shape(), backend), random_tokens(2, 7)
+    cache = new_cache(model.config, 2, 16)
+    for part in (tokens[:, :4], tokens[:, 4:]):
+        model(part, cache)
+    assert [layer.offset.item() for layer in cache] == [7, 7]
+    for layer in cache:
+        for kept in (layer.keys, layer.values):
+            assert kept.shape == (2, 2, 16, 8)
+            assert bool((mx.abs(kept[:, :, :7]).max(axis=-1) > 0).all())
+            assert bool((kept[:, :, 7:] == 0).all())
+    assert mx.abs(cache[0].keys - cache[1].keys).max().item() > 0.01
+
+
+def test_a_model_of_one_layer_reads_with_a_cache_too(backend: Backend) -> None:
+    model, tokens = random_llama(replace(shape(), n_layers=1), backend), random_tokens(2, 7)
+    cache = new_cache(model.config, 2, 16)
+    found = [model(part, cache)[:, -1] for part in (tokens[:, :4], tokens[:, 4:])]
+    whole = model(tokens)
+    assert close(found[0], whole[:, 3])
+    assert close(found[1], whole[:, -1])

@@ -154,3 +154,22 @@ def test_dropout_keeps_the_mean_and_is_a_function_of_its_key() -> None:
     assert mx.mean(dropped).item() == pytest.approx(1, abs=0.01)
     assert mx.mean(dropped == 0).item() == pytest.approx(0.2, abs=0.01)
     assert bool((dropped == dropout(x, 0.2, key)).all())
+
+
+def test_a_target_that_is_no_id_counts_as_the_nearest(backend: Backend) -> None:
+    hidden, weight = normal(0, 6, 16), normal(1, 50, 16)
+    given, nearest = (mx.array(ids) for ids in ([-7, -1, 0, 49, 50, 99], [0, 0, 0, 49, 49, 49]))
+    found = backend.ops.token_nats(hidden, weight, given)
+    assert bool((found == backend.ops.token_nats(hidden, weight, nearest)).all())
+    assert found.dtype == mx.float32
+
+
+def test_dropout_of_more_and_of_less() -> None:
+    x = mx.random.normal((400, 50), key=mx.random.key(0))
+    for rate in (0.0, 0.5, 0.9):
+        dropped = dropout(x, rate, mx.random.key(1))
+        kept = dropped != 0
+        assert mx.mean(kept).item() == pytest.approx(1 - rate, abs=0.02)
+        assert mx.abs(dropped - mx.where(kept, x / (1 - rate), 0)).max().item() < 1e-4
+    half = dropout(x.astype(mx.bfloat16), 0.5, mx.random.key(1))
+    assert half.dtype == mx.bfloat16

@@ -6,6 +6,7 @@ import pytest
 
 from mlx_rev.backend import Backend
 from mlx_rev.config import ModelConfig
+from mlx_rev.model import score
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.score import score_stories, token_nats
 
@@ -53,3 +54,39 @@ def test_bits_per_byte_are_nats_over_bytes(model: Llama) -> None:
     assert score.tokens == 32
     assert score.bits_per_byte == pytest.approx(nats / math.log(2) / 100)
     assert score.nats_per_token == pytest.approx(nats / 32)
+
+
+def test_stories_of_any_length_are_scored_a_few_positions_at_a_time(
+    model: Llama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stories = [random_story(length) for length in (1, 3, 40, 62, 63, 64, 80, 94, 95, 200, 5)]
+    expected = token_nats(model, stories)
+    read: list[tuple[int, ...]] = []
+    decoder = model.model
+
+    def reading(tokens: mx.array) -> mx.array:
+        read.append(tokens.shape)
+        return decoder(tokens)
+
+    monkeypatch.setattr(score, "_BATCH_POSITIONS", 200)
+    monkeypatch.setattr(model, "model", reading)
+    monkeypatch.setattr(Llama, "output_weight", decoder.embed_tokens.weight)
+    found = token_nats(model, stories)
+    for nats, alike in zip(found, expected, strict=True):
+        assert nats == pytest.approx(alike, abs=1e-4)
+    # Of at most the context, which is no multiple of 64; the longest first, nearly full.
+    assert {width for _, width in read} == {64, 96}
+    assert all(rows * width <= 200 for rows, width in read)
+    assert read == sorted(read, key=lambda size: -size[1])
+    assert len(read) <= sum(rows * width for rows, width in read) / 200 * 1.5
+
+
+def test_each_window_starts_half_a_context_before_the_last_one_ends() -> None:
+    for targets in (1, 95, 96, 97, 144, 145, 500):
+        windows = list(score._windows(0, targets, 96))
+        counted = [(window.counted_from, window.stop) for window in windows]
+        assert [start for start, _ in counted] == [0, *(stop for _, stop in counted[:-1])]
+        assert counted[-1][1] == targets
+        assert [window.start for window in windows] == [48 * n for n in range(len(windows))]
+        assert all(window.stop - window.start <= 96 for window in windows)
+        assert len(windows) == max(1, -(-(targets - 48) // 48))

@@ -119,3 +119,24 @@ def test_a_position_is_counted_in_what_was_typed(
     for encode in (codecs[order].encode, codecs[order].prompt):
         with pytest.raises(DataError, match=f"{said}.* at character 10[; ]"):
             encode(typed)
+
+
+@pytest.mark.parametrize("order", [WORD, WORD2])
+def test_an_ending_of_one_token_is_an_ending_too(
+    codecs: dict[Order, StoryCodec], order: Order
+) -> None:
+    codec = codecs[order]
+    [spelling] = codec.prompt("the").spellings
+    assert len(spelling) == 2
+    assert b"s" in first_words(codec, "the")
+    growth = codec.growth("the", spelling)
+    growth.push(b" in")
+    assert growth.text == "in "
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_anything_may_follow_an_empty_ending(codecs: dict[Order, StoryCodec], order: Order) -> None:
+    codec = codecs[order]
+    for ending in ("", " \n"):
+        joins = codec.joins_prompt(ending, codec.prompt(ending).spellings[0])
+        assert joins == [False] * codec.tokenizer.vocab_size

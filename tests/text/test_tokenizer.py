@@ -1,6 +1,9 @@
+import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sentencepiece
 from hypothesis import example, given
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 
 from mlx_rev.errors import DataError
 from mlx_rev.text.order import FORWARD, WORD, Order
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+from mlx_rev.text.tokenizer import BOUNDARY, SPACE_MARK, Tokenizer
 
 encodable = st.text(st.characters(exclude_characters="▁", exclude_categories=["Cs"]), max_size=80)
 spacy = st.text(alphabet=" \n\tab.é😀<>s/", max_size=30)
@@ -104,3 +107,92 @@ def test_vocabularies_that_cannot_be_learnt_are_said_with_those_that_can() -> No
                 Tokenizer.train(texts, beyond)
     with pytest.raises(DataError, match="there is no text"):
         Tokenizer.train([], 300)
+
+
+def model_with(**settings: object) -> bytes:
+    """A .model file of a few words, learnt with these settings of SentencePiece's."""
+    writer = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["Tom ran home.", "The dog was happy."] * 20),
+        model_writer=writer,
+        model_type="bpe",
+        vocab_size=290,
+        byte_fallback=True,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        minloglevel=2,
+        **settings,
+    )
+    return writer.getvalue()
+
+
+def test_a_model_whose_stories_begin_with_another_id_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^t\.model: its beginning.* id.* 2, expected 1"):
+        Tokenizer(model_with(unk_id=0, bos_id=2, eos_id=1), source="t.model")
+
+
+def test_where_no_space_is_put_in_front_none_is_taken_away() -> None:
+    tokenizer = Tokenizer(model_with(add_dummy_prefix=False))
+    assert not tokenizer.adds_space
+    for text in ("Tom", " Tom", "  Tom"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+        assert tokenizer.encode_inside(text) == tokenizer.encode(text)
+    adding = Tokenizer(model_with())
+    assert adding.adds_space
+    assert adding.encode_inside(" Tom") == adding.encode("Tom") != adding.encode_inside("Tom")
+
+
+def test_what_each_kind_of_piece_spells(tokenizers: dict[Order, Tokenizer]) -> None:
+    tokenizer = tokenizers[WORD]
+    pieces = tokenizer.piece_bytes
+    assert len(pieces) == tokenizer.vocab_size == 400
+    assert pieces[:3] == (" ⁇ ".encode(), b"", b"")
+    assert pieces[3:259] == tuple(bytes([byte]) for byte in range(256))
+    assert not any(SPACE_MARK.encode() in piece or not piece for piece in pieces[3:])
+    assert tokenizer.decode([BOUNDARY, *tokenizer.encode("Tom ran."), 2]) == "Tom ran."
+    assert tokenizer.decode([3 + 0xFF]) == "\ufffd"
+
+
+def test_a_text_that_cannot_be_learnt_from_is_the_error_that_is_raised() -> None:
+    with pytest.raises(DataError, match=r"U\+2581 .* at character 3;"):
+        Tokenizer.train(["fine", "no▁"], 300)
+
+    def broken() -> Iterator[str]:
+        yield "fine"
+        raise ValueError("the disk is gone")
+
+    with pytest.raises(ValueError, match="the disk is gone"):
+        Tokenizer.train(broken(), 300)
+
+
+def test_a_vocabulary_is_learnt_from_so_much_text_and_no_more(
+    some_stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text that passes the limit is the last one that is read; bytes count, not characters."""
+    texts = ["é\n\n" + story for story in some_stories]
+    read: list[str] = []
+
+    def reading() -> Iterator[str]:
+        for text in texts:
+            read.append(text)
+            yield text
+
+    sizes = np.cumsum([len(text.replace("\n", "").encode()) for text in texts])
+    monkeypatch.setattr("mlx_rev.text.tokenizer.TRAINING_BYTES", int(sizes[99]))
+    limited = Tokenizer.train(reading(), 400)
+    assert len(read) == 101
+    monkeypatch.undo()
+    assert limited.fingerprint == Tokenizer.train(texts[:101], 400).fingerprint
+
+
+def test_what_is_learnt_and_what_is_not(some_stories: list[str]) -> None:
+    """Runs of spaces and words of long lines are; numbers are spelled digit by digit."""
+    texts = [
+        *some_stories[:100],
+        *["In 2023, 2023, 2023 and 2023.", "a      b      c"] * 50,
+        "zyzzyva " * 2000,
+    ]
+    pieces = Tokenizer.train(texts, 600).piece_bytes
+    assert any(piece.strip() == b"zyzzyva" for piece in pieces)
+    assert b"  " in pieces
+    assert not any(len(re.findall(rb"\d", piece)) > 1 for piece in pieces)

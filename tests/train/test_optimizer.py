@@ -80,3 +80,47 @@ def test_the_rate_warms_up_then_falls_as_a_cosine() -> None:
     assert rates[60] == pytest.approx(0.55)
     assert rates[110] == pytest.approx(0.1)
     assert all(later < earlier for earlier, later in pairwise(rates[10:]))
+
+
+def test_the_rate_stays_at_the_minimum_and_the_shortest_schedules_have_one() -> None:
+    config = TrainConfig(steps=11, warmup=10, learning_rate=1.0, min_learning_rate=0.1)
+    rates = [optimizer.learning_rate(step, config) for step in (10, 11, 12, 1000)]
+    assert rates == pytest.approx([1.0, 0.1, 0.1, 0.1])
+    only_warm_up = TrainConfig(steps=10, warmup=10, learning_rate=1.0, min_learning_rate=0.1)
+    assert optimizer.learning_rate(9, only_warm_up) == 1.0
+    assert optimizer.learning_rate(10, only_warm_up) == 1.0
+
+
+def test_hardly_any_gradients_are_neither_divided_by_nothing_nor_turned_round() -> None:
+    """Clipping by PyTorch's formula: the norm and a millionth."""
+    for size, factor in ((0.0, 0.5), (1e-6, 0.25), (3e-6, 0.125)):
+        found, norm = optimizer.clipping({"x": mx.array(size * size)}, 5e-7)
+        assert norm.item() == pytest.approx(size)
+        assert found.item() == pytest.approx(factor, rel=1e-4)
+    assert optimizer.clipping({"x": mx.array(0.0)}, 1.0)[0].item() == 1
+
+
+def test_tiny_gradients_move_weights_as_mlxs_adamw_does() -> None:
+    """Where the epsilon, 1e-8, is as large as they are."""
+    config = TrainConfig(learning_rate=0.01, min_learning_rate=0.01, warmup=0, weight_decay=0.0)
+    adam = peer.AdamW(0.01, betas=[config.beta1, config.beta2], eps=1e-8, weight_decay=0.0,
+                      bias_correction=True)  # fmt: skip
+    weights = {"vector": mx.zeros((7,))}
+    moments = optimizer.initial_moments(weights)
+    gradients = {"vector": random_arrays(1)["vector"] * 1e-8}
+    expected = adam.apply_gradients(gradients, weights)
+    scales = optimizer.scales(0, mx.array(1.0), config)
+    found, *_ = optimizer.update(config, weights, *moments, gradients, scales)
+    assert np.array(found["vector"]) == pytest.approx(np.array(expected["vector"]), rel=1e-4)
+    assert mx.abs(found["vector"]).max().item() < 0.009
+
+
+def test_a_step_takes_its_own_rate_for_the_mean_and_for_the_decay() -> None:
+    config = TrainConfig(steps=20, warmup=10, learning_rate=0.5, min_learning_rate=0.1)
+    for step in (0, 5, 12):
+        rate = optimizer.learning_rate(step, config)
+        scales = optimizer.scales(step, mx.array(0.25), config)
+        assert scales.gradient.item() == 0.25
+        assert scales.decay.item() == pytest.approx(1 - rate * config.weight_decay)
+        assert scales.mean.item() == pytest.approx(rate / (1 - config.beta1 ** (step + 1)))
+        assert scales.square.item() == pytest.approx(1 / (1 - config.beta2 ** (step + 1)))

@@ -10,10 +10,13 @@ from mlx_rev.backend import CPU, PLAIN, Backend
 from mlx_rev.config import ModelConfig, TrainConfig
 from mlx_rev.cpu import worker
 from mlx_rev.cpu.step import _shared_out
+from mlx_rev.data.batches import Batch
 from mlx_rev.errors import ConfigError
 from mlx_rev.model.llama import Llama, Weights, get_weights, initialise
+from mlx_rev.model.micro_batch import MicroBatch, micro_batch
 from mlx_rev.train import optimizer
-from mlx_rev.train.step import TrainingStep
+from mlx_rev.train.distributed import Nodes
+from mlx_rev.train.step import TrainingStep, mean_loss
 from tests import reference
 from tests.forms import backend, random_batch, shape
 
@@ -87,6 +90,22 @@ def test_a_step_is_the_references(backend: Backend, tied: bool) -> None:
         assert mx.mean(mx.abs(weight - weights[name])).item() < 2e-5, name
 
 
+def test_every_id_counts_as_a_target_down_to_0(backend: Backend) -> None:
+    """The boundary and the unknown piece among them."""
+    config, full = shape(context=12), random_batch(shape(context=12), accumulation=1, rows=2)
+    targets = np.where(full.targets >= 0, full.targets % 3, -1)
+    batch = replace(full, targets=targets)
+    weights = weights_of(config)
+    train = replace(CONFIG, batch_size=2, accumulation=1, compile=False)
+    step = TrainingStep(config, train, weights, optimizer.initial_moments(weights), backend=backend)
+    loss, _ = step(0, batch)
+    arrays = (batch.inputs[0], batch.targets[0], batch.segment_start[0])
+    rows = list(zip(*(array.tolist() for array in arrays), strict=True))
+    assert {0, 1, 2, -1} == set(targets.flat)
+    assert loss.item() == pytest.approx(reference.mean_loss(config, weights, rows).item(), rel=1e-5)
+    step.close()
+
+
 def test_bfloat16_trains() -> None:
     """In the plain form; the CPU's refuses it, being slow at it."""
     config = shape(context=32)
@@ -95,6 +114,20 @@ def test_bfloat16_trains() -> None:
     assert half != full
     assert half == pytest.approx(full, rel=0.01)
     assert all(weight.dtype == mx.float32 for weight in weights.values())
+
+
+def test_the_forward_pass_is_in_bfloat16_and_the_loss_in_float32() -> None:
+    config = shape(context=32)
+    model, weights = Llama(config), weights_of(config)
+    given = micro_batch(random_batch(config), 0, seed=0)
+    loss = mean_loss(model, mx.bfloat16, weights, given)
+    assert loss.dtype == mx.float32
+    logits = model(given.inputs, segment_start=given.segment_start)
+    assert logits.dtype == mx.bfloat16
+    logits, targets = np.array(logits.astype(mx.float32), np.float64), np.array(given.targets)
+    own = np.take_along_axis(logits, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+    nats = np.log(np.exp(logits).sum(axis=-1)) - own
+    assert loss.item() == pytest.approx(nats[targets >= 0].sum() * given.share.item(), rel=1e-5)
 
 
 def test_no_dropout_mask_is_used_twice(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +144,51 @@ def test_no_dropout_mask_is_used_twice(backend: Backend, monkeypatch: pytest.Mon
     trained(backend, shape(dropout=0.5, context=8), train, steps=2)
     assert len(seen) == 2 * 2 * workers * 5
     assert len(set(seen)) == len(seen)
+
+
+class OneOfTwo(Nodes):
+    """One of two machines, which adds up with nobody."""
+
+    count = 2  # type: ignore[assignment]
+    number = 0  # type: ignore[assignment]
+
+    def __init__(self, number: int) -> None:
+        self.number = number  # type: ignore[misc]
+
+    def sum(self, loss: mx.array, gradients: Weights) -> tuple[mx.array, Weights]:
+        return loss, gradients
+
+
+def test_machines_read_other_rows_and_drop_other_places(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together they read every row once, and no two have a mask in common."""
+    masks: list[bytes] = []
+    rows: list[bytes] = []
+
+    def watched(x: mx.array, rate: float, key: mx.array) -> mx.array:
+        masks.append(np.array(key).tobytes())
+        return x
+
+    def reading(batch: Batch, index: int, seed: int) -> MicroBatch:
+        rows.extend(row.tobytes() for row in batch.inputs[index])
+        return micro_batch(batch, index, seed)
+
+    monkeypatch.setattr("mlx_rev.model.llama.dropout", watched)
+    for module in ("mlx_rev.train.step", "mlx_rev.cpu.worker"):
+        monkeypatch.setattr(f"{module}.micro_batch", reading)
+    config = shape(dropout=0.5, context=8)
+    workers = 2 if backend is CPU else 1
+    train = replace(CONFIG, compile=False, workers=workers)
+    batch, weights = random_batch(config), weights_of(config)
+    for number in range(2):
+        moments = optimizer.initial_moments(weights)
+        step = TrainingStep(config, train, weights, moments, OneOfTwo(number), backend)
+        mx.eval(step(0, batch))
+        step.close()
+    assert sorted(rows) == sorted(row.tobytes() for row in batch.inputs.reshape(12, 8))
+    assert len(masks) == 2 * 2 * workers * 5
+    assert len(set(masks)) == len(masks)
 
 
 def test_nothing_retraces(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,3 +273,10 @@ def test_what_a_backend_decides() -> None:
         PLAIN.decided(replace(CONFIG, workers=2))
     with pytest.raises(ConfigError, match="bfloat16 on CPU"):
         CPU.decided(replace(CONFIG, dtype="bfloat16"))
+
+
+def test_a_row_for_each_worker_is_enough(tiny: ModelConfig) -> None:
+    config = replace(CONFIG, workers=CONFIG.batch_size)
+    weights = weights_of(tiny)
+    step = TrainingStep(tiny, config, weights, optimizer.initial_moments(weights), backend=CPU)
+    step.close()
