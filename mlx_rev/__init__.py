@@ -25,8 +25,8 @@ def load(
 ) -> "Teller":
     """Load a run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file] to tell stories.
 
-    Without a reference it is the model that ships with mlx-rev.
-    `tokenizer` and `reversal` (word2, word, token, none) stand in for what the file does not say.
+    Without a reference it is the built-in model.
+    `tokenizer` and `reversal` (word2, word, token, none) supply what the file does not say.
     Raises RevError.
     """
     from mlx_rev.generate import teller

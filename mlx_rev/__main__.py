@@ -11,12 +11,13 @@ from mlx_rev.errors import RevError, in_a_line
 from mlx_rev.ui.visible import one_line
 
 COMMANDS = {
-    "train": "train a model, or go on with a run",
-    "prepare": "make token shards of a corpus and report on them",
+    "train": "train a model, or resume a run",
+    "prepare": "turn a corpus into token shards and report on them",
     "tell": "write stories that end as you say",
     "repl": "type an ending, watch the story grow",
-    "convert": "llama2.c .bin, mlx-lm folder, GGUF: any to any",
+    "convert": "convert between llama2.c .bin, mlx-lm folders and GGUF",
     "score": "bits per byte of stories under a model",
+    "evaluate": "what its stories are worth, beside real ones",
     "wtac": "reverse the words of standard input",
 }
 """Each is a module in mlx_rev/cli with a `main(arguments, program)`."""
@@ -25,7 +26,7 @@ _USAGE_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand and give the exit code."""
+    """Run a subcommand and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
         sys.stdout.write(usage())
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if given[0] not in COMMANDS:
         sys.stderr.write(
-            f"mlx-rev: no command {given[0]!r}; expected one of {', '.join(COMMANDS)}\n"
+            f"mlx-rev: unknown command {given[0]!r}; expected one of {', '.join(COMMANDS)}\n"
         )
         return _USAGE_ERROR
     return run(given[0], given[1:], guarded=arguments is None)
@@ -50,7 +51,7 @@ def run(
 ) -> int:
     """Run one subcommand; a RevError becomes a line on standard error and exit code 2.
 
-    A training that is `guarded` runs in a child process, whose death this one can explain.
+    If `guarded`, training runs in a child process, whose death this one can explain.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     program = program or f"mlx-rev {command}"
@@ -81,7 +82,7 @@ def run(
 
 
 def _ready_streams() -> None:
-    """Closed streams are empty ones; what standard output cannot encode becomes ?."""
+    """Treat closed streams as empty; what standard output cannot encode becomes ?."""
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
@@ -102,7 +103,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "mlx-rev COMMAND --help says more.",
+            "mlx-rev COMMAND --help lists the options of a command.",
             "",
         ]
     )

@@ -44,7 +44,7 @@ class PlainReader:
         return self._model.next_logits(tokens, cache, segment_start)
 
     def warm_up(self) -> None:
-        """Nothing is to be made ready."""
+        """Does nothing: there is nothing to prepare."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Backend:
     reader: Callable[[Llama], Reader] = PlainReader
 
     def decided(self, config: TrainConfig) -> TrainConfig:
-        """`config` with the number of workers decided: where that is 0, one a core.
+        """`config` with the number of workers decided: 0 becomes one per core.
 
         With a worker on every core the elementwise work, which MLX does on one thread a stream, is
         shared as well as the matrix products. Raises ConfigError for what this backend cannot do.

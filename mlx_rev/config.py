@@ -1,4 +1,4 @@
-"""Every option of the project, as frozen dataclasses, and what makes them impossible.
+"""Every option of the project, as frozen dataclasses, with the checks of their values.
 
 The docstring below a field is its help text on the command line.
 """
@@ -18,21 +18,21 @@ TrainingDtype = Literal["float32", "bfloat16"]
 
 
 LARGEST_SIZE = 1 << 20
-"""Width, vocabulary or context beyond this is taken for damage, before anything is allocated."""
+"""A width, vocabulary or context beyond this counts as damage, before anything is allocated."""
 FORMER_NAMES = {
     "ranks": "workers",
     "initial_deviation": "init_std",
     "embedding_deviation": "embedding_init_std",
 }
-"""Options of earlier versions, which old runs' config.toml and people's scripts still have."""
+"""Options of earlier versions, still found in old runs' config.toml and in people's scripts."""
 MOST_LAYERS = 1000
 """Far more than any Llama has; a file that says more is damaged."""
 HOTTEST = 100.0
-"""As good as uniform; beyond, float32 overflows before long."""
+"""As good as uniform; not far beyond, float32 overflows."""
 SEEDS = 1 << 63
 """Generators take seeds below this."""
 LARGEST_COUNT = 1 << 53
-"""Steps, rows, tokens, anything counted: below this."""
+"""Whatever is counted (steps, rows, tokens) is below this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +50,15 @@ class ModelConfig:
     hidden_dim: int = 352
     """Width inside the SwiGLU feed-forward."""
     vocab_size: int = 2048
-    """Tokenizer pieces, and rows of the embedding."""
+    """Size of the vocabulary: tokenizer pieces, and rows of the embedding."""
     context: int = 256
     """Longest sequence in tokens."""
     norm_eps: float = 1e-5
     """Added to the mean square in RMSNorm."""
     rope_theta: float = 10000.0
-    """Base of the rotary position frequencies."""
+    """Base of the rotary position embedding (RoPE)."""
     tied: bool = True
-    """Whether the output projection is the embedding."""
+    """Use the embedding as the output projection too."""
     dropout: float = 0.0
     """Dropout on the embedding and on each block's two residual branches."""
 
@@ -78,7 +78,7 @@ class ModelConfig:
             if getattr(self, name) > LARGEST_SIZE
         ]
         if self.context == 1:
-            found.append("context is 1, expected 2 or more: each token is learnt from others")
+            found.append("context is 1, expected 2 or more: a token is predicted from others")
         if found:
             return found
         if self.n_layers > MOST_LAYERS:
@@ -86,7 +86,7 @@ class ModelConfig:
         if self.dim % self.n_heads:
             found.append(f"n_heads {self.n_heads} does not divide dim {self.dim}")
         elif self.head_dim % 2:
-            found.append(f"head size {self.head_dim} is odd; RoPE turns pairs")
+            found.append(f"head size {self.head_dim} is odd, expected even: RoPE rotates pairs")
         if self.n_heads % self.n_kv_heads:
             found.append(f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}")
         if self.vocab_size < 260:
@@ -105,14 +105,13 @@ class DataConfig:
     data: str = "bundled"
     """bundled, tinystories, or a path to .txt, .json or .jsonl, a folder of them, or a glob."""
     field: str | None = None
-    """Where a JSON object has its text; by default "story" or "text"."""
+    """Key of the text in a JSON object; by default "story" or "text"."""
     valid: str | None = None
     """Path of held-out stories; by default a share of the data is held out."""
     valid_share: float = 0.02
     """Share of stories held out when no --valid is given."""
     reversal: ReversalMode = "word2"
-    """word2: by words, which keep their combining marks; word: the article's own; token: token
-    ids reversed; none: forward."""
+    """word2: by word, with its marks; word: as in the article; token: by token; none: forward."""
     tokenizer: str | None = None
     """A SentencePiece .model to use; by default one is trained on the data."""
 
@@ -128,49 +127,49 @@ class TrainConfig:
     """How the model is trained."""
 
     steps: int = 2000
-    """Optimiser steps."""
+    """Number of optimiser steps."""
     batch_size: int = 16
-    """Rows of one micro-batch, over all machines and workers."""
+    """Rows of a micro-batch, over all machines and workers."""
     accumulation: int = 1
-    """Micro-batches in an optimiser step."""
+    """Micro-batches per optimiser step."""
     learning_rate: float = 3e-3
     """Peak learning rate."""
     min_learning_rate: float = 3e-4
     """Learning rate at the last step."""
     init_std: float = 0.02
-    """Standard deviation of the weights at the start; llama2.c's by default."""
+    """Standard deviation of the initial weights."""
     embedding_init_std: float = 0.02
-    """Standard deviation of the embedding at the start."""
+    """Standard deviation of the initial embedding."""
     warmup: int = 100
     """Steps of linear warm-up."""
     weight_decay: float = 0.1
-    """Decoupled decay, on matrices only."""
+    """AdamW's decoupled weight decay, on matrices only."""
     beta1: float = 0.9
-    """AdamW's decay of the mean."""
+    """AdamW's decay rate for the mean of the gradients."""
     beta2: float = 0.95
-    """AdamW's decay of the mean square."""
+    """AdamW's decay rate for the mean of their squares."""
     gradient_clip: float = 1.0
     """Largest global gradient norm; 0 turns clipping off."""
     workers: int = 0
-    """Threads that share the rows of a batch on a CPU; 0 is one a core."""
+    """Threads that share the rows of a batch on a CPU; 0 is one per core."""
     dtype: TrainingDtype = "float32"
     """Type of the forward and backward pass; bfloat16 keeps float32 master weights (GPU only)."""
     seed: int = 1337
-    """Seeds weights, batch order, dropout and samples."""
+    """Seed of weights, batch order, dropout and samples."""
     log_every: int = 20
     """Steps between log lines."""
     eval_every: int = 250
     """Steps between evaluations."""
     eval_stories: int = 200
-    """Held-out stories in an evaluation; 0 takes all."""
+    """Held-out stories per evaluation; 0 uses all."""
     save_every: int = 250
     """Steps between checkpoints."""
     keep: int = 2
-    """Newest checkpoints kept, besides the best."""
+    """How many of the newest checkpoints to keep, besides the best."""
     sample_every: int = 250
     """Steps between sample stories."""
     ending: str = "They all lived happily ever after."
-    """Ending of the sample stories."""
+    """The ending that sample stories are told from."""
     compile: bool = True
     """Compile the training step."""
 
@@ -206,19 +205,19 @@ class SampleConfig:
     """How the next token is chosen."""
 
     temperature: float = 0.8
-    """0 takes the likeliest token."""
+    """Randomness of the choice; 0 always takes the likeliest token."""
     top_k: int = 0
     """Keep the k likeliest tokens; 0 keeps all."""
     top_p: float = 0.95
     """Keep the likeliest tokens that together reach this probability; 1 keeps all."""
     min_p: float = 0.0
-    """Keep tokens at least this share as likely as the likeliest."""
+    """Keep tokens whose probability is at least this share of the likeliest one's."""
     repetition_penalty: float = 1.0
-    """Divide the odds of tokens of the last 64; 1 is none."""
+    """Penalty on repeating one of the last 64 tokens, as in CTRL; 1 is none."""
     max_tokens: int = 0
-    """Most tokens to write; 0 goes on to the end of the context."""
+    """Most tokens to write; 0 is up to the end of the context."""
     seed: int = 0
-    """Same seed, same story."""
+    """The same seed tells the same story again."""
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""

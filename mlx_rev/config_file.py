@@ -1,4 +1,4 @@
-"""Runs in TOML, one table a part."""
+"""Runs in TOML, one table for each part."""
 
 import dataclasses
 import reprlib
@@ -19,7 +19,7 @@ LARGEST_NUMBER = 1 << 64
 
 
 def to_toml(config: RunConfig) -> str:
-    """A run as TOML, one table a part; fields that are None are left out."""
+    """A run as TOML, one table for each part; fields that are None are left out."""
     tables = dataclasses.asdict(config)
     return tomli_w.dumps(
         {
@@ -57,7 +57,7 @@ def read_toml(path: Path, base: RunConfig | None = None) -> RunConfig:
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    """What a TOML file says, a byte-order mark apart."""
+    """The tables of a TOML file, which may begin with a byte-order mark."""
     try:
         return tomllib.loads(read_bytes(path).decode("utf-8-sig"))
     except OSError as error:
@@ -87,7 +87,7 @@ def _overlay(base: Any, values: object, label: str) -> tuple[Any, list[str]]:
 
 
 def _fit(value: object, kind: Any) -> object | None:
-    """`value` as a `kind`, or None where it is none."""
+    """`value` as a `kind`, or None if it is not one."""
     choices = get_args(kind)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < LARGEST_NUMBER else None

@@ -6,7 +6,7 @@ class RevError(Exception):
 
 
 def in_a_line(error: RevError | OSError) -> str:
-    """What to tell the person; of what the system refuses, the file and the reason."""
+    """What to tell the person; for an error of the system, the file and the reason."""
     if not isinstance(error, OSError):
         return str(error)
     reason = error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""What training and telling need of memory at least, against what the machine has.
+"""The least memory that training and telling need, against what the machine has.
 
 The figures are lower bounds: what passes may still be too much, but what is refused could never
 have run. Nothing is allocated to find out.
@@ -25,7 +25,7 @@ def machine_memory() -> int:
 
 
 def parameters(model: "ModelConfig") -> int:
-    """How many numbers a model's weights are."""
+    """How many parameters a model has."""
     key_dim = model.n_kv_heads * model.head_dim
     attention = 2 * model.dim * model.dim + 2 * model.dim * key_dim
     block = attention + 3 * model.dim * model.hidden_dim + 2 * model.dim
@@ -57,7 +57,7 @@ def check_training_fits(model: "ModelConfig", train: "TrainConfig") -> None:
         raise ConfigError(
             f"dim {model.dim}, {model.n_layers} layers, hidden_dim {model.hidden_dim}, vocab_size "
             f"{model.vocab_size}, context {model.context}, batch_size {train.batch_size} and "
-            f"accumulation {train.accumulation} need {_size(needed)} of memory or more, this "
+            f"accumulation {train.accumulation} need at least {_size(needed)} of memory, this "
             f"machine has {_size(memory)}; make the largest of these smaller"
         )
 
@@ -67,7 +67,7 @@ def check_telling_fits(model: "ModelConfig", stories: int) -> None:
     needed = telling_bytes(model, stories)
     if needed > (memory := machine_memory()):
         raise ConfigError(
-            f"{stories} stories at once need {_size(needed)} of memory or more, this machine has "
+            f"{stories} stories at once need at least {_size(needed)} of memory, this machine has "
             f"{_size(memory)}; give a smaller --count"
         )
 

@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face hub: its answers checked, its many errors turned into a sentence.
+"""Downloads from the Hugging Face hub: answers checked, and its many errors put in a sentence.
 
 huggingface_hub names files of its cache after what a hub answers: `blobs/<ETag>`,
 `snapshots/<commit>`, `.locks/.../<ETag>.lock`. It takes the ETag, the commit and the hashes of
@@ -37,7 +37,7 @@ def download(
 ) -> Path:
     """A file of a repository, from the hub or its local cache.
 
-    `progress` is told the share that is done. Raises DataError with `advice` at its end.
+    `progress` is told the share that is done. Raises DataError, which ends with `advice`.
     HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE mean what they mean to huggingface_hub.
     """
     import huggingface_hub
@@ -93,7 +93,7 @@ def _asking(patience: float) -> Iterator[None]:
 
 
 def _guarded(client: Any, patience: float) -> Any:
-    """A kind of `client`, the HTTP library's, that gives up early and checks every answer.
+    """A subclass of `client`, the HTTP library's, that gives up early and checks every answer.
 
     It raises OfflineModeIsEnabled where no useful answer came: huggingface_hub then looks into its
     cache, and does not try again, as it otherwise does for minutes.
@@ -154,7 +154,7 @@ def _check_headers(headers: Any) -> None:
 
 
 def _check_listing(content: object) -> None:
-    """Raise ValueError where a hash or a file's name in the hub's JSON is none."""
+    """Raise ValueError if a hash or a file name in the hub's JSON is not one."""
     if isinstance(content, dict):
         for key, value in content.items():
             wrong = (key in _HASHES and not _is_hash(value)) or (
@@ -173,7 +173,7 @@ def _is_hash(value: object) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    """Whether this is a path that stays below the folder it is taken in."""
+    """Whether this is a path that stays below the folder it is relative to."""
     return (
         isinstance(value, str)
         and not re.search(r"[\x00-\x1f\x7f-\x9f]", value)
@@ -226,7 +226,7 @@ def _bar_on_a_terminal() -> Any:
 _PREFIX = "hf:"
 _MODEL_FILES = ("*.json", "*.safetensors", "tokenizer.model", "README.md")
 _TOKENIZER = re.compile(r"tokenizer\.(model|bin)|tok\d+\.bin")
-"""Names that a .bin's tokenizer has; the numbered ones are llama2.c's."""
+"""Names of a .bin's tokenizer; the numbered ones are llama2.c's."""
 
 
 def is_reference(text: str) -> bool:
@@ -237,7 +237,7 @@ def is_reference(text: str) -> bool:
 def fetch_model(reference: str) -> Path:
     """The local path of a model on the hub: a folder, or a file with what lies beside it there.
 
-    Raises DataError for a reference that is none, or a download that fails.
+    Raises DataError for a malformed reference, or a download that fails.
     """
     from huggingface_hub import errors
 
@@ -274,7 +274,7 @@ def fetch_model(reference: str) -> Path:
 
 
 def push(folder: Path, repository: str) -> str:
-    """Upload a folder to a model repository, made where there is none; its address.
+    """Upload a folder to a model repository, created if it does not exist; returns its address.
 
     Raises DataError where the hub refuses or cannot be reached. HF_TOKEN or a stored login is used.
     """
@@ -292,7 +292,7 @@ def push(folder: Path, repository: str) -> str:
             "Log in with `hf auth login` or set HF_TOKEN" if answered else "Try again when it can"
         )
         raise DataError(
-            f"cannot upload to {repository}: {_reason(error)}. {advice}; what was converted is kept"
+            f"cannot upload to {repository}: {_reason(error)}. {advice}; the model itself is kept"
         ) from error
     return str(address)
 
@@ -359,7 +359,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, errors.OfflineModeIsEnabled):
         return _unreachable(error)
     if isinstance(error, errors.GatedRepoError):
-        return "its owner has to grant access first"
+        return "its owner must grant you access first"
     if isinstance(error, errors.RepositoryNotFoundError):
         return "there is no such repository on the hub, or it is private"
     if isinstance(error, errors.RevisionNotFoundError):

@@ -51,33 +51,9 @@ def presets() -> dict[str, RunConfig]:
             embedding_init_std=0.05,
             beta2=0.98,
         ),
-        "15m": _preset(
-            _square(dim=288, n_layers=6, n_heads=6, vocab_size=32000, context=256),
-            steps=100_000,
-            batch_size=8,
-            accumulation=4,
-            learning_rate=5e-4,
-            min_learning_rate=0.0,
-            warmup=1000,
-        ),
-        "42m": _preset(
-            _square(dim=512, n_layers=8, n_heads=8, vocab_size=32000, context=1024),
-            steps=100_000,
-            batch_size=8,
-            accumulation=4,
-            learning_rate=5e-4,
-            min_learning_rate=0.0,
-            warmup=1000,
-        ),
-        "110m": _preset(
-            _square(dim=768, n_layers=12, n_heads=12, vocab_size=32000, context=1024),
-            steps=200_000,
-            batch_size=8,
-            accumulation=4,
-            learning_rate=4e-4,
-            min_learning_rate=0.0,
-            warmup=2000,
-        ),
+        "15m": _llama2c(288, 6, 6, 256, steps=100_000, learning_rate=5e-4, warmup=1000),
+        "42m": _llama2c(512, 8, 8, 1024, steps=100_000, learning_rate=5e-4, warmup=1000),
+        "110m": _llama2c(768, 12, 12, 1024, steps=200_000, learning_rate=4e-4, warmup=2000),
     }
 
 
@@ -89,7 +65,15 @@ def preset(name: str) -> RunConfig:
     return known[name]
 
 
-def _square(*, dim: int, n_heads: int, **shape: Any) -> ModelConfig:
-    return ModelConfig(
-        dim=dim, n_heads=n_heads, n_kv_heads=n_heads, hidden_dim=llama_hidden_dim(dim), **shape
+def _llama2c(dim: int, n_layers: int, n_heads: int, context: int, **train: Any) -> RunConfig:
+    """A size of llama2.c with Llama's vocabulary."""
+    model = ModelConfig(
+        dim=dim,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        n_kv_heads=n_heads,
+        hidden_dim=llama_hidden_dim(dim),
+        vocab_size=32000,
+        context=context,
     )
+    return _preset(model, batch_size=8, accumulation=4, min_learning_rate=0.0, **train)

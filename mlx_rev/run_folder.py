@@ -9,7 +9,13 @@ RUN/
     checkpoints/
         step-00000250/               a model folder, with optimizer.safetensors and training.json
         latest, best                 links to such folders
+
+A run has begun when it has a checkpoint: `checkpoints` comes with the first one and with the links,
+all at once. Before, whatever lies there is replaced by the next start; from then on the run is
+resumed.
 """
+
+from pathlib import Path
 
 CONFIG = "config.toml"
 TOKENIZER = "tokenizer.model"
@@ -25,6 +31,22 @@ STEPS = "step-*"
 """Matches the folder of every checkpoint; with a dot in front, what an unfinished one left."""
 OPTIMIZER = "optimizer.safetensors"
 TRAINING = "training.json"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The folders of all checkpoints, by their step."""
+    found = (run / CHECKPOINTS).glob(STEPS)
+    return sorted(found, key=lambda folder: (len(folder.name), folder.name))
+
+
+def latest(run: Path) -> Path | None:
+    """The folder of the latest checkpoint, no link; None where a run has not begun."""
+    link = run / CHECKPOINTS / LATEST
+    if link.is_dir():
+        return link.resolve()
+    # An earlier version made the link after the folder, and may have been killed in between.
+    whole = [folder for folder in checkpoints(run) if (folder / TRAINING).is_file()]
+    return whole[-1] if whole else None
 
 
 def checkpoint_name(step: int) -> str:

@@ -25,11 +25,12 @@ SHORTER = {
     "mlx-rev train --data tinystories --preset 260k": f"{SMALL} --out runs/tiny",
     "mlx-rev train --data my-stories.txt --steps 2000 --out runs/mine": "TINY --plain --steps 3",
     "mlx-rev train --resume runs/mine": "--steps 5 --plain",
-    "mlx-rev train --data my-stories.txt --init-from weights/stories1m": SMALL,
-    "mlx-rev prepare --data my-stories.txt": "--vocab-size 400 --context 96 --plain",
-    "mlx.launch": f"{SMALL} --ranks 1 --data my-stories.txt --valid-share 0.1",
+    "mlx-rev train --data my-stories.txt --init-from stories1m": SMALL,
+    "mlx-rev prepare": "--vocab-size 400 --context 96 --plain",
+    "mlx.launch": f"{SMALL} --workers 1 --data my-stories.txt --valid-share 0.1",
     "python tools/benchmark.py": "--shapes tiny --rounds 1 --seconds 0.01 --no-telling --no-torch",
     "mlx-rev score bundled": "--count 3",
+    "mlx-rev evaluate": "--count 4 --plain",
 }
 RUN_C = """#!/bin/sh
 # Stands for llama2.c's run: run MODEL -z TOKENIZER -i PROMPT, at temperature 0.
@@ -46,13 +47,26 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line]
 
 
-def test_make_has_the_two_commands() -> None:
-    assert commands()[:2] == ["make train", "make test"]
-    for command, program in zip(commands()[:2], (b"mlx-rev train", b"pytest"), strict=True):
-        done = subprocess.run(
-            [*command.split(), "-n", "PYTHON=python3"], cwd=ROOT, capture_output=True, check=True
-        )
-        assert program in done.stdout
+def test_a_story_comes_first_then_the_two_commands() -> None:
+    tell = '.venv/bin/mlx-rev tell "They shared the cake and everyone was happy."'
+    assert commands()[:3] == ["make setup", tell, ".venv/bin/mlx-rev repl"]
+    assert commands()[3:5] == ["make train", "make test"]
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [("make setup", "pip"), ("make train", "mlx-rev train"), ("make test", "pytest")],
+)
+def test_make_has_its_commands(command: str, program: str) -> None:
+    assert command in commands()
+    done = subprocess.run(
+        [*command.split(), "--dry-run", "--always-make", "PYTHON=python3"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert program in done.stdout
 
 
 def test_pictures_and_links_are_there() -> None:
@@ -71,6 +85,10 @@ def folder(
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "bundled-quick").symlink_to(trained)
     (tmp_path / "my-stories.txt").write_text("\n<|endoftext|>\n".join(some_stories))
+    diary = [json.dumps({"day": number, "body": each}) for number, each in enumerate(some_stories)]
+    (tmp_path / "diary").mkdir()
+    (tmp_path / "diary" / "first.jsonl").write_text("\n".join(diary[:200]))
+    (tmp_path / "diary" / "second.jsonl").write_text("\n".join(diary[200:]))
     here = {"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}
     (tmp_path / "hosts.json").write_text(json.dumps([here, here]))
     run_c = tmp_path / "run"
@@ -114,7 +132,9 @@ def test_every_command_works(
     assert known.returncode == 0, known.stderr
     stories, small = hubs(folder, some_stories, folder / "known" / "model.bin")
     outputs: dict[str, str] = {}
-    for command in commands()[2:]:
+    for command in commands():
+        if command.startswith("make "):
+            continue
         if command.endswith("mlx-rev repl") or "--plain" in command:
             command = f"echo 'The end.' | {command}"
         shorter = next((extra for start, extra in SHORTER.items() if command.startswith(start)), "")
@@ -140,7 +160,8 @@ def test_every_command_works(
             assert output.endswith("butterfly in the sky.\n")
         elif re.search(r"mlx-rev (tell|repl)", command):
             assert len(output) > 20, command
-    assert outputs['echo "This is a test." | mlx-rev wtac'] == ".test a is This\n"
+    for split in ("", " --article"):
+        assert outputs[f'echo "This is a test." | mlx-rev wtac{split}'] == ".test a is This\n"
     assert (folder / "out" / "model.bin").exists()
     assert (folder / "my-model" / "config.json").exists()
     assert (folder / "benchmark" / "benchmark.png").exists()

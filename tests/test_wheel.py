@@ -1,4 +1,4 @@
-"""What is installed works from any folder, the model that ships included."""
+"""What is installed works from any folder, the built-in model included."""
 
 import os
 import subprocess

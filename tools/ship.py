@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the folder of a model that ships from a training run: files, figures, samples, README."""
+"""Make the folder of a built-in model from a training run: files, figures, samples, README."""
 
 import argparse
 import json
@@ -56,7 +56,7 @@ def _readme(teller: Teller, name: str, run: Path, stories: list[str]) -> str:
 A Llama of {parameters:,} parameters that writes children's stories **backwards from their
 ending**: {config.n_layers} layers of width {config.dim}, {config.n_heads} heads, a vocabulary of
 {config.vocab_size}, a context of {config.context} tokens, word-reversed, weights in float32. It is
-what `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` take when no model is named.
+the built-in model: `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` use it if none is named.
 
 - **Validation**: {score.bits_per_byte:.4f} bits per byte, {score.nats_per_token:.4f} nats per token
   on {len(stories):,} held-out stories ({score.text_bytes:,} bytes).
@@ -66,8 +66,8 @@ what `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` take when no model is n
 - **Recipe**: [mlx_rev/configs/{name}.toml](../../mlx_rev/configs/{name}.toml).
 - **Cost**: {steps:,} steps, {tokens / 1e6:.0f} million tokens, {hours:.1f} hours on one x86 core.
 
-`metrics.jsonl` has what was measured during training, `loss.png` the curve. For llama2.c, this
-makes `model.bin` and `tokenizer.bin`:
+`metrics.jsonl` holds what was measured during training, `loss.png` its curve. This makes
+`model.bin` and `tokenizer.bin` for llama2.c:
 
 ```sh
 mlx-rev convert weights/{name} model.bin
@@ -76,8 +76,8 @@ mlx-rev convert weights/{name} model.bin
 ## Ten samples
 
 Not selected: the endings are the last sentences of the first ten held-out stories, the seeds 0 to
-{SAMPLES - 1}, the settings the defaults (temperature 0.8, top-p 0.95). Each can be had again with
-`mlx-rev tell ENDING --seed SEED`.
+{SAMPLES - 1}, the settings the defaults (temperature 0.8, top-p 0.95). To tell
+one again: `mlx-rev tell ENDING --seed SEED`.
 
 {samples}"""
 

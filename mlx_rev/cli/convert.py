@@ -32,25 +32,25 @@ else:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertCommand:
-    """Convert a model: any format that is listed under --to into any other. The source's format is
+    """Convert a model from any format listed under --to into any other. The source's format is
     detected from its content; the target's is chosen by its name, or by --to."""
 
-    source: Annotated[str, tyro.conf.Positional]
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """A run, checkpoint, model folder, .bin, .gguf, hf:owner/repo[/file][@revision], the name of a
     built-in model, or a tokenizer."""
-    target: Annotated[Path, tyro.conf.Positional]
-    """What to write: NAME.bin, NAME.gguf, or a folder; tokenizer.bin or .model of a tokenizer."""
+    target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
+    """What to write: NAME.bin, NAME.gguf or a folder; for a tokenizer, NAME.bin or NAME.model."""
     to: Annotated[FormatName | None, tyro.conf.arg(help=f"{registry.summaries()}.")] = None
     dtype: DtypeName | None = None
-    """How matrices are kept; by default float32, where the format has it."""
+    """How matrices are stored; by default float32, if the format has it."""
     tokenizer: Path | None = None
-    """A SentencePiece .model, or a tokenizer.bin or .json, where the source has none beside it."""
+    """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the source comes without one."""
     reversal: ReversalMode | None = None
-    """How the model's text is reversed, where the source does not say."""
+    """How the model's text is reversed, if the source does not say."""
     force: bool = False
-    """Replace what stands at the target."""
+    """Replace an existing target."""
     push: str | None = None
-    """Upload the result to this repository of the hub, owner/repo."""
+    """Upload the result to this Hugging Face repository, owner/repo."""
     plain: bool = False
     """No colours, no progress bar."""
 

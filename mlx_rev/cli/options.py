@@ -1,18 +1,21 @@
 """Flags from dataclasses, through tyro, and where files go by default."""
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args
 
 import platformdirs
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from mlx_rev import backend
 from mlx_rev.config import ReversalMode
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import BACKWARD_NAMES, order_named
 from mlx_rev.ui.visible import one_line
@@ -20,7 +23,7 @@ from mlx_rev.ui.visible import one_line
 Command = TypeVar("Command")
 
 RUNS = Path("runs")
-"""Where training runs go, in the folder one works in."""
+"""Where training runs go, in the working directory."""
 
 
 def parse(
@@ -30,14 +33,34 @@ def parse(
     default: Command | None = None,
 ) -> Command:
     """The dataclass `command` from flags; field docstrings are the help. Exits 2 on misuse."""
-    options: Command = tyro.cli(
-        command,
-        args=list(arguments),
-        prog=program,
-        default=tyro.MISSING_NONPROP if default is None else default,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
+    registry = ConstructorRegistry()
+    registry.primitive_rule(_optional)
+    with registry:
+        options: Command = tyro.cli(
+            command,
+            args=list(arguments),
+            prog=program,
+            default=tyro.MISSING_NONPROP if default is None else default,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+        )
     return options
+
+
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How tyro reads `T | None`: as a T. Its own way shows {None}|T, and takes the word None."""
+    kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
+    if info.type_origin not in (Union, UnionType) or len(kinds) != 1:
+        return None
+    kind = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], info.markers))
+    if not isinstance(kind, PrimitiveConstructorSpec):
+        return None
+    return dataclasses.replace(
+        kind,
+        is_instance=lambda value: value is None or kind.is_instance(value),
+        str_from_instance=lambda value: (
+            ["unset"] if value is None else kind.str_from_instance(value)
+        ),
+    )
 
 
 def cache_folder() -> Path:
@@ -50,19 +73,19 @@ class ModelChoice:
     """Which model, and what its file does not say."""
 
     model: str | None = None
-    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; else the one shipped."""
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories1m."""
     tokenizer: Path | None = None
-    """A SentencePiece .model, or a tokenizer.bin or .json, where the model has none beside it."""
+    """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the model comes without one."""
     reversal: ReversalMode | None = None
-    """How the model's text is reversed, where its file does not say."""
+    """How the model's text is reversed, if its file does not say."""
 
     @property
     def reference(self) -> str:
-        """What to load: the model named, or the one that ships."""
-        return self.model or str(shipped_model())
+        """What to load: the model named, or the built-in one."""
+        return self.model or str(built_in_model())
 
     def load(self) -> Loaded:
-        """Load it. Says on standard error where the reversal had to be guessed. Raises RevError."""
+        """Load it. Says on standard error if the reversal had to be assumed. Raises RevError."""
         loaded = load_model(
             self.reference,
             tokenizer=self.tokenizer,
@@ -75,8 +98,8 @@ class ModelChoice:
 
 
 def say_not_reversed(reference: str) -> None:
-    """Say on standard error that the reversal of a model had to be guessed."""
+    """Say on standard error that the reversal of a model had to be assumed."""
     sys.stderr.write(
-        f"mlx-rev: {one_line(reference)} does not say how its text is reversed; it is taken "
-        f"not to be (--reversal {BACKWARD_NAMES} says otherwise)\n"
+        f"mlx-rev: {one_line(reference)} does not say how its text is reversed; assuming "
+        f"that it is not (if it is, give --reversal {BACKWARD_NAMES})\n"
     )

@@ -1,4 +1,4 @@
-"""`mlx-rev prepare`: make token shards and say what is in them."""
+"""`mlx-rev prepare`: make token shards and report what is in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,12 +18,12 @@ from mlx_rev.ui.console import make_console
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareCommand:
-    """Make token shards of a corpus, as training will find them, and report on them."""
+    """Turn a corpus into the token shards that training reads, and report on them."""
 
     vocab_size: int = field(default_factory=lambda: preset("quick").model.vocab_size)
-    """Tokenizer pieces."""
+    """Size of the vocabulary, in tokenizer pieces."""
     context: int = field(default_factory=lambda: preset("quick").model.context)
-    """Row length to report on."""
+    """Row length of the report, in tokens."""
     cache: Path = field(default_factory=cache_folder)
     """Where corpora and token shards are kept."""
     plain: bool = False
@@ -54,10 +54,10 @@ def _figures(shard: Shard, context: int) -> dict[str, str]:
         "stories": f"{shard.story_count:,}",
         "bytes of text": f"{int(shard.text_bytes.sum()):,}",
         "tokens": f"{len(shard.tokens):,}",
-        "bytes a token": f"{shard.text_bytes.sum() / len(shard.tokens):.2f}",
+        "bytes per token": f"{shard.text_bytes.sum() / len(shard.tokens):.2f}",
         f"rows of {context}": f"{report.rows:,}",
         "padding": f"{report.padding:.2%}",
         "targets that see their story's boundary": f"{report.sighted:.2%}",
         "stories cut": f"{report.stories_cut:,}",
-        "pieces a cut story": f"{report.pieces_per_cut_story:.1f}",
+        "pieces per cut story": f"{report.pieces_per_cut_story:.1f}",
     }

@@ -1,4 +1,4 @@
-"""Preparing a corpus while saying how far it is: a bar on a terminal, a line a stage elsewhere."""
+"""Prepare a corpus and show the progress: a bar on a terminal, elsewhere a line per stage."""
 
 from contextlib import nullcontext
 from pathlib import Path

@@ -27,15 +27,16 @@ HISTORY = "repl-history"
 class ReplCommand:
     """Type an ending, watch the story grow leftwards from it.
 
-    Ctrl-C stops a story, Ctrl-D leaves, /help lists the commands. Where standard input is no
-    terminal, each line is an ending, and a story is printed for each, an empty line between two.
+    Ctrl-C stops a story, Ctrl-D leaves, /help lists the commands. If standard input is not a
+    terminal, each of its lines is an ending, whose story is printed, with an empty line between
+    stories.
     """
 
     choice: ModelChoice = field(default_factory=ModelChoice)
     plain: bool = False
-    """Each story is printed when it is done, without colours: for screen readers."""
+    """Print each story when it is complete, without colours: for screen readers."""
     json: bool = False
-    """Where standard input is no terminal: an object a line, with ending, story and figures."""
+    """For pipes: one JSON object per line, with ending, story and figures."""
     sample: SampleConfig = field(default_factory=SampleConfig)
 
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     if not (sys.stdin and sys.stdin.isatty()):  # None where it is closed
         return _answer_lines(session, as_json=command.json)
     if command.json:
-        raise ConfigError("--json is for pipes; here is a terminal")
+        raise ConfigError("--json is for pipes, but standard input is a terminal; pipe endings in")
     _converse(session, view, live=is_interactive(console) and not command.plain)
     return 0
 
@@ -82,7 +83,7 @@ def _converse(session: Session, view: View, *, live: bool) -> None:
 
 
 def _stoppable(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
-    """The replies but those that grow: meanwhile Ctrl-C ends the story, otherwise the command."""
+    """The replies other than Grows: during those Ctrl-C ends the story, otherwise the command."""
     before = signal.getsignal(signal.SIGINT)
     try:
         for reply in replies:
@@ -95,7 +96,7 @@ def _stoppable(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
 
 
 def _watched(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
-    """The replies but those that grow: their stories are shown until another one comes."""
+    """The replies other than Grows, whose stories are shown until another reply comes."""
     for reply in replies:
         last: Reply | None = reply
         if isinstance(reply, Grows):
@@ -107,7 +108,7 @@ def _watched(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
 
 
 def _answer_lines(session: Session, *, as_json: bool) -> int:
-    """A story for each line of standard input; exit code 2 if there was none for some."""
+    """A story for each line of standard input; exit code 2 if a line gave none."""
     code, separator = 0, ""
     for number, line in enumerate(sys.stdin.buffer if sys.stdin else (), 1):
         try:
@@ -137,7 +138,7 @@ def _text(line: bytes) -> str:
 
 
 def _story(session: Session, ending: str, number: int) -> Story:
-    """The story that a line asks for; what is said of the line goes to standard error."""
+    """The story that a line asks for; remarks on the line go to standard error."""
     stories = []
     for reply in session.tell(ending):
         if isinstance(reply, Says):

@@ -1,4 +1,4 @@
-"""`mlx-rev score`: how well a model foresees stories."""
+"""`mlx-rev score`: how well a model predicts stories."""
 
 import dataclasses
 import sys
@@ -16,7 +16,7 @@ from mlx_rev.config import SampleConfig, validate
 from mlx_rev.data import bundled
 from mlx_rev.data.story_files import notices, read_stories
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate.evaluate import consistency
+from mlx_rev.generate.consistency import consistency
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.load import Loaded
 from mlx_rev.model.score import Score, token_nats
@@ -26,29 +26,29 @@ from mlx_rev.ui.visible import write_story
 
 BUNDLED = "bundled"
 _PARTS_AT_ONCE = 256
-"""Stories, or parts of long ones, between two signs of progress."""
+"""Stories, or parts of long ones, between updates of the progress bar."""
 _WINDOWS_OF_A_PART = 16
 _LONG = 200_000
-"""Tokens from which on a line says what goes on."""
+"""Without a progress bar, a line announces the scoring of more tokens than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreCommand:
     """Score stories: bits per byte (lower is better), comparable between any two models.
 
-    With the held-out bundled stories, 100 of their endings are also given to the model, and the
-    stories it tells are judged: do who, what and where agree from the ending to the beginning?
+    For the held-out bundled stories, the model is also given 100 of their endings, and the stories
+    it tells are judged: do who, what and where agree from the ending to the beginning?
     """
 
-    stories: Annotated[str, tyro.conf.Positional] = BUNDLED
+    stories: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[STORIES]")] = BUNDLED
     """bundled, or a .txt, .json or .jsonl file of stories, a folder of them, or a glob."""
     choice: ModelChoice = dataclasses.field(default_factory=ModelChoice)
     count: int = 0
-    """Score only the first so many stories; 0 takes all."""
+    """Score only this many stories, the first ones; 0 scores all."""
     endings: int = 100
-    """Bundled endings to tell stories from."""
+    """How many bundled endings to tell stories from."""
     field: str | None = None
-    """Where a JSON object has its text; by default "story" or "text"."""
+    """Key of the text in a JSON object; by default "story" or "text"."""
     sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
 
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str], program: str) -> int:
 
 
 def _scored(loaded: Loaded, stories: list[str]) -> Score:
-    """The score of all `stories`; where that takes a while, standard error shows how far it is."""
+    """The score of all `stories`; if that takes a while, standard error shows the progress."""
     sequences = [np.array([BOUNDARY, *ids, BOUNDARY]) for ids in loaded.codec.encode_batch(stories)]
     tokens = sum(len(sequence) - 1 for sequence in sequences)
     console = make_console(stderr=True)

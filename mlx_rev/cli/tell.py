@@ -19,13 +19,17 @@ from mlx_rev.ui.visible import one_line, write_story
 
 @dataclass(frozen=True, kw_only=True)
 class TellCommand:
-    """Write stories that end with the words given (or, with a forward model, begin with them)."""
+    """Write stories with the endings given or, with a forward model, the openings."""
 
-    endings: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """How the stories end; quote each."""
+    endings: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="ENDING...", help_behavior_hint="(required)"),
+    ] = ()
+    """How the stories end; put each in quotes."""
     choice: ModelChoice = field(default_factory=ModelChoice)
     count: int = 1
-    """Stories for each ending, with one seed after another."""
+    """Stories for each ending, with consecutive seeds."""
     sample: SampleConfig = field(default_factory=SampleConfig)
 
 

@@ -1,15 +1,18 @@
 """`mlx-rev train` and `python -m mlx_rev.train`: flags to a configuration, then fit."""
 
 import argparse
+import errno
+import glob
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
-from mlx_rev import backend, files
+from mlx_rev import backend, files, run_folder
 from mlx_rev.cli.options import RUNS, cache_folder, parse, say_not_reversed
 from mlx_rev.cli.preparing import prepare_shown
 from mlx_rev.config import (
@@ -23,21 +26,28 @@ from mlx_rev.config import (
 )
 from mlx_rev.config_file import read_toml, to_toml
 from mlx_rev.data.prepare import Prepared
-from mlx_rev.errors import CheckpointError, ConfigError, FormatError
+from mlx_rev.errors import (
+    CheckpointError,
+    ConfigError,
+    FormatError,
+    RevError,
+    TrainingError,
+    in_a_line,
+)
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
 from mlx_rev.presets import preset
-from mlx_rev.run_folder import CHECKPOINTS, CONFIG, LOSS_PICTURE, METRICS, TOKENIZER
+from mlx_rev.run_folder import CONFIG, LOSS_PICTURE, METRICS, TOKENIZER
 from mlx_rev.text.order import ASSUMED
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train import checkpoint
 from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
-from mlx_rev.train.watchdog import Parent
+from mlx_rev.train.watchdog import Parent, resuming
 from mlx_rev.ui.console import make_console
 from mlx_rev.ui.dashboard import reporter_for
 from mlx_rev.ui.plots import loss_plot
@@ -45,7 +55,7 @@ from mlx_rev.ui.plots import loss_plot
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommand:
-    """Train a model on reversed stories, or go on with a run.
+    """Train a model on reversed stories, or resume a run.
 
     Options come from --preset, then --config, then the other flags.
     """
@@ -57,9 +67,9 @@ class TrainCommand:
     out: Path | None = None
     """Run folder; by default a new one in runs/."""
     resume: Path | None = None
-    """Run folder to go on with."""
+    """Run folder to resume."""
     init_from: str | None = None
-    """Begin with the weights of a model of any format; its shape, tokenizer and reversal count."""
+    """Begin with the weights of a model, of any format; its shape, tokenizer and reversal too."""
     cache: Path = field(default_factory=cache_folder)
     """Where corpora and token shards are kept."""
     plain: bool = False
@@ -74,23 +84,37 @@ class TrainCommand:
 def main(arguments: Sequence[str], program: str) -> int:
     """Train as the flags say. Raises RevError."""
     command = parse_command(arguments, program)
-    config = RunConfig(model=command.model, data=command.data, train=command.train)
-    validate_run(config)
-    config = replace(config, train=backend.choose().decided(config.train))
+    config = _config(command)
     if not command.patience > 0:
         raise ConfigError(f"patience is {command.patience}, expected more than 0")
     parent = Parent()
     if "MLX_RANK" in os.environ:
         parent.expect_steps(command.patience)
-    _train(command, config, Nodes(), parent)
+    nodes = Nodes()
+    with ExitStack() as stack:
+        # The run is held before the first look into it, so that what is seen there stays so.
+        node = command.cache / f"node-{nodes.number}"
+        run = _hold(command, stack) if nodes.first else node
+        parent.has_run(run)
+        if command.resume is not None:
+            config = _config(parse_command(arguments, program))
+        _train(command, config, run, nodes, parent)
     return 0
 
 
-def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, parent: Parent) -> None:
+def _config(command: TrainCommand) -> RunConfig:
+    """The run's configuration, checked."""
+    config = RunConfig(model=command.model, data=command.data, train=command.train)
+    validate_run(config)
+    return replace(config, train=backend.choose().decided(config.train))
+
+
+def _train(
+    command: TrainCommand, config: RunConfig, run: Path, nodes: Nodes, parent: Parent
+) -> None:
     console = make_console(plain=command.plain, quiet=not nodes.first)
-    run = _run_folder(command) if nodes.first else command.cache / f"node-{nodes.number}"
     if command.resume is not None and nodes.first:
-        checkpoint.check_unfinished(run, config.train.steps)
+        _check_unfinished(run, config.train)
     initial, source = None, config.data
     if command.init_from is not None:
         given = _given_model(command.init_from, config.data)
@@ -101,10 +125,7 @@ def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, parent: Paren
         config = replace(config, data=replace(source, tokenizer=str(run / TOKENIZER)))
     data = prepare_shown(source, config.model.vocab_size, command.cache, console)
     with ExitStack() as stack:
-        if nodes.first:
-            run.mkdir(parents=True, exist_ok=True)
-            parent.has_run(run)
-            stack.enter_context(files.lock(run))
+        stack.enter_context(_saying_what_is_kept(run))
         reporter = stack.enter_context(
             reporter_for(console, ending=config.train.ending, plain=command.plain)
         )
@@ -128,7 +149,7 @@ def _train(command: TrainCommand, config: RunConfig, nodes: Nodes, parent: Paren
 
 
 def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
-    """The command, its defaults taken from the preset, the TOML file or the run to go on with."""
+    """The command, its defaults taken from the preset, the TOML file or the run to resume."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--preset", default=None)
     first.add_argument("--config", type=Path)
@@ -142,13 +163,15 @@ def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
     base = preset(early.preset or "quick")
     if early.resume is not None:
         if early.preset or early.config:
-            raise ConfigError("--resume goes on as the run began; leave out --preset and --config")
+            raise ConfigError(
+                "--resume takes the run's own options; leave out --preset and --config"
+            )
         base = read_toml(early.resume / CONFIG)
     elif early.config is not None:
         base = read_toml(early.config, base)
     if early.init_from is not None:
         if early.resume is not None:
-            raise ConfigError("--resume goes on with its own weights; leave out --init-from")
+            raise ConfigError("--resume takes the run's own weights; leave out --init-from")
         given = _given_model(early.init_from, replace(base.data, tokenizer=early.tokenizer))
         reversal = (given.order or ASSUMED).name
         base = replace(base, model=given.config, data=replace(base.data, reversal=reversal))
@@ -192,23 +215,62 @@ def _kept_tokenizer(given: ModelFile, cache: Path) -> Path:
     return path
 
 
-def _run_folder(command: TrainCommand) -> Path:
+def _hold(command: TrainCommand, stack: ExitStack) -> Path:
+    """The run folder, held until the end of `stack`. Raises CheckpointError, or RevError where
+    another process trains there."""
     if command.resume is not None:
         if command.out is not None:
             raise ConfigError("--resume names the run folder; leave out --out")
+        stack.enter_context(files.lock(command.resume))
         return command.resume
     if command.out is not None:
-        if (command.out / CHECKPOINTS).exists():
-            raise CheckpointError(
-                f"{command.out}: has a run already; go on with it by --resume {command.out}, or "
-                "choose another --out"
-            )
+        stack.enter_context(files.claim(command.out))
+        checkpoint.check_new(command.out)
         return command.out
-    name = f"{Path(command.data.data).stem}-{command.preset}"
+    name = f"{_name_of(command.data.data)}-{command.preset}"
     number = 1
-    while ((run := RUNS / (name if number == 1 else f"{name}-{number}")) / CONFIG).exists():
+    while True:
+        run = RUNS / (name if number == 1 else f"{name}-{number}")
+        with suppress(files.LockedError), ExitStack() as held:
+            held.enter_context(files.claim(run))
+            if run_folder.latest(run) is None:
+                stack.push(held.pop_all())
+                return run
         number += 1
-    return run
+
+
+def _name_of(data: str) -> str:
+    """What a run on `data` is called: by the file or folder, or that which a glob looks in."""
+    path = Path(data)
+    if not path.exists() and glob.has_magic(data):
+        plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+        path = Path(*plain)
+    return path.stem or path.resolve().stem or "stories"
+
+
+def _check_unfinished(run: Path, config: TrainConfig) -> None:
+    """Raise CheckpointError where there is nothing to train; then what a kill at the very end left
+    undone is done first."""
+    try:
+        checkpoint.check_unfinished(run, config.steps)
+    except CheckpointError:
+        with suppress(RevError, OSError):
+            checkpoint.remove_old(run, config.keep)
+            loss_plot(run / METRICS, run / LOSS_PICTURE)
+        raise
+
+
+@contextmanager
+def _saying_what_is_kept(run: Path) -> Iterator[None]:
+    """To what the system refuses in the run folder, such as room on the disk, add how to resume."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:  # standard output's
+            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = f"make room, and then {resuming(run)}" if full else resuming(run)
+        raise TrainingError(f"{in_a_line(error)}; {advice}") from error
 
 
 def _story_writer(data: Prepared, ending: str) -> StoryWriter:

@@ -16,28 +16,27 @@ def main(arguments: Sequence[str], program: str) -> int:
     parser = argparse.ArgumentParser(
         prog=program,
         description="Reverse the words and punctuation marks of standard input (UTF-8) to "
-        "standard output. The same command turns the text back. A final newline stays last.",
+        "standard output. The same command restores the text. A final newline stays last.",
     )
     parser.add_argument(
-        "--lines", action="store_true", help="take each line as a text of its own, as it comes"
+        "--lines", action="store_true", help="reverse each line by itself, as it arrives"
     )
     parser.add_argument(
         "--article",
         action="store_true",
-        help="split as the article does, which takes words apart at combining marks; for models "
-        "of the order word",
+        help="split words at combining marks, as the article does; for models with --reversal word",
     )
     command = parser.parse_args(arguments)
     pattern = words.article() if command.article else words.with_marks()
     texts = sys.stdin.buffer if command.lines else [sys.stdin.buffer.read()]
     for number, content in enumerate(texts, start=1):
         what = f"line {number}" if command.lines else "text"
-        turned = _reversed(content, what, pattern)
+        result = _reversed(content, what, pattern)
         if sys.stdout.isatty():
-            write_story(sys.stdout, turned.decode())
+            write_story(sys.stdout, result.decode())
             sys.stdout.flush()
         else:
-            sys.stdout.buffer.write(turned)
+            sys.stdout.buffer.write(result)
             sys.stdout.buffer.flush()
     return 0
 

@@ -118,8 +118,8 @@ def _preload(choice: str) -> ctypes.CDLL | None:
                     return found
             except OSError as error:  # only the shim's: what cannot be loaded is passed over
                 problem = (
-                    f"{cache_folder()} cannot be written ({error.strerror or error}): put that "
-                    "right, or set XDG_CACHE_HOME to a folder of yours"
+                    f"{cache_folder()} cannot be written ({error.strerror or error}): fix "
+                    "that, or set XDG_CACHE_HOME to a folder of yours"
                 )
     _warn(f"no optimised BLAS was found, training will be ten times slower; {problem}")
     return None

@@ -30,7 +30,7 @@ class CompiledReader:
     def warm_up(self) -> None:
         """Start compiling, once; building the kernels takes seconds where none are kept yet."""
         if self._thread is None:
-            # A thread cannot compute what another one's stream was to.
+            # A thread cannot evaluate arrays that belong to another thread's stream.
             mx.eval(self._model.parameters())
             traced = Event()
             self._thread = Thread(target=self._compile, args=(traced, mx.default_device()))

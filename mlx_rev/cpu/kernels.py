@@ -28,7 +28,7 @@ _PREFIX = "mlx-rev-"
 _ROOM = 64 << 20
 """Bytes that must be free where kernels are built: a full disk truncates them, which is fatal."""
 _HALF_MADE = 3600.0
-"""Seconds after which a folder without a lock is a dead process's too."""
+"""Seconds after which a folder without a lock also counts as a dead process's."""
 
 
 @cache

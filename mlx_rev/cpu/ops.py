@@ -21,7 +21,7 @@ from mlx_rev.model.cache import Cache
 from mlx_rev.model.ops import Ops, rope_frequencies
 
 _ATTENTION_BLOCK = 64
-"""Query rows that are weighed at once, each block against the keys up to its end."""
+"""Query rows per block; each block is held against the keys up to its own end."""
 _MASKED = -1e6
 """Added to scores that may not be seen; `exp_neg` makes 0 of it, also after logits of 1e4."""
 
@@ -29,7 +29,7 @@ with_gradient: Any = mx.custom_function  # its stub forgets what it returns
 
 
 class CpuOps(Ops):
-    """The forms that a CPU is fast at. Where keys come from a cache, MLX's own attention is."""
+    """The forms that a CPU is fast at. With a cache, MLX's own attention is faster."""
 
     def rms_norm(self, x: mx.array, weight: mx.array, eps: float) -> mx.array:
         """See `Ops`."""
@@ -136,9 +136,9 @@ def _swiglu(gate: mx.array, up: mx.array) -> mx.array:
 @_swiglu.vjp
 def _swiglu_backward(primals: Any, cotangent: Any, output: Any) -> tuple[mx.array, mx.array]:
     gate, up = primals
-    opened = sigmoid(gate)  # again: to keep it would take as much memory as the gate does
-    silu = gate * opened
-    return cotangent * up * (opened + silu * (1 - opened)), cotangent * silu
+    gate_sigmoid = sigmoid(gate)  # again: to keep it would take as much memory as the gate does
+    silu = gate * gate_sigmoid
+    return cotangent * up * (gate_sigmoid + silu * (1 - gate_sigmoid)), cotangent * silu
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:

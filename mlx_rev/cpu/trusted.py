@@ -20,7 +20,7 @@ _KEY_BYTES = 32
 _KEY = ".key"
 _UNFINISHED = ".new-"
 _ABANDONED = 3600.0
-"""Seconds after which something unfinished is taken for a dead process's."""
+"""Seconds after which something unfinished counts as left by a dead process."""
 
 
 class TrustedFolder:
@@ -62,7 +62,7 @@ class TrustedFolder:
         return None
 
     def keep(self, name: str, content: bytes) -> Path:
-        """Put a file there, whole or not at all; where it is. Raises OSError."""
+        """Put a file there, whole or not at all; returns its path. Raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = self._key() or self._new_key()
         place = self.folder / _seal(key, name, content)

@@ -25,10 +25,10 @@ class Batch:
     segment_start: np.ndarray
     """The same shape: where the story of each position begins in its row."""
     target_count: int
-    """Real targets of the whole step, over all micro-batches."""
+    """Targets of the whole step without padding, over all micro-batches."""
 
     def parts(self, count: int) -> list["Batch"]:
-        """The rows of each micro-batch in `count` parts, as even as possible."""
+        """The rows of each micro-batch, split into `count` parts as evenly as possible."""
         arrays = (self.inputs, self.targets, self.segment_start)
         split = (np.array_split(array, count, axis=1) for array in arrays)
         return [
@@ -41,7 +41,7 @@ class Batches:
     """The rows of a shard, in another order each epoch.
 
     Row i of step s is row s · rows_per_step + i of the endless sequence of epochs. Raises DataError
-    where the stories do not fill one micro-batch.
+    if the stories do not fill one micro-batch.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Batches:
 
     @property
     def rows(self) -> Rows:
-        """How the stories lie in rows."""
+        """How the stories are laid out in rows."""
         return self._rows
 
     def batch_at(self, step: int) -> Batch:
-        """What is read in step `step`, from 0."""
+        """What step `step`, from 0, reads."""
         per_step = self._batch_size * self._accumulation
         numbers = range(step * per_step, (step + 1) * per_step)
         rows = np.array([self._row_at(number) for number in numbers])

@@ -11,7 +11,7 @@ from mlx_rev.data.story_files import SEPARATOR, changed_reading, notices, read_s
 from mlx_rev.errors import DataError
 
 Stories = Callable[[], Iterator[str]]
-"""Iterates the stories from the start, each time it is called."""
+"""Iterates over the stories from the start, each time it is called."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Corpus:
 
     name: str
     fingerprint: str
-    """sha256 of what decides the stories and which of them are held out."""
+    """sha256 of what determines the stories and which of them are held out."""
     train: Stories
     valid: Stories
     notices: tuple[str, ...] = ()
-    """What a person should know of how the stories were told apart, a line each."""
+    """What a person should know about how the stories were separated, a line each."""
 
 
 def open_corpus(
@@ -38,9 +38,9 @@ def open_corpus(
 ) -> Corpus:
     """The corpus called `data`: bundled, tinystories, or a file, folder or glob of stories.
 
-    `field` is where the objects of JSON files have their text. Without `valid`, the path of
-    held-out stories, a file's stories are held out by a hash of their text: a share of
-    `valid_share`, the same whatever their order. Raises DataError.
+    `field` is the key of the text in the objects of JSON files. `valid` is the path of held-out
+    stories; without it, a share `valid_share` of a file's stories is held out by a hash of their
+    text, the same ones whatever their order. Raises DataError.
     """
     if data == "bundled":
         corpus = Corpus("bundled", bundled.fingerprint(), _bundled("train"), _bundled("valid"))
@@ -95,7 +95,7 @@ def _from_files(data: str, valid_share: float, field: str | None) -> Corpus:
             )
         if not chosen:
             raise DataError(
-                f"{data}: no story of it falls into the {'held-out' if of_valid else 'training'} "
+                f"{data}: none of its stories is in the {'held-out' if of_valid else 'training'} "
                 f"share of {valid_share if of_valid else 1 - valid_share}; give more text, "
                 "another --valid-share, or --valid PATH"
             )
@@ -111,7 +111,7 @@ def _from_files(data: str, valid_share: float, field: str | None) -> Corpus:
 
 
 def _described(data: str, field: str | None) -> list[str]:
-    """What decides the stories of a file, folder or glob: first the sha256 of the first file."""
+    """What determines the stories of a file, folder or glob: first the sha256 of the first file."""
     paths = story_files(data)
     parts = [files.sha256_file(path) for path in paths]
     parts += [

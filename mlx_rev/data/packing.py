@@ -3,13 +3,12 @@
 A segment (start, length) of a shard's token stream gives the inputs
 tokens[start : start + length] and, one further on, as many targets. A whole story is the segment
 from its boundary up to the next boundary, so segments that cover the stream once make every
-token a target once.
+token after the first a target once.
 
 Stories that fit are packed whole, best fit first (Johnson 1973: largest first, each into the row
-that it fills most). Stories longer than a row are the mortar: first pieces take rows of their own
-where there is more mortar than gaps, the rest is cut to fill gaps, the largest gap first, until
-what is left is padding that can be afforded. Where there is too little mortar, a few stories that
-fit are cut as well.
+that it fills most). Stories longer than a row are used as filler: what exceeds the gaps is cut
+into rows of its own, the rest is cut to fill the gaps, the largest first, until the padding that
+remains is small enough. If there is too little filler, a few stories that fit are cut as well.
 """
 
 from array import array
@@ -20,11 +19,11 @@ import numpy as np
 PADDING_ALLOWED = 0.02
 """Share of all positions that may be padding before stories that fit are cut."""
 _PADDING_WANTED = 0.015
-"""Gaps up to this share stay empty, the smallest first, for the sake of fewer pieces."""
+"""Gaps up to this share stay empty, the smallest first, so that stories are cut less."""
 _BLIND_ALLOWED = 0.05
-"""Share of fitting stories' targets that may be without their own boundary."""
+"""Share of the fitting stories' targets whose own boundary may be in another row."""
 _CUT_AT_ONCE = 0.02
-"""Share of the fitting stories that is turned to mortar at a time."""
+"""Share of the fitting stories that becomes filler at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ class PackingReport:
 
 
 def pack(starts: np.ndarray, context: int) -> Rows:
-    """Pack the stories between the boundaries `starts` (stories + 1,) in rows of `context`."""
+    """Pack the stories between the boundaries `starts` (stories + 1,) into rows of `context`."""
     positions = starts.astype(np.int64)
     lengths = np.diff(positions)
     fitting = np.flatnonzero(lengths <= context)
@@ -67,9 +66,9 @@ def pack(starts: np.ndarray, context: int) -> Rows:
     step = max(1, int(len(fitting) * _CUT_AT_ONCE))
     cut, best = 0, None
     while True:
-        # The longest ones leave most of themselves beside their boundary when they are cut.
-        mortar = np.concatenate([long, fitting[:cut]])
-        rows = _Packing(positions, lengths, context).run(fitting[cut:], mortar)
+        # The longest ones keep most of themselves beside their boundary when they are cut.
+        filler = np.concatenate([long, fitting[:cut]])
+        rows = _Packing(positions, lengths, context).run(fitting[cut:], filler)
         report = packing_report(rows, starts, context)
         if best is not None and 1 - report.sighted > _BLIND_ALLOWED:
             return best
@@ -79,17 +78,17 @@ def pack(starts: np.ndarray, context: int) -> Rows:
 
 
 class _Packing:
-    """One attempt: whole stories first, then mortar."""
+    """One attempt: whole stories first, then filler."""
 
     def __init__(self, positions: np.ndarray, lengths: np.ndarray, context: int) -> None:
         self._positions, self._lengths, self._context = positions, lengths, context
         self._rows, self._starts, self._sizes = array("q"), array("q"), array("q")
         self._gaps: list[int] = []
 
-    def run(self, whole: np.ndarray, mortar: np.ndarray) -> Rows:
-        """Pack `whole` stories, longest first, and then `mortar` stories in pieces."""
+    def run(self, whole: np.ndarray, filler: np.ndarray) -> Rows:
+        """Pack `whole` stories, longest first, and then `filler` stories in pieces."""
         self._pack_whole(whole)
-        self._fill(mortar)
+        self._fill(filler)
         rows = np.asarray(self._rows, np.int64)
         order = np.argsort(rows, kind="stable")
         first = np.searchsorted(rows[order], np.arange(len(self._gaps) + 1))
@@ -103,8 +102,8 @@ class _Packing:
         self._gaps[row] -= size
 
     def _pack_whole(self, stories: np.ndarray) -> None:
-        """Best fit, decreasing. `open_rows[g]` are the rows with a gap g, and bit g of `gaps`
-        says whether there are any, so that the tightest row is found by arithmetic."""
+        """Best fit, decreasing. `open_rows[g]` are the rows with a gap g, and bit g of `gaps` says
+        whether there are any, so that the tightest row is found by arithmetic."""
         open_rows: list[list[int]] = [[] for _ in range(self._context + 1)]
         gaps = 0
         starts, sizes = self._positions[stories].tolist(), self._lengths[stories].tolist()
@@ -124,7 +123,7 @@ class _Packing:
                 gaps |= 1 << gap
 
     def _fill(self, stories: np.ndarray) -> None:
-        """Cut `stories` to fill the gaps and, with what is too much for these, new rows."""
+        """Cut `stories` to fill the gaps and, with what exceeds these, new rows."""
         total = int(self._lengths[stories].sum())
         gap_rows = self._gaps_to_fill(total)
         room = sum(self._gaps[row] for row in gap_rows)
@@ -154,12 +153,12 @@ class _Packing:
                 self._add(row, start, piece)
                 start, size = start + piece, size - piece
 
-    def _gaps_to_fill(self, mortar: int) -> list[int]:
-        """The rows with gaps, the largest first, without the smallest that may stay."""
+    def _gaps_to_fill(self, filler: int) -> list[int]:
+        """The rows with gaps, the largest first, without the smallest ones, which may stay."""
         rows = sorted(
             (row for row, gap in enumerate(self._gaps) if gap), key=self._gaps.__getitem__
         )
-        filled = sum(self._context - gap for gap in self._gaps) + mortar
+        filled = sum(self._context - gap for gap in self._gaps) + filler
         spendable = int(_PADDING_WANTED * filled)
         left = 0
         for row in rows:

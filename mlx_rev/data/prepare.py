@@ -68,6 +68,8 @@ def prepare(
         warn(f"{config.tokenizer}: {loss}")
     fingerprint = _sha256(corpus.fingerprint, order.name, tokenizer.fingerprint)
     folder = cache / "shards" / fingerprint[:32]
+    for place in (cache / "tokenizers", folder):
+        files.remove_leftovers(place)
     shards = []
     for part, stories in (("train", corpus.train), ("valid", corpus.valid)):
         path = folder / f"{part}.bin"

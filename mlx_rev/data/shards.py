@@ -5,7 +5,7 @@ Little-endian, one file:
     offset  bytes        content
     0       8            magic "mlxrevsh"
     8       4            uint32 version, 1
-    12      4            uint32 bytes a token, 2 or 4
+    12      4            uint32 bytes per token, 2 or 4
     16      4            uint32 vocabulary
     20      4            uint32 length of the order's name, at most 8
     24      8            the order's name, zero-padded
@@ -45,7 +45,7 @@ class Shard:
     tokenizer_fingerprint: str
     corpus_fingerprint: str
     starts: np.ndarray
-    """(stories + 1,) uint64: where each story's boundary stands in `tokens`, and the last one."""
+    """(stories + 1,) uint64: where each story's boundary is in `tokens`, and the last one."""
     text_bytes: np.ndarray
     """(stories,) uint32: UTF-8 bytes of each story's text."""
     tokens: np.ndarray
@@ -72,7 +72,7 @@ def write_shard(
 ) -> None:
     """Write a shard, whole or not at all, from stories as (ids without boundaries, text bytes).
 
-    Raises DataError where there is no story at all.
+    Raises DataError if there is no story.
     """
     kind = np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
     tokens = array("H" if kind.itemsize == 2 else "I", [BOUNDARY])
@@ -83,7 +83,7 @@ def write_shard(
         starts.append(len(tokens) - 1)
         text_bytes.append(size)
     if not text_bytes:
-        raise DataError("there is no story to make a shard of; give more text")
+        raise DataError("no story to make a shard of; give more text")
     header = _HEADER.pack(
         _MAGIC,
         _VERSION,
@@ -98,9 +98,8 @@ def write_shard(
     )
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(header)
-        np.asarray(starts).astype("<u8").tofile(file)
-        np.asarray(text_bytes).astype("<u4").tofile(file)
-        np.asarray(tokens).astype(kind).tofile(file)
+        for part, dtype in ((starts, "<u8"), (text_bytes, "<u4"), (tokens, kind)):
+            file.write(np.asarray(part).astype(dtype, copy=False).data)
 
 
 def open_shard(path: Path) -> Shard:
@@ -114,21 +113,23 @@ def open_shard(path: Path) -> Shard:
     fields = _HEADER.unpack(content[: _HEADER.size].tobytes())
     magic, version, itemsize, vocab_size, name_length, name, stories, tokens = fields[:8]
     if magic != _MAGIC or version != _VERSION:
-        raise DataError(f"{path}: no token shard of version {_VERSION}; make it again: prepare")
+        raise DataError(
+            f"{path}: not a token shard of version {_VERSION}; remove it and run mlx-rev prepare"
+        )
     if itemsize not in (2, 4) or name_length > 8:
-        raise DataError(f"{path}: token size {itemsize} or order's name is wrong; it is damaged")
+        raise DataError(f"{path}: token size {itemsize} or the order's name is wrong; damaged")
     size = _HEADER.size + 8 * (stories + 1) + 4 * stories + itemsize * tokens
     if len(content) != size:
-        raise DataError(f"{path}: has {len(content)} bytes, its header says {size}; it is damaged")
+        raise DataError(f"{path}: has {len(content)} bytes, its header says {size}; damaged")
     starts_end = _HEADER.size + 8 * (stories + 1)
     sizes_end = starts_end + 4 * stories
     starts = content[_HEADER.size : starts_end].view("<u8")
     if starts[0] != 0 or starts[-1] != tokens - 1 or (np.diff(starts.astype(np.int64)) < 1).any():
-        raise DataError(f"{path}: its story positions are out of order; it is damaged")
+        raise DataError(f"{path}: its story positions are out of order; damaged")
     ids = content[sizes_end:].view(f"<u{itemsize}")
     if stories == 0 or (largest := int(ids.max())) >= vocab_size:
-        found = f"a token {largest} of a vocabulary of {vocab_size}" if stories else "no story"
-        raise DataError(f"{path}: has {found}; it is damaged")
+        found = f"token {largest} in a vocabulary of {vocab_size}" if stories else "no story"
+        raise DataError(f"{path}: has {found}; damaged")
     return Shard(
         vocab_size=vocab_size,
         order=name[:name_length].decode(errors="replace"),
@@ -149,8 +150,8 @@ def check_origin(
     tokenizer_fingerprint: str,
     corpus_fingerprint: str,
 ) -> None:
-    """Raise DataError, naming what differs, where `shard`, opened from `path`, was made of
-    something else."""
+    """Raise DataError, naming what differs, if `shard`, opened from `path`, was made from something
+    else."""
     for what, found, expected in (
         ("tokenizer", shard.tokenizer_fingerprint, tokenizer_fingerprint),
         ("corpus", shard.corpus_fingerprint, corpus_fingerprint),
@@ -159,6 +160,6 @@ def check_origin(
     ):
         if found != expected:
             raise DataError(
-                f"{path}: was made with the {what} {found[:12]}, here it is {expected[:12]}; "
-                "remove the file, it is then made again"
+                f"{path}: was made with the {what} {found[:12]}, expected {expected[:12]}; remove "
+                "the file, and it is made again"
             )

@@ -13,10 +13,10 @@ from mlx_rev.errors import DataError
 from mlx_rev.text.tokenizer import check_encodable
 
 SEPARATOR = "<|endoftext|>"
-"""Stands between stories, on a line of its own or not."""
+"""Separates stories, on a line of its own or not."""
 SUFFIXES = (".txt", ".json", ".jsonl")
 TEXT_FIELDS = ("story", "text")
-"""Where an object's text is when no field is named; the first that is there counts."""
+"""Keys of an object's text when no field is named; the first one present counts."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 _SENTENCE_ENDS = tuple(".!?…。！？।॥؟۔:;\"'”’»)")
@@ -25,10 +25,10 @@ _GLOB = frozenset("*?[")
 
 @dataclass(frozen=True)
 class Layout:
-    """How the stories of a text file are told apart."""
+    """How the stories of a text file are separated."""
 
     kind: Literal["marks", "blank lines", "lines", "whole"]
-    """Marks or blank lines stand between stories, each line is one, or the whole file is."""
+    """Marks or blank lines separate stories, each line is one, or the whole file is."""
     marks_alone: bool
     """Whether every mark has a line to itself."""
     filled_lines: int
@@ -38,8 +38,8 @@ class Layout:
 def story_files(data: str) -> list[Path]:
     """The files that a path, a folder or a glob stands for, in order of their names.
 
-    A folder stands for all .txt, .json and .jsonl files in it and in its folders, but for hidden
-    ones. Raises DataError where there is none, or the path is of an unknown kind.
+    A folder stands for all .txt, .json and .jsonl files in it and in its subfolders, except hidden
+    ones. Raises DataError if there is none, or for a path of an unknown kind.
     """
     path = Path(data)
     if path.is_dir():
@@ -51,12 +51,12 @@ def story_files(data: str) -> list[Path]:
         matches = map(Path, glob.glob(data, recursive=True))  # noqa: PTH207, a path with a glob
         if files := sorted(one for one in matches if _is_story_file(one) and one.is_file()):
             return files
-        raise DataError(f"{data}: no {', '.join(SUFFIXES)} file has such a name")
+        raise DataError(f"{data}: no {', '.join(SUFFIXES)} file matches")
     return [checked(path)]
 
 
 def checked(path: Path) -> Path:
-    """`path`, where it is a file of stories by its name. Raises DataError."""
+    """`path`, if it is by its name a file of stories. Raises DataError."""
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(
             f"{path}: unknown kind of corpus; expected bundled, tinystories, a folder, or a path "
@@ -65,18 +65,18 @@ def checked(path: Path) -> Path:
     if not path.exists():
         raise DataError(f"{path}: no such file; expected bundled, tinystories, a file or a folder")
     if not path.is_file():
-        raise DataError(f"{path}: not a plain file; copy what it gives into one")
+        raise DataError(f"{path}: not a regular file; copy its content into one")
     return path
 
 
 def read_stories(data: Path | str, field: str | None = None) -> Iterator[str]:
     """The stories of a file, a folder or a glob, stripped, the empty ones dropped.
 
-    .txt: separated by `<|endoftext|>`, or, where there is none, by blank lines; without either,
+    .txt: separated by `<|endoftext|>` or, if there is none, by blank lines; without either,
     see `layout`. .json and .jsonl: a list of entries, one entry a line, or a single entry; an
     entry is a text or an object with the text in `field`, by default "story" or "text". A
-    byte-order mark is no text. Raises DataError, also halfway through, for what is none of these
-    and where there is no story at all.
+    byte-order mark is not text. Raises DataError, possibly halfway through, for anything else and
+    if there is no story at all.
     """
     none = True
     for path in story_files(str(data)):
@@ -88,9 +88,9 @@ def read_stories(data: Path | str, field: str | None = None) -> Iterator[str]:
 
 
 def layout(path: Path) -> Layout:
-    """How the stories of a text file are told apart.
+    """How the stories of a text file are separated.
 
-    Where neither marks nor blank lines separate them, each line is a story if nearly all lines
+    If neither marks nor blank lines separate them, each line is a story if nearly all lines
     end as sentences do, and they are long or many; otherwise the file is one story. Raises
     DataError.
     """
@@ -114,24 +114,24 @@ def layout(path: Path) -> Layout:
 
 
 def notices(data: str) -> list[str]:
-    """What a person should know of how the stories of a file, folder or glob are told apart."""
+    """What a person should know about how the stories of a file, folder or glob are separated."""
     said = []
     for path in story_files(data):
         found = layout(path) if path.suffix.lower() == ".txt" else None
         if found is None or found.filled_lines < 2 or found.kind not in ("lines", "whole"):
             continue
         taken = (
-            f"each of its {found.filled_lines} lines is taken for a story"
+            f"each of its {found.filled_lines} lines is read as a story"
             if found.kind == "lines"
-            else f"its {found.filled_lines} lines are taken for one story"
+            else f"its {found.filled_lines} lines are read as one story"
         )
         said.append(f"{path}: neither {SEPARATOR} nor a blank line separates stories; {taken}")
     return said
 
 
 def changed_reading(path: Path) -> list[str]:
-    """In which ways a file is read otherwise than by mlx-rev 0.1, whose token shards of it would
-    not fit; empty for most files."""
+    """In which ways a file is read differently from mlx-rev 0.1, whose token shards of it would not
+    fit; empty for most files."""
     if path.stat().st_size == 0:
         return []
     with (
@@ -159,7 +159,7 @@ def _is_story_file(path: Path) -> bool:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """What goes wrong while `path` is read, as a DataError."""
+    """Turns errors while `path` is read into a DataError."""
     try:
         yield
     except UnicodeDecodeError as error:
@@ -202,7 +202,7 @@ def _read_text(path: Path) -> Iterator[str]:
 
 
 def _read_json(path: Path, field: str | None) -> Iterator[str]:
-    """Entries a line, where the first line is JSON by itself; otherwise the file is one value."""
+    """One value per line, if the first line is JSON by itself; otherwise the file is one value."""
     with open(path, encoding="utf-8-sig") as file:
         first = True
         for number, line in enumerate(file, start=1):
@@ -229,7 +229,7 @@ def _parsed(text: str, place: str) -> Any:
         where = f"line {error.lineno}: {error.msg}"
         raise DataError(f"{place}: not JSON ({where})") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: JSON that no story needs ({error})") from error
+        raise DataError(f"{place}: JSON beyond what a story needs ({error})") from error
 
 
 def _texts(value: Any, place: str, field: str | None) -> Iterator[str]:
@@ -246,14 +246,14 @@ def _text(entry: Any, place: str, field: str | None) -> str:
     names = TEXT_FIELDS if field is None else (field,)
     expected = " or ".join(f'"{name}"' for name in names)
     if not isinstance(entry, dict):
-        raise DataError(f"{place} has no story; expected a text or an object with {expected}")
+        raise DataError(f"{place} has no story; expected a string or an object with {expected}")
     for name in names:
         if name in entry:
             if isinstance(text := entry[name], str):
                 return text
-            raise DataError(f'{place} has no story; its "{name}" is no text')
+            raise DataError(f'{place} has no story; its "{name}" is not a string')
     others = ", ".join(repr(name)[:40] for name, text in entry.items() if isinstance(text, str))
-    advice = f"; of its fields {others} one may be it: name it with --field" if others else ""
+    advice = f"; if it is in {others}, name that with --field" if others else ""
     raise DataError(f"{place} has no story; expected an object with {expected}{advice}")
 
 

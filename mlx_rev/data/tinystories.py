@@ -19,29 +19,29 @@ REPOSITORY = "roneneldan/TinyStories"
 ARCHIVE = "TinyStories_all_data.tar.gz"
 
 MOST_MEMBERS = 1000
-"""Of an archive; TinyStories has 50."""
+"""Members of an archive; TinyStories has 50."""
 MOST_EXPANSION = 20
-"""How many times its size an archive may hold; stories compress to a quarter."""
+"""How many times its own size an archive may unpack to; stories compress to a quarter."""
 _SLACK = 1 << 20
-"""Bytes that an archive may hold beyond that: a small one is mostly padding."""
+"""Bytes that an archive may unpack to beyond that: a small one is mostly padding."""
 _MOST_AT_ONCE = 1 << 16
-"""Bytes. tarfile reads the extended header of a member at one go, whatever size it claims."""
+"""Bytes. tarfile reads the extended header of a member in one go, whatever size it claims."""
 _SHARD = re.compile(r"\w[\w.-]{0,99}\.json", re.ASCII)
 
 Progress = Callable[[str, float], None]
-"""Told what is being done and which share of it is done, 0 to 1."""
+"""Called with what is being done and the share of it that is done, 0 to 1."""
 
 
 def fetch(cache: Path, progress: Progress | None = None) -> Path:
     """The folder of JSON shards in `cache`, downloaded and unpacked if it is not there.
 
-    Raises DataError without a network, and for an archive that is not what it should be; such a
-    one is not kept, so that the next call downloads it again.
+    Raises DataError without a network, and for an archive that is not what it should be, which is
+    removed, so that the next call downloads it again.
     """
     folder = cache / "tinystories"
     if not folder.is_dir():
         tell = progress or (lambda what, share: None)
-        tell("downloading TinyStories", 0.0)  # the hub may let one wait for its first answer
+        tell("downloading TinyStories", 0.0)  # the hub may take a while to answer
         archive = hub.download(
             REPOSITORY,
             ARCHIVE,
@@ -66,9 +66,9 @@ def fetch(cache: Path, progress: Progress | None = None) -> Path:
 def unpack(archive: Path, folder: Path, progress: Callable[[float], None]) -> None:
     """Unpack the plain .json files of a tar.gz into `folder`, by their last name only.
 
-    Memory stays below a few MB. Raises DataError where it is no tar.gz archive, is cut short, has
-    more than MOST_MEMBERS members or holds more than MOST_EXPANSION times its size; OSError where
-    the files cannot be written.
+    Memory stays below a few MB. Raises DataError if it is not a tar.gz archive, is truncated, has
+    more than MOST_MEMBERS members or unpacks to more than MOST_EXPANSION times its size; OSError
+    if the files cannot be written.
     """
     size = archive.stat().st_size
     with open_regular(archive) as file, gzip.GzipFile(fileobj=file) as content:
@@ -81,7 +81,7 @@ def unpack(archive: Path, folder: Path, progress: Callable[[float], None]) -> No
 
 
 def shards(folder: Path) -> list[Path]:
-    """The JSON shards in order. Raises DataError where there are fewer than two."""
+    """The JSON shards in order. Raises DataError if there are fewer than two."""
     found = sorted(folder.glob("*.json"))
     if len(found) < 2:
         raise DataError(f"{folder}: holds {len(found)} JSON shards, expected at least two")
@@ -91,8 +91,8 @@ def shards(folder: Path) -> list[Path]:
 class _Forward:
     """A stream that tarfile reads from its start to its end: within limits, and never back.
 
-    Raises ReadError for what no plain archive needs; a header with a negative size would let
-    tarfile read the same members for ever.
+    Raises ReadError for what no plain archive needs; a header with a negative size would make
+    tarfile read the same members forever.
     """
 
     def __init__(self, stream: IO[bytes], most: int) -> None:
@@ -149,8 +149,8 @@ def _content(stream: _Forward, member: tarfile.TarInfo, source: str) -> Iterator
 
 
 def _damaged(source: str, error: Exception) -> DataError:
-    """What to raise for any error of tarfile, gzip or zlib: damage shows in many kinds."""
+    """What to raise for any error of tarfile, gzip or zlib: damage causes many kinds."""
     if isinstance(error, DataError):
         return error
     reason = str(error) or type(error).__name__
-    return DataError(f"{source}: not a whole tar.gz archive of stories ({reason})")
+    return DataError(f"{source}: not a complete tar.gz archive of stories ({reason})")

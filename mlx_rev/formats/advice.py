@@ -1,4 +1,4 @@
-"""What to say of a model that was converted: what to know, and how to run it."""
+"""What to say about a converted model: what to know, and how to run it."""
 
 import shlex
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ def notes(model: ModelFile, to: Format) -> Iterator[str]:
         )
     if model.order is None:
         yield (
-            "nothing says how this model's text is reversed; assuming that it is not. "
-            f"--reversal {BACKWARD_NAMES} says otherwise"
+            "the source does not say how this model's text is reversed; assuming that it is not "
+            f"(if it is, give --reversal {BACKWARD_NAMES})"
         )
     if model.tokenizer is None:
-        yield "no tokenizer was found, so none was written; --tokenizer names one"
+        yield "no tokenizer was found, so none was written; give one with --tokenizer"
     elif to.program:
         yield from differences(model.tokenizer)
 
@@ -39,18 +39,18 @@ def told_by(
 ) -> str:
     """The shell command that makes `command` tell a story, the prompt given with `option`.
 
-    A program that does not show the prompt gets it put beside the text; `after` is a filter for
-    what the program adds to the text.
+    If the program does not show the prompt, it is put beside the text; `after` is a filter that
+    removes what the program adds to the text.
     """
     order = model.order or ASSUMED
     if not order.promptable_elsewhere:
         return f'mlx-rev tell "{order.example}" --model {shlex.quote(str(target))}'
-    turn, given = order.shell_filter, f"'{order.example}'"
-    prompt = f'"$(echo {given} | {turn})"' if turn else given
+    reverse, given = order.shell_filter, f"'{order.example}'"
+    prompt = f'"$(echo {given} | {reverse})"' if reverse else given
     told = f"{command} {option} {prompt}"
     if after:  # echo and $() make one newline of however many the program ends with
         told = f'echo "$({told})" | {after}'
-    told = f"{told} | {turn}" if turn else told
+    told = f"{told} | {reverse}" if reverse else told
     if shows_prompt:
         return told
     return f'echo "$({told})" {given}' if order.grows_leftwards else f'echo {given} "$({told})"'

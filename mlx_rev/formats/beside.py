@@ -17,8 +17,8 @@ from mlx_rev.text.tokenizer import Tokenizer
 def write(
     model: ModelFile, target: Path, content: Callable[[Path], dict[str, float]], *, force: bool
 ) -> Written:
-    """Write a file by `content`, and beside it its sidecar and the tokenizer in llama2.c's form
-    and in its own. `content` gives the errors of the weights."""
+    """Write a file with `content`, and beside it its sidecar and the tokenizer in llama2.c's form
+    and in its own. `content` returns the errors of the weights."""
     beside: dict[Path, bytes] = {}
     if model.tokenizer is not None:
         contents = tokenizer_bin.to_bytes(model.tokenizer), model.tokenizer.model
@@ -65,8 +65,8 @@ def _tokenizer_beside(
         wrong = wrong or tokenizer
     if wrong is not None and described is not None:
         raise FormatError(
-            f"{path}: was trained with the tokenizer {str(described.tokenizer_sha256)[:12]}…, "
-            f"beside it lies {wrong.fingerprint[:12]}…; put the right tokenizer.model there, or "
-            "name one with --tokenizer"
+            f"{path}: was trained with the tokenizer {str(described.tokenizer_sha256)[:12]}…, but "
+            f"the one beside it is {wrong.fingerprint[:12]}…; put the right tokenizer.model there, "
+            "or name one with --tokenizer"
         )
     return None

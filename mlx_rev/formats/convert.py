@@ -1,4 +1,4 @@
-"""Write any model that can be opened in any format that there is, whole or not at all."""
+"""Write any model that can be opened in any of the formats, whole or not at all."""
 
 import shutil
 import tempfile
@@ -16,7 +16,7 @@ from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
 
 Progress = Callable[[str, float], None]
-"""Told the weight that is being converted and the share that is done."""
+"""Called with the weight that is being converted and the share that is done."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Conversion:
     tensors: int
     parameters: int
     errors: dict[str, float] = field(repr=False)
-    """Largest error of each weight that is not kept in full."""
+    """Largest error of each weight that is not stored exactly."""
     kept_whole: tuple[str, ...]
-    """Matrices that the format's groups do not divide, kept as float16."""
+    """Matrices whose rows the group size does not divide, stored as float16."""
     notes: tuple[str, ...]
     """What the person should know."""
     run: str
@@ -52,9 +52,9 @@ def convert(
 ) -> Conversion:
     """Write `model` at `target`; the model is only read.
 
-    `to` is a name in the registry; it and `dtype` are chosen by the target's suffix where they are
-    not given. Raises FormatError for what the format cannot hold, and where something stands at
-    the target and `force` is not given.
+    `to` is a name in the registry; it and `dtype` are by default chosen by the target's suffix.
+    Raises FormatError for what the format cannot hold, and for an existing target unless `force`
+    is given.
     """
     chosen, dtype = registry.choose(target, to, dtype)
     written = chosen.write(_watched(model, progress), target, dtype, force)
@@ -73,7 +73,7 @@ def convert(
 
 
 def _watched(model: ModelFile, progress: Progress) -> ModelFile:
-    """The model, telling `progress` of each weight that is read."""
+    """The model, which calls `progress` for each weight that is read."""
     done = iter(range(1, len(model.shapes) + 1))
 
     def read(name: str) -> np.ndarray:
@@ -85,8 +85,8 @@ def _watched(model: ModelFile, progress: Progress) -> ModelFile:
 
 @contextmanager
 def folder_to_push(target: Path) -> Iterator[Path]:
-    """A folder with what was written at `target`: itself, or one made for a file and what is
-    beside it."""
+    """A folder with what was written at `target`: itself, or for a file a temporary one with it and
+    what is beside it."""
     if target.is_dir():
         yield target
         return

@@ -12,15 +12,15 @@ from mlx_rev.formats.tokenizers.detect import read_tokenizer
 from mlx_rev.text.order import Order
 from mlx_rev.text.tokenizer import Tokenizer
 
-SHIPPED = Path("weights", "stories1m")
-"""The built-in model that is taken where none is named; others may lie beside it."""
+BUILT_IN = Path("weights", "stories1m")
+"""The built-in model that is used when none is named; others may lie beside it."""
 
 
 def built_in_models() -> dict[str, Path]:
     """The models that come with the project, by name; each answers to it wherever one is asked
     for. They are in the project's folder or, installed, in the package."""
     package = Path(__file__).parents[1]
-    folders = [base / SHIPPED.parent for base in (package, package.parent)]
+    folders = [base / BUILT_IN.parent for base in (package, package.parent)]
     return {
         path.name: path
         for folder in reversed(folders)
@@ -30,13 +30,13 @@ def built_in_models() -> dict[str, Path]:
     }
 
 
-def shipped_model() -> Path:
-    """The folder of the model that is taken when none is named. Raises FormatError."""
+def built_in_model() -> Path:
+    """The folder of the model that is used when none is named. Raises FormatError."""
     try:
-        return built_in_models()[SHIPPED.name]
+        return built_in_models()[BUILT_IN.name]
     except KeyError:
         raise FormatError(
-            f"no model named, and {SHIPPED} is not where mlx-rev is; give --model"
+            f"no model named, and {BUILT_IN} is not where mlx-rev is; give --model"
         ) from None
 
 
@@ -63,14 +63,14 @@ def open_model(
         raise FormatError(
             f"{path}: no model in it; expected config.json or a training run's checkpoints"
             if path.is_dir()
-            else f"{path}: not a model that is known; expected llama2.c's .bin, GGUF or safetensors"
+            else f"{path}: not a known model format; expected llama2.c's .bin, GGUF or safetensors"
         )
     model = found.read(path, given)
     if order is not None:
         model = replace(model, order=order)
     if model.tokenizer is not None and model.tokenizer.vocab_size != model.config.vocab_size:
         raise FormatError(
-            f"{reference}: has a vocabulary of {model.config.vocab_size}, its tokenizer of "
+            f"{reference}: has a vocabulary of {model.config.vocab_size}, but its tokenizer has "
             f"{model.tokenizer.vocab_size}; give the right one with --tokenizer"
         )
     return model

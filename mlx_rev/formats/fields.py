@@ -14,8 +14,8 @@ from mlx_rev.errors import FormatError
 class Fields:
     """An object's values by name; null is the same as missing.
 
-    Every reader raises FormatError, naming source and field, for a value of another type, and
-    where it is missing and no default is given.
+    Every reader raises FormatError, naming source and field, for a value of another type, and for
+    a missing one without a default.
     """
 
     def __init__(self, values: Mapping[str, Any], source: str) -> None:
@@ -23,7 +23,7 @@ class Fields:
         self.source = source
 
     def integer(self, name: str, default: int | None = None) -> int:
-        """A whole number (128.0 is none)."""
+        """A whole number (128.0 is not one)."""
         return int(self._typed(name, int, "a whole number", default))
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -39,9 +39,9 @@ class Fields:
 
     def text(self, name: str, default: str | None = None) -> str:
         """A string that can be written as UTF-8."""
-        value = str(self._typed(name, str, "a text", default))
+        value = str(self._typed(name, str, "a string", default))
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise self.error(name, "a text without lone surrogates")
+            raise self.error(name, "a string without lone surrogates")
         return value
 
     def object(self, name: str) -> "Fields":
@@ -72,7 +72,7 @@ class Fields:
         value = self.values.get(name)
         if value is None:
             if default is None:
-                raise FormatError(f"{self.source}: has no {name!r}; expected {expected}")
+                raise FormatError(f"{self.source}: {name} is missing; expected {expected}")
             return default
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.error(name, expected)

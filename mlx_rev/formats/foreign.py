@@ -1,4 +1,4 @@
-"""Files of other programs that cannot be read here: said by name, with the remedy."""
+"""Files of other programs that cannot be read here: each named, with a remedy."""
 
 from pathlib import Path
 
@@ -24,11 +24,11 @@ def check(source: Source) -> None:
         return
     files.check_content(path, start)
     if start.startswith(_ZIP) and (path.suffix == ".npz" or b".npy" in start[:200]):
-        raise FormatError(f"{path}: arrays of NumPy or of an early mlx; {_remedy_for_npz()}")
+        raise FormatError(f"{path}: arrays of NumPy or an early mlx; {_remedy_for_npz()}")
     if start.startswith((_ZIP, _PICKLE)):
         raise FormatError(
-            f"{path}: a PyTorch checkpoint; if it is llama2.c's, its export.py makes a .bin of it "
-            f"(--checkpoint {path.name}), otherwise {_AS_SAFETENSORS}"
+            f"{path}: a PyTorch checkpoint; if it is llama2.c's, its export.py turns it into a "
+            f".bin (--checkpoint {path.name}), otherwise {_AS_SAFETENSORS}"
         )
     if start.startswith(_OLD_GGML):
         raise FormatError(
@@ -36,7 +36,7 @@ def check(source: Source) -> None:
         )
     if path.suffix == ".onnx" or start.startswith(b"\x89HDF"):
         what = _ONNX if path.suffix == ".onnx" else _HDF5
-        raise FormatError(f"{path}: {what}; take the model's safetensors or GGUF instead")
+        raise FormatError(f"{path}: {what}; use the model's safetensors or GGUF instead")
     if tokenizer_bin.recognises(start) or tokenizer_bin.is_early(start):
         raise FormatError(f"{path}: a tokenizer.bin, not a model; give the model.bin beside it")
     if start.startswith(b"\n") and path.suffix == ".model":
@@ -50,7 +50,7 @@ def missing_weights(folder: Path, expected: str) -> FormatError:
     if len(shards) > 1:
         return FormatError(
             f"{folder}: holds {len(shards)} safetensors files and no {expected}.index.json, which "
-            "says what is in which; fetch that file too"
+            "says which file has which tensor; fetch that file too"
         )
     if shards:
         return FormatError(
@@ -67,4 +67,4 @@ def missing_weights(folder: Path, expected: str) -> FormatError:
 
 
 def _remedy_for_npz() -> str:
-    return "make the folder again from the original model with today's mlx_lm.convert"
+    return "make the folder again from the original model with a current mlx_lm.convert"

@@ -15,13 +15,13 @@ _START = 4096
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder of which the format is to be recognised."""
+    """A file or folder whose format is to be recognised."""
 
     path: Path
     start: bytes = field(repr=False)
-    """The first bytes of a file; of a folder, none."""
+    """The first bytes of a file; empty for a folder."""
     size: int
-    """Bytes of a file; of a folder, 0."""
+    """Bytes of a file; 0 for a folder."""
 
     @classmethod
     def at(cls, path: Path) -> "Source":
@@ -37,37 +37,37 @@ class Source:
 
 @dataclass(frozen=True)
 class Written:
-    """What a writer gives back."""
+    """What a writer returns."""
 
     files: list[Path]
     errors: dict[str, float] = field(default_factory=dict)
-    """Largest error of each weight that is not kept in full."""
+    """Largest error of each weight that is not stored exactly."""
     kept_whole: tuple[str, ...] = ()
-    """Matrices that the format's groups do not divide, kept as float16."""
+    """Matrices whose rows the group size does not divide, stored as float16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A way to keep a model on disk."""
+    """A way to store a model on disk."""
 
     name: str
     """What --to calls it."""
     summary: str
-    """What it is, in a few words of help."""
+    """What it is, in a few words for --help."""
     suffix: str
-    """Of its files; empty where it is a folder."""
+    """Of its files; empty for a folder."""
     dtypes: tuple[Dtype, ...]
-    """What it can hold, the one that is taken by default first."""
+    """What it can hold, the default first."""
     recognises: Callable[[Source], bool]
     """Whether a file or folder is of this format, by its content."""
     read: Callable[[Path, Tokenizer | None], ModelFile]
-    """Open it; a tokenizer that is given is taken instead of its own. Raises FormatError."""
+    """Open it; a tokenizer that is given replaces its own. Raises FormatError."""
     write: Callable[[ModelFile, Path, Dtype, bool], Written]
-    """Write a model, whole or not at all; with True, what stands there may be replaced.
+    """Write a model, whole or not at all; with True, what exists may be replaced.
     Raises FormatError for what the format cannot hold."""
     how_to_run: Callable[[Path, ModelFile], str]
     """The command line that uses the result."""
     program: str = ""
-    """Whose format it is, for what that program cannot do; none for our own."""
+    """The program whose format it is, for notes on what that cannot do; empty for our own."""
     refuses: tuple[str, ...] = ()
-    """Options of a conversion that mean nothing here."""
+    """Options of a conversion that do not apply to it."""

@@ -1,8 +1,8 @@
 """GGUF version 3, as llama.cpp loads it (ggml-org/ggml, docs/gguf.md): written, and what was
 written here read again.
 
-Little-endian. q and k are interleaved as that architecture has them; a tied output is left out,
-llama.cpp then takes the embedding. The boundary token is the end-of-text token.
+Little-endian. q and k are interleaved, as in llama.cpp's llama architecture; a tied output is left
+out, for which llama.cpp uses the embedding. The boundary token is the end-of-text token.
 """
 
 import math
@@ -35,7 +35,7 @@ VERSION = 3
 _ALIGNMENT = 32
 _Q8_GROUP = 32
 _QUANTIZATION_VERSION = 2
-"""ggml's, of the bytes of quantised blocks."""
+"""ggml's version of the layout of quantised blocks."""
 _LAYER_NAMES = dict(
     zip(
         names.LAYER_WEIGHTS,
@@ -74,10 +74,10 @@ class _Tensor:
 
 
 def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
-    """Write a GGUF file; the largest error of each weight that is not kept in full.
+    """Write a GGUF file; returns the largest error of each weight that is not stored exactly.
 
-    Vectors stay F32, and with Q8_0 a matrix whose rows are no whole groups of 32 is F16.
-    Raises FormatError where the model has no tokenizer.
+    Vectors stay F32, and with Q8_0 a matrix whose row length is not a multiple of 32 is F16.
+    Raises FormatError if the model has no tokenizer.
     """
     if model.tokenizer is None:
         raise FormatError(f"{model.source}: has no tokenizer, which GGUF needs; give --tokenizer")
@@ -98,8 +98,8 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
             file.write(struct.pack("<IQ", tensor.type, tensor.offset))
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
         for (name, weight), tensor in zip(model.weights(), tensors, strict=True):
-            turned = names.interleaved(weight, names.turned_heads(model.config, name))
-            for part in row_parts(turned):
+            stored = names.interleaved(weight, names.rotated_heads(model.config, name))
+            for part in row_parts(stored):
                 content = _encoded(part, tensor.type, f"{model.source}: {name}")
                 if tensor.type is not Type.F32:
                     kept = _decoded(np.frombuffer(content, np.uint8), tensor.type)
@@ -112,8 +112,8 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
 def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
     """Open a GGUF file of the llama architecture with F32, F16 and Q8_0 tensors.
 
-    A `tokenizer` that is given is taken in place of the file's.
-    Raises FormatError where it is something else, or damaged.
+    A `tokenizer` that is given replaces the file's. Raises FormatError for anything else, or a
+    damaged file.
     """
     with open(path, "rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
@@ -128,7 +128,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
             name, shape, type_number, offset = reader.tensor()
             if type_number not in set(Type):
                 raise FormatError(
-                    f"{path}: {name} has type {type_number}; F32, F16, Q8_0 are known"
+                    f"{path}: {name} has type {type_number}, expected F32, F16 or Q8_0"
                 )
             tensors[name] = _Tensor(name, shape, Type(type_number), offset)
         start = _aligned(reader.offset)
@@ -139,7 +139,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         tensor = tensors[_gguf_name(name)]
         raw = np.fromfile(path, np.uint8, tensor.bytes, offset=start + tensor.offset)
         array = _decoded(raw, tensor.type).reshape(tensor.shape)
-        return names.half_split(array, names.turned_heads(config, name))
+        return names.half_split(array, names.rotated_heads(config, name))
 
     return ModelFile(
         str(path),
@@ -187,7 +187,7 @@ def _metadata(model: ModelFile, tokenizer: Tokenizer, type: Type) -> dict[str, A
 
 
 def _config(metadata: Fields, tensors: dict[str, _Tensor]) -> ModelConfig:
-    """The shape that the metadata describe, optional keys by their defaults in llama.cpp."""
+    """The shape that the metadata describe; missing optional keys have llama.cpp's defaults."""
     for name, wanted in (("general.architecture", "llama"), ("general.alignment", _ALIGNMENT)):
         if metadata.values.get(name, _ALIGNMENT) != wanted:
             raise metadata.error(name, repr(wanted))
@@ -217,13 +217,13 @@ def _config(metadata: Fields, tensors: dict[str, _Tensor]) -> ModelConfig:
 
 
 def _check_rope(metadata: Fields) -> None:
-    """Raise FormatError where positions are scaled, which a Llama here does not do."""
+    """Raise FormatError if RoPE is scaled, which is not supported here."""
     kind = "llama.rope.scaling.type"
     if metadata.text(kind, "none") not in ("none", "linear"):
-        raise metadata.error(kind, "none: scaled RoPE cannot be read")
+        raise metadata.error(kind, "none: scaled RoPE is not supported")
     for key in ("rope.scaling.factor", "rope.scale_linear", "rope.scaling.attn_factor"):
         if metadata.number(f"llama.{key}", 1.0) not in (0.0, 1.0):  # 0 is none, too
-            raise metadata.error(f"llama.{key}", "1: scaled RoPE cannot be read")
+            raise metadata.error(f"llama.{key}", "1: scaled RoPE is not supported")
 
 
 def _check_tensors(config: ModelConfig, tensors: dict[str, _Tensor], room: int, path: Path) -> None:
@@ -236,7 +236,9 @@ def _check_tensors(config: ModelConfig, tensors: dict[str, _Tensor], room: int, 
         if tensor.shape != shape:
             raise FormatError(f"{path}: {name} has shape {tensor.shape}, expected {shape}")
         if tensor.type is Type.Q8_0 and shape[-1] % _Q8_GROUP:
-            raise FormatError(f"{path}: {name} is Q8_0, whose groups do not divide its {shape}")
+            raise FormatError(
+                f"{path}: {name} is Q8_0, but the row length of {shape} is not a multiple of 32"
+            )
     if extra := sorted(set(tensors) - set(expected)):
         raise FormatError(f"{path}: unexpected tensor {extra[0]}; a Llama has none of that name")
     end = 0
@@ -249,7 +251,7 @@ def _check_tensors(config: ModelConfig, tensors: dict[str, _Tensor], room: int, 
         end = tensor.offset + tensor.bytes
     if room not in (end, _aligned(end)):
         raise FormatError(
-            f"{path}: its tensors take {_aligned(end)} bytes, it has {room}; cut or damaged"
+            f"{path}: its tensors take {_aligned(end)} bytes, it has {room}; truncated or damaged"
         )
 
 
@@ -318,7 +320,7 @@ def _encoded(weight: np.ndarray, type: Type, what: str) -> bytes:
 
 
 def _decoded(raw: np.ndarray, type: Type) -> np.ndarray:
-    """The float32 numbers, flat, that the bytes of a tensor stand for."""
+    """The float32 values, flat, that the bytes of a tensor encode."""
     if type is Type.Q8_0:
         blocks = raw.view([("scale", "<f2"), ("values", "i1", _Q8_GROUP)])
         return dequantised(blocks["values"], blocks["scale"], _Q8_GROUP)

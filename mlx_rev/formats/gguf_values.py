@@ -1,4 +1,4 @@
-"""The scalars, strings and arrays of a GGUF file's head."""
+"""The scalars, strings and arrays of a GGUF file's header."""
 
 import struct
 from pathlib import Path
@@ -18,7 +18,7 @@ _SCALARS: dict[int, np.dtype] = {
 }
 _NUMBERS = {kind: number for number, kind in _SCALARS.items()}
 _LARGEST_HEAD = 1 << 28
-"""A head beyond this is taken for damage: a vocabulary takes some megabytes."""
+"""A header beyond this counts as damage: a vocabulary takes some megabytes."""
 
 
 def encode_text(text: str) -> bytes:
@@ -46,9 +46,9 @@ def _encode_value(value: Any) -> bytes:
 
 
 class Reader:
-    """Reads the head of an open file in order, a value at a time.
+    """Reads the header of an open file in order, a value at a time.
 
-    Raises FormatError where it ends or makes no sense.
+    Raises FormatError where the file ends too early or makes no sense.
     """
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
@@ -85,7 +85,7 @@ class Reader:
         if kind == _ARRAY:
             element, count = self._number("<I"), self._number("<Q")
             if count > self._size:
-                raise FormatError(f"{self._path}: an array of {count} elements cannot be in it")
+                raise FormatError(f"{self._path}: an array of {count} elements does not fit in it")
             if element == _TEXT:
                 return [self._text() for _ in range(count)]
             scalar = self._scalar(element)
@@ -102,13 +102,15 @@ class Reader:
         try:
             return self._take(self._number("<Q")).decode()
         except UnicodeDecodeError as error:
-            raise FormatError(f"{self._path}: no UTF-8 before byte {self.offset}") from error
+            raise FormatError(
+                f"{self._path}: the text before byte {self.offset} is not UTF-8; damaged"
+            ) from error
 
     def _number(self, code: str) -> int:
         return int(struct.unpack(code, self._take(struct.calcsize(code)))[0])
 
     def _take(self, size: int) -> bytes:
         if self.offset + size > self._size:
-            raise FormatError(f"{self._path}: ends at byte {self._size}, inside its head")
+            raise FormatError(f"{self._path}: ends at byte {self._size}, inside its header")
         self.offset += size
         return self._file.read(size)

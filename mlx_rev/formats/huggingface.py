@@ -40,7 +40,7 @@ TOKENIZER_FILE = "tokenizer.model"
 _TOKENIZER_JSON = "tokenizer.json"
 _INDEX_FILE = "model.safetensors.index.json"
 _MOST_PADDING = 1024
-"""Rows of the embedding beyond the tokenizer's pieces: some programs round them up."""
+"""Rows of the embedding beyond the tokenizer's pieces: some programs round up."""
 _SHARD_BYTES = 5_000_000_000
 _DTYPES = {
     Dtype.FLOAT32: "F32",
@@ -66,8 +66,8 @@ def write_folder(
 ) -> dict[str, float]:
     """Write the folder's files one after another; the caller makes the whole atomic.
 
-    q8 is 8 bits in mlx's groups where they divide the rows, float16 for the rest. Gives the
-    largest error of each weight that is not kept in full.
+    q8 is mlx's 8 bits for matrices whose rows its groups divide, float16 for the rest. Returns
+    the largest error of each weight that is not stored exactly.
     """
     described = config_json(model.config, Dtype.FLOAT16 if dtype is Dtype.Q8 else dtype)
     extra: dict[str, str] = {"corpus_sha256": corpus_fingerprint, **model.provenance}
@@ -90,12 +90,24 @@ def write_folder(
 def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
     """Open a folder of Llama architecture: ours, mlx-lm's (quantised too) or transformers'.
 
-    A `tokenizer` that is given is taken in place of the folder's, which is not looked at then. One
-    with fewer pieces than the model has rows gets unused ones.
-    Raises FormatError for a file that is missing or damaged, another architecture, a wrong name
-    or shape, or a tokenizer that is not the one the model was trained with.
+    A `tokenizer` that is given replaces the folder's, which is then not read. One with fewer pieces
+    than the model has rows gets unused ones. A link is followed once, so that all files are of one
+    folder though `latest` moves meanwhile; where the folder is removed before they are open, the
+    one that took its place is read. Raises FormatError for a file that is missing or damaged,
+    another architecture, a wrong name or shape, or a tokenizer that is not the one the model was
+    trained with.
     """
-    folder = folder.resolve() if folder.is_symlink() else folder  # `latest` may move meanwhile
+    while folder.is_symlink():
+        target = folder.resolve()
+        try:
+            return _read_folder(target, tokenizer)
+        except (FormatError, OSError):
+            if target.exists() or folder.resolve() == target:
+                raise
+    return _read_folder(folder, tokenizer)
+
+
+def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
     described = read_json(folder / CONFIG_FILE)
     config = model_config(described)
     extra = described.object("mlx_rev")
@@ -193,7 +205,7 @@ def _entries(folder: Path) -> Mapping[str, Entry]:
     found: dict[str, Entry] = {}
     for file in sorted({places.text(name) for name in places.values}):
         if Path(file).name != file or "\0" in file:
-            raise FormatError(f"{index.source}: names {file!r}, not a file beside it")
+            raise FormatError(f"{index.source}: names {file!r}, which is not a file beside it")
         found.update(safetensors.entries(folder / file))
     return found
 
@@ -267,7 +279,7 @@ def _write(model: ModelFile, target: Path, dtype: Dtype, force: bool) -> Written
 
 
 def _kept_whole(model: ModelFile) -> tuple[str, ...]:
-    """The matrices that no group divides."""
+    """The matrices whose rows the group size does not divide."""
     group_size = group_size_of(model)
     shapes = model.shapes.items()
     return tuple(name for name, shape in shapes if len(shape) > 1 and shape[1] % group_size)

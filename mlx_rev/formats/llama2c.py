@@ -1,7 +1,7 @@
 """llama2.c's model.bin, versions 0, 1 and 2 (export.py, run.c and runq.c of karpathy/llama2.c).
 
-Little-endian throughout; docs/formats.md has the table of bytes. The file says nothing of theta
-and epsilon, which run.c takes to be 10000 and 1e-5, nor of the tokenizer and the reversal.
+Little-endian throughout; docs/formats.md has the table of bytes. The file does not hold
+theta and epsilon, for which run.c uses 10000 and 1e-5, nor the tokenizer and the reversal.
 """
 
 import shlex
@@ -31,7 +31,7 @@ LONGEST_HEADER = 256
 
 _FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "max_seq_len")
 _TABLE_PART = 1 << 18
-"""Angles computed at a time: a context may be long."""
+"""Angles computed at once: a context may be long."""
 _NORMS = ("input_layernorm", "post_attention_layernorm")
 _ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 _FEED_FORWARD = ("mlp.gate_proj", "mlp.down_proj", "mlp.up_proj")  # w1, w2, w3
@@ -61,8 +61,8 @@ class _Block:
 
 
 def recognises(start: bytes, size: int) -> int | None:
-    """The version of a file of `size` bytes that begins with `start`, None where it is none of
-    these: by the magic number, or else, version 0, by sizes that add up to the file's."""
+    """The version of a file of `size` bytes that begins with `start`, None if it is not a .bin: by
+    the magic number or else, version 0, by weights that add up to the file's size."""
     if len(start) < 4 * len(_FIELDS):
         return None
     if struct.unpack_from("<I", start)[0] == MAGIC:
@@ -85,7 +85,7 @@ def read_header(start: bytes, source: str) -> Header:
             raise FormatError(f"{source}: ends inside its header of {LONGEST_HEADER} bytes")
         version, offset = struct.unpack_from("<i", start, 4)[0], 8
         if version not in (1, 2):
-            raise FormatError(f"{source}: version is {version}; 0, 1 and 2 are known")
+            raise FormatError(f"{source}: version is {version}, expected 0, 1 or 2")
     values = dict(zip(_FIELDS, struct.unpack_from("<7i", start, offset), strict=True))
     shared = values["vocab_size"] > 0 if version == 0 else bool(start[offset + 28])
     if version == 0:
@@ -117,14 +117,14 @@ def read_header(start: bytes, source: str) -> Header:
     ):
         raise FormatError(
             f"{source}: group_size is {group_size}, which does not divide dim {config.dim} and "
-            f"hidden_dim {config.hidden_dim}: its groups run over the ends of rows, as llama2.c's "
-            "export.py lets them, and runq.c misreads that; export with --version 0 or 1 instead"
+            f"hidden_dim {config.hidden_dim}: groups cross the ends of rows, which llama2.c's "
+            "export.py allows and runq.c misreads; export with --version 0 or 1 instead"
         )
     return Header(version, config, group_size)
 
 
 def read(path: Path) -> ModelFile:
-    """Open a .bin. Raises FormatError where header and size disagree, before it reads weights."""
+    """Open a .bin. Raises FormatError if header and size disagree, before reading any weight."""
     with open(path, "rb") as file:
         header = read_header(file.read(LONGEST_HEADER), str(path))
     places: dict[str, tuple[_Block, int]] = {}
@@ -135,21 +135,21 @@ def read(path: Path) -> ModelFile:
         offset += _bytes(block, header.group_size)
     if path.stat().st_size != offset:
         raise FormatError(
-            f"{path}: has {path.stat().st_size:,} bytes where its header (version "
-            f"{header.version}) means {offset:,}; truncated, damaged, or another format"
+            f"{path}: has {path.stat().st_size:,} bytes, but its header (version "
+            f"{header.version}) implies {offset:,}; truncated, damaged, or another format"
         )
 
     def read_weight(name: str) -> np.ndarray:
         block, start = places[name]
         raw = np.fromfile(path, np.uint8, _bytes(block, header.group_size), offset=start)
         array = _decoded(raw, block, header.group_size)
-        return names.half_split(array, names.turned_heads(header.config, name))
+        return names.half_split(array, names.rotated_heads(header.config, name))
 
     return ModelFile(str(path), header.config, read_weight)
 
 
 def write(path: Path, model: ModelFile, version: int) -> dict[str, float]:
-    """Write a .bin of this version; the largest error of each quantised weight, in its own units.
+    """Write a .bin of this version; returns the largest error of each quantised weight.
 
     Raises FormatError for what run.c could not run.
     """
@@ -190,7 +190,7 @@ def _write_weight(
     file: BinaryIO, model: ModelFile, block: _Block, group_size: int, errors: LargestErrors
 ) -> None:
     name = block.name or ""
-    weight = names.interleaved(model.weight(name), names.turned_heads(model.config, name))
+    weight = names.interleaved(model.weight(name), names.rotated_heads(model.config, name))
     scales = []
     for part in row_parts(weight):
         if not block.quantised:
@@ -260,7 +260,7 @@ def _decoded(raw: np.ndarray, block: _Block, group_size: int) -> np.ndarray:
 
 
 def _group_size(config: ModelConfig) -> int:
-    """64, halved until groups are whole in every row (runq.c needs that for dim and hidden_dim)."""
+    """64, halved until it divides dim and hidden_dim, as runq.c needs."""
     size = 64
     while config.dim % size or config.hidden_dim % size:
         size //= 2
@@ -300,5 +300,5 @@ def _format(version: int, name: str, dtype: Dtype, summary: str) -> Format:
 FORMATS = (
     _format(0, "llama2c", Dtype.FLOAT32, "llama2.c's .bin, version 0"),
     _format(1, "llama2c-v1", Dtype.FLOAT32, "llama2.c's version 1"),
-    _format(2, "llama2c-v2", Dtype.Q8, "llama2.c's version 2, of 8 bits"),
+    _format(2, "llama2c-v2", Dtype.Q8, "llama2.c's version 2, in 8 bits"),
 )

@@ -9,7 +9,7 @@ from mlx_rev.formats.model_file import checked_config
 from mlx_rev.text.tokenizer import BOUNDARY
 
 _ROPE = ("rope_parameters", "rope_scaling")
-"""Where transformers keeps what RoPE is, in new folders and in old ones."""
+"""Where transformers keeps the settings of RoPE, in new folders and in old ones."""
 
 
 def config_json(config: ModelConfig, dtype: str) -> dict[str, Any]:
@@ -41,11 +41,11 @@ def config_json(config: ModelConfig, dtype: str) -> dict[str, Any]:
 def model_config(described: Fields) -> ModelConfig:
     """The shape that a config.json describes.
 
-    Raises FormatError naming what a Llama here cannot be: another architecture, scaled RoPE,
-    biases, another activation, a head size that is not dim / heads.
+    Raises FormatError, naming what is not supported: another architecture, scaled RoPE, biases,
+    another activation, a head size that is not dim / heads.
     """
     if (kind := described.text("model_type", "")) != "llama":
-        raise FormatError(f"{described.source}: model_type is {kind!r}; only 'llama' can be read")
+        raise FormatError(f"{described.source}: model_type is {kind!r}; only 'llama' is supported")
     _check_kind(described)
     heads = described.integer("num_attention_heads")
     config = ModelConfig(

@@ -20,7 +20,7 @@ _DEFAULT_GROUP, _DEFAULT_BITS = 64, 4
 
 
 def group_size_of(model: ModelFile) -> int:
-    """The largest group that divides the rows of all matrices; where none does, the smallest."""
+    """The largest group size that divides the rows of all matrices; if none does, the smallest."""
     columns = [shape[1] for shape in model.shapes.values() if len(shape) == 2]
     for size in _GROUP_SIZES:
         if all(count % size == 0 for count in columns):
@@ -47,13 +47,15 @@ def quantise(
 def check_quantised(
     tensors: Mapping[str, Entry], name: str, shape: tuple[int, ...], settings: Fields
 ) -> None:
-    """Raise FormatError where the settings, or the parts' types and shapes, do not make a matrix
-    of `shape`."""
+    """Raise FormatError if the settings, or the parts' types and shapes, do not make a matrix of
+    `shape`."""
     group_size, bits = _settings(settings, name)
     stem = name.removesuffix("weight")
     rows, columns = shape[0], shape[-1]
     if len(shape) != 2 or columns % group_size:
-        raise FormatError(f"{settings.source}: {name} has groups of {group_size}, not its {shape}")
+        raise FormatError(
+            f"{settings.source}: {name} is {shape}, not quantisable in groups of {group_size}"
+        )
     groups = rows, columns // group_size
     values = rows, columns * bits // 32
     for part, wanted in (("weight", values), ("scales", groups), ("biases", groups)):
@@ -70,7 +72,7 @@ def check_quantised(
 
 
 def read_quantised(tensors: Mapping[str, Entry], name: str, settings: Fields) -> np.ndarray:
-    """A matrix as float32, of which the parts have been checked."""
+    """A matrix as float32, whose parts have been checked."""
     group_size, bits = _settings(settings, name)
     stem = name.removesuffix("weight")
     parts = [tensors[stem + part].read() for part in ("weight", "scales", "biases")]
@@ -84,8 +86,8 @@ def read_quantised(tensors: Mapping[str, Entry], name: str, settings: Fields) ->
 
 
 def _settings(settings: Fields, name: str) -> tuple[int, int]:
-    """Group size and bits of a matrix: its own, or those of all; null is mlx's default, as mlx-lm
-    takes it, not that of all."""
+    """Group size and bits of a matrix: its own, or the general ones; null is mlx's default, as it
+    is to mlx-lm."""
     own = name.removesuffix(".weight")
     ours = settings.has(own) and settings.values[own] is not True
     chosen = settings.object(own) if ours else settings

@@ -9,11 +9,11 @@ from mlx_rev.text.order import ASSUMED
 def model_card(model: ModelFile, name: str, run: str, *, quantised: bool = False) -> str:
     """The card, in Markdown with the hub's front matter.
 
-    `run` is the command that makes mlx-lm tell a story; `quantised` is mlx's way of 8 bits.
+    `run` is the command that makes mlx-lm tell a story; `quantised`: in mlx's 8 bits.
     """
     config, order = model.config, model.order or ASSUMED
     loads = (
-        "mlx-lm loads the folder as it is; transformers does not read mlx's 8 bits."
+        "mlx-lm loads the folder as it is; transformers cannot read mlx's 8-bit weights."
         if quantised
         else "With mlx-lm or transformers the folder loads as it is."
     )
@@ -44,5 +44,5 @@ stands before a text and ends it.
 
 
 def _foreign(run: str) -> str:
-    """How another program is run."""
+    """How to run it with another program."""
     return f"```sh\n{run}\n```\n"

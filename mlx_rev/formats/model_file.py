@@ -1,4 +1,4 @@
-"""A model on disk, read a tensor at a time, so that converting needs no room for the whole."""
+"""A model on disk, read a tensor at a time, so that a conversion never holds all of it."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from mlx_rev.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What every reader gives and every writer takes."""
+    """What every reader returns and every writer takes."""
 
     source: str
     """Where it came from, for messages."""
@@ -26,7 +26,7 @@ class ModelFile:
     """A weight by its mlx-lm name, half-split, as float32 of the shape that the config implies."""
     tokenizer: Tokenizer | None = None
     order: Order | None = None
-    """None where the file has no room for it."""
+    """None if the file does not say."""
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -36,11 +36,11 @@ class ModelFile:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the weights are."""
+        """How many parameters the weights have."""
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
 
     def weight(self, name: str) -> np.ndarray:
-        """Read a weight. Raises FormatError where it is not of its shape or not all numbers."""
+        """Read a weight. Raises FormatError for a wrong shape, NaN or infinity."""
         array = self.read(name)
         if array.shape != self.shapes[name]:
             raise FormatError(
@@ -62,12 +62,12 @@ def from_arrays(
     tokenizer: Tokenizer | None = None,
     order: Order | None = None,
 ) -> ModelFile:
-    """A lazy model of weights that are in memory already."""
+    """A ModelFile of weights that are in memory already."""
     return ModelFile(source, config, lambda name: arrays[name], tokenizer, order)
 
 
 def checked_config(source: str, config: ModelConfig) -> ModelConfig:
-    """`config`, where a model of it is possible. Raises FormatError."""
+    """`config`, if such a model is possible. Raises FormatError."""
     problems = config.problems()
     for name in ("rope_theta", "norm_eps"):
         if not math.isfinite(getattr(config, name)):
@@ -78,7 +78,7 @@ def checked_config(source: str, config: ModelConfig) -> ModelConfig:
 
 
 def order_in(described: Fields, name: str) -> Order | None:
-    """The order that a field names, None where it is missing. Raises FormatError."""
+    """The order that a field names, None if it is missing. Raises FormatError."""
     if not described.has(name):
         return None
     if (value := described.text(name)) not in ORDER_NAMES:
@@ -87,7 +87,7 @@ def order_in(described: Fields, name: str) -> Order | None:
 
 
 def as_float16(weight: np.ndarray, what: str) -> np.ndarray:
-    """`weight` rounded to float16. Raises FormatError where it has values beyond its range."""
+    """`weight` rounded to float16. Raises FormatError for values beyond float16's range."""
     if np.abs(weight).max(initial=0) > np.finfo(np.float16).max:
         raise FormatError(
             f"{what} has values beyond float16's range; use --dtype float32 or bfloat16"

@@ -1,8 +1,8 @@
 """The weights of a Llama: names and shapes, and the order of rows in q and k, for every format.
 
-In memory the names are those of mlx-lm and transformers, and RoPE turns the first half of a head
-against the second ("half-split"). llama2.c and GGUF turn neighbours ("interleaved"), so there the
-rows of q and k stand in another order; these two functions are the only ones that change it.
+In memory the names are those of mlx-lm and transformers, and RoPE rotates pairs from the two halves
+of a head ("half-split"). llama2.c and GGUF rotate neighbours ("interleaved"), so there the rows of
+q and k have another order; `interleaved` and `half_split` are all that changes it.
 """
 
 import numpy as np
@@ -60,8 +60,8 @@ def shapes(config: ModelConfig) -> dict[str, Shape]:
     return found
 
 
-def turned_heads(config: ModelConfig, name: str) -> int:
-    """How many heads RoPE turns in this weight: those of q or of k, otherwise 0."""
+def rotated_heads(config: ModelConfig, name: str) -> int:
+    """How many heads of this weight RoPE rotates: those of q or of k, otherwise 0."""
     if ".q_proj." in name:
         return config.n_heads
     return config.n_kv_heads if ".k_proj." in name else 0

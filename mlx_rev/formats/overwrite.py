@@ -1,4 +1,4 @@
-"""What may stand where a model is to be written, and what --force may replace."""
+"""What may exist where a model is to be written, and what --force may replace."""
 
 import re
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ _OURS = re.compile(
 def check_file(target: Path, *, force: bool) -> None:
     """Raise FormatError where a file cannot be written at `target`."""
     if target.is_dir():
-        raise FormatError(f"{target}: a folder, and this format is a file; name a file")
+        raise FormatError(f"{target}: a folder, but this format is a file; name a file")
     _check_free(target, force)
 
 
 def check_bin(target: Path, beside: Mapping[Path, bytes], *, force: bool) -> None:
     """Raise FormatError where a .bin, its sidecar and its tokenizer, `beside`, cannot be written.
 
-    Another model's sidecar or tokenizer is not replaced, with `force` neither.
+    Another model's sidecar or tokenizer is not replaced, not even with `force`.
     """
     if target in beside:
         raise FormatError(
@@ -37,7 +37,7 @@ def check_bin(target: Path, beside: Mapping[Path, bytes], *, force: bool) -> Non
     described = sidecar.path_of(target)
     if described.exists() and not _is_sidecar(described):
         raise FormatError(
-            f"{described}: not written by mlx-rev, and what describes {target.name} goes there; "
+            f"{described}: not written by mlx-rev, but where the sidecar of {target.name} goes; "
             "move it away, or choose another name"
         )
     _check_free(described, force)
@@ -54,7 +54,7 @@ def check_bin(target: Path, beside: Mapping[Path, bytes], *, force: bool) -> Non
 def check_folder(target: Path, *, force: bool) -> None:
     """Raise FormatError where a model folder cannot take the place of `target`.
 
-    Replaced, with `force`, is only a folder in which every entry is one that is written here.
+    With `force`, a folder is replaced only if every entry in it is one that is written here.
     """
     if target.is_symlink():
         raise FormatError(f"{target}: a link, which is not replaced; name the folder itself")
@@ -64,7 +64,7 @@ def check_folder(target: Path, *, force: bool) -> None:
         return
     if Path.cwd().is_relative_to(target.resolve()):
         raise FormatError(
-            f"{target}: the folder you work in, which cannot be replaced; name another"
+            f"{target}: the working directory, which cannot be replaced; name another"
         )
     entries = sorted(target.iterdir())
     if not entries:
@@ -74,7 +74,7 @@ def check_folder(target: Path, *, force: bool) -> None:
     strange = [path for path in entries if not _is_ours(path)]
     if strange:
         raise FormatError(
-            f"{target}: holds {strange[0].name}, which is no part of a model, so it is not "
+            f"{target}: holds {strange[0].name}, which is not part of a model, so it is not "
             "replaced; choose another folder"
         )
     if not (target / "config.json").exists():

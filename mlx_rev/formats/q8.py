@@ -1,4 +1,4 @@
-"""Q8_0: symmetric 8-bit groups, as llama2.c (export.py) and GGUF (ggml-quants) have them."""
+"""Q8_0: symmetric 8-bit groups, as in llama2.c (export.py) and GGUF (ggml-quants)."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ def quantised(
 ) -> tuple[np.ndarray, np.ndarray]:
     """int8 values and the scales, max|w| / 127, of groups of `group_size` in row order.
 
-    The scales are rounded to `scale_type` before the values are taken, so that a value is within
+    The scales are rounded to `scale_type` before the values are computed, so that a value is within
     half a step of its weight; a group of zeros has scale 0.
     """
     groups = weight.reshape(-1, group_size).astype(np.float32, copy=False)
@@ -19,7 +19,7 @@ def quantised(
 
 
 def dequantised(values: np.ndarray, scales: np.ndarray, group_size: int) -> np.ndarray:
-    """The float32 numbers, flat, that int8 values and their groups' scales stand for."""
+    """The float32 values, flat, that int8 values and their groups' scales encode."""
     groups = values.reshape(-1, group_size).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # a damaged scale; the reader refuses inf
         groups *= scales.astype(np.float32)[:, None]

@@ -14,11 +14,11 @@ FORMATS: tuple[Format, ...] = (
     gguf.FORMAT,
     run.FORMAT,
 )
-"""The first of those with a suffix is what a target with that suffix is written in."""
+"""A target is by default written in the first format that has its suffix."""
 
 
 def names() -> list[str]:
-    """What can be written."""
+    """The names of the formats."""
     return [each.name for each in FORMATS]
 
 
@@ -28,28 +28,28 @@ def summaries() -> str:
 
 
 def named(name: str) -> Format:
-    """The format of a name. Raises FormatError where there is none."""
+    """The format of a name. Raises FormatError for an unknown one."""
     for each in FORMATS:
         if each.name == name:
             return each
-    raise FormatError(f"no format {name!r}; expected one of {', '.join(names())}")
+    raise FormatError(f"unknown format {name!r}; expected one of {', '.join(names())}")
 
 
 def recognised(source: Source) -> Format | None:
-    """The format of a file or folder, by its content; none where no format claims it."""
+    """The format of a file or folder, by its content; None if no format claims it."""
     return next((each for each in FORMATS if each.recognises(source)), None)
 
 
 def by_suffix(path: Path) -> Format | None:
-    """The format whose files have the suffix of `path`; for none, a folder's."""
+    """The format whose files have the suffix of `path`; without one, a folder's."""
     return next((each for each in FORMATS if each.suffix == path.suffix), None)
 
 
 def choose(target: Path, asked: str | None, dtype: Dtype | None) -> tuple[Format, Dtype]:
     """The format and dtype to write, from what was asked and the target's name.
 
-    Raises FormatError where they do not go together, and for a suffix that no format has: it may
-    be part of a folder's name, then the format has to be asked for.
+    Raises FormatError if they do not go together, and for a suffix that no format has: if it is
+    part of a folder's name, the format has to be asked for.
     """
     if asked is not None:
         chosen = named(asked)
@@ -60,19 +60,19 @@ def choose(target: Path, asked: str | None, dtype: Dtype | None) -> tuple[Format
         if not known:
             suffixes = ", ".join(dict.fromkeys(each.suffix for each in FORMATS if each.suffix))
             raise FormatError(
-                f"{target}: no format here has the suffix {target.suffix}; expected {suffixes}, or "
+                f"{target}: no format has the suffix {target.suffix}; expected {suffixes}, or "
                 "a folder's name without one (--to mlx takes any)"
             )
         chosen = next((each for each in known if dtype in (None, *each.dtypes)), known[0])
     dtype = dtype or chosen.dtypes[0]
     if dtype not in chosen.dtypes:
         possible = " or ".join(chosen.dtypes)
-        raise FormatError(f"{chosen.name} has no {dtype}; expected --dtype {possible}")
+        raise FormatError(f"{chosen.name} cannot hold {dtype}; expected --dtype {possible}")
     return chosen, dtype
 
 
 def check_options(asked: str | None, given: Iterable[str]) -> None:
-    """Raise ConfigError for an option of a conversion that means nothing for the format."""
+    """Raise ConfigError for an option that does not apply to the format."""
     if asked is None:
         return
     for option in given:

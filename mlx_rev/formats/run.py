@@ -1,7 +1,6 @@
 """A training run: read by its best checkpoint, and written at step 0 with a model's weights."""
 
 import json
-import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,24 +35,45 @@ def write_checkpoint(
 ) -> Path:
     """Write a checkpoint, whole or not at all, and point `latest` at it; with `best`, that too.
 
-    `moments` are the optimiser's arrays by name, float32; `progress` is where the run stands, of
-    which `step` names the folder.
+    The first one comes with `checkpoints` and the links, all at once. `moments` are the optimiser's
+    arrays by name, float32; `progress` is where the run stands, of which `step` names the folder.
     """
-    folder = run / run_folder.CHECKPOINTS / run_folder.checkpoint_name(progress["step"])
-    with files.atomic_folder(folder) as temporary:
-        huggingface.write_folder(temporary, model, corpus_fingerprint=corpus_fingerprint)
-        _write_moments(temporary / run_folder.OPTIMIZER, moments)
-        checked = huggingface.WEIGHTS_FILE, run_folder.OPTIMIZER
-        described = {
-            "progress": progress,
-            "corpus_sha256": corpus_fingerprint,
-            "sha256": {name: files.sha256_file(temporary / name) for name in checked},
-        }
-        text = json.dumps(described, indent=1) + "\n"
-        (temporary / run_folder.TRAINING).write_text(text, encoding="utf-8")
-    for name in (run_folder.LATEST, *([run_folder.BEST] if best else [])):
-        _point(folder.with_name(name), folder)
-    return folder
+    root = (run / run_folder.CHECKPOINTS).resolve()
+    name = run_folder.checkpoint_name(progress["step"])
+    # `latest` comes last: where it is not reached, the run is resumed from before and does this
+    # step again, with the same result.
+    links = [run_folder.BEST, run_folder.LATEST] if best else [run_folder.LATEST]
+    if run_folder.latest(run) is None:
+        with files.atomic_folder(root) as temporary:
+            (temporary / name).mkdir()
+            _write_files(temporary / name, model, moments, progress, corpus_fingerprint)
+            for link in links:
+                (temporary / link).symlink_to(name)
+    else:
+        with files.atomic_folder(root / name) as temporary:
+            _write_files(temporary, model, moments, progress, corpus_fingerprint)
+        for link in links:
+            files.atomic_link(root / link, name)
+    return run / run_folder.CHECKPOINTS / name
+
+
+def _write_files(
+    folder: Path,
+    model: ModelFile,
+    moments: Iterable[tuple[str, np.ndarray]],
+    progress: Mapping[str, Any],
+    corpus_fingerprint: str,
+) -> None:
+    huggingface.write_folder(folder, model, corpus_fingerprint=corpus_fingerprint)
+    _write_moments(folder / run_folder.OPTIMIZER, moments)
+    checked = huggingface.WEIGHTS_FILE, run_folder.OPTIMIZER
+    described = {
+        "progress": progress,
+        "corpus_sha256": corpus_fingerprint,
+        "sha256": {name: files.sha256_file(folder / name) for name in checked},
+    }
+    text = json.dumps(described, indent=1) + "\n"
+    (folder / run_folder.TRAINING).write_text(text, encoding="utf-8")
 
 
 def _write_moments(path: Path, moments: Iterable[tuple[str, np.ndarray]]) -> None:
@@ -66,16 +86,8 @@ def _write_moments(path: Path, moments: Iterable[tuple[str, np.ndarray]]) -> Non
     safetensors.write(path, plan, contents, {"format": "mlx"})
 
 
-def _point(link: Path, folder: Path) -> None:
-    temporary = link.with_name(f".{link.name}-new")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.name)
-    os.replace(temporary, link)
-    files.sync_folder(link.parent)
-
-
 def _write(model: ModelFile, run: Path, dtype: Dtype, force: bool) -> Written:
-    """Make the run folder, to be gone on with by `train --resume`.
+    """Make the run folder, to be resumed by `train --resume`.
 
     Raises FormatError where it exists, with `force` too, or the model has no tokenizer.
     """
@@ -101,11 +113,10 @@ def _write(model: ModelFile, run: Path, dtype: Dtype, force: bool) -> Written:
 
 
 def _checkpoint(path: Path) -> Path | None:
-    """The best checkpoint of a run, or else its latest."""
-    for name in (run_folder.BEST, run_folder.LATEST):
-        if huggingface.recognises(folder := path / run_folder.CHECKPOINTS / name):
-            return folder
-    return None
+    """The best checkpoint of a run, or else its latest; the link, which a reader follows once."""
+    links = [path / run_folder.CHECKPOINTS / name for name in (run_folder.BEST, run_folder.LATEST)]
+    found = [*filter(huggingface.recognises, links), run_folder.latest(path)]
+    return found[0]
 
 
 def _read(path: Path, tokenizer: Tokenizer | None) -> ModelFile:

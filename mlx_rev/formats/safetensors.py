@@ -6,9 +6,11 @@ object that gives each tensor's dtype, shape and place; the data.
 
 import json
 import math
+import os
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,26 @@ from mlx_rev.formats.model_file import as_float16
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "U8": 1, "F64": 8, "I64": 8}
 _LARGEST_HEADER = 100_000_000
+_AT_ONCE = 1 << 30
+"""Bytes; the system reads no more than 2 GB at once."""
+
+
+class _Opened:
+    """A file that stays open: it can be read on when its folder has been removed."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self._descriptor = os.dup(file.fileno())
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def read(self, size: int, offset: int) -> np.ndarray:
+        """Bytes (uint8), fewer than `size` where the file ends."""
+        content = np.empty(size, np.uint8)
+        room, done = content.data, 0
+        while count := os.preadv(self._descriptor, [room[done : done + _AT_ONCE]], offset + done):
+            done += count
+        return content[:done]
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,7 @@ class Entry:
     """A tensor's place in a file."""
 
     path: Path
+    file: _Opened
     dtype: str
     shape: tuple[int, ...]
     offset: int
@@ -46,14 +69,14 @@ class Entry:
 
     def read(self) -> np.ndarray:
         """The tensor; floating types as float32, others as they are."""
-        raw = np.fromfile(self.path, np.uint8, self.bytes, offset=self.offset)
+        raw = self.file.read(self.bytes, self.offset)
         if len(raw) != self.bytes:
             raise FormatError(f"{self.path}: ends inside a tensor; truncated")
         return decoded(raw, self.dtype).reshape(self.shape)
 
 
 def recognises(start: bytes, size: int) -> bool:
-    """Whether a file of `size` bytes that begins with `start` is one."""
+    """Whether a file of `size` bytes that begins with `start` is a safetensors file."""
     if len(start) < 9 or start[8:9] != b"{":
         return False
     length: int = struct.unpack_from("<Q", start)[0]
@@ -61,7 +84,7 @@ def recognises(start: bytes, size: int) -> bool:
 
 
 def entries(path: Path) -> dict[str, Entry]:
-    """The tensors of a file, by name. Raises FormatError where its header is damaged or lies."""
+    """The tensors of a file, by name. Raises FormatError for a damaged or inconsistent header."""
     try:
         size = path.stat().st_size
         with open_regular(path) as file:
@@ -75,10 +98,11 @@ def entries(path: Path) -> dict[str, Entry]:
                     "safetensors, or truncated"
                 )
             header = parse_json(file.read(length), f"{path}, its header")
+            opened = _Opened(file)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     found = {
-        name: _entry(path, name, header.object(name), 8 + length)
+        name: _entry(path, opened, name, header.object(name), 8 + length)
         for name in header.values
         if name != "__metadata__"
     }
@@ -86,20 +110,20 @@ def entries(path: Path) -> dict[str, Entry]:
     return found
 
 
-def _entry(path: Path, name: str, described: Fields, data: int) -> Entry:
+def _entry(path: Path, opened: _Opened, name: str, described: Fields, data: int) -> Entry:
     dtype = described.text("dtype")
     if dtype not in _BYTES:
-        raise FormatError(f"{path}: {name} is {dtype}; known are {', '.join(_BYTES)}")
+        raise FormatError(f"{path}: {name} is {dtype}, expected one of {', '.join(_BYTES)}")
     shape, places = described.list("shape"), described.list("data_offsets")
     if not all(type(number) is int and number >= 0 for number in (*shape, *places)):
-        raise FormatError(f"{path}: {name} has a shape or offset that is no whole number")
+        raise FormatError(f"{path}: {name} has a shape or offset that is not a whole number")
     if len(places) != 2:
         raise FormatError(f"{path}: {name} has {len(places)} data_offsets, expected 2")
-    entry = Entry(path, dtype, tuple(shape), data + places[0])
+    entry = Entry(path, opened, dtype, tuple(shape), data + places[0])
     if places[1] - places[0] != entry.bytes:
         raise FormatError(
-            f"{path}: {name} lies at {places[0]} to {places[1]}, which is not its {entry.bytes} "
-            "bytes; damaged"
+            f"{path}: {name} is at {places[0]} to {places[1]}, but takes {entry.bytes} bytes; "
+            "damaged"
         )
     return entry
 
@@ -115,7 +139,7 @@ def _check_tiling(path: Path, found: Mapping[str, Entry], data: int, size: int) 
             )
         end += entry.bytes
     if end != size:
-        raise FormatError(f"{path}: has {size} bytes, its tensors end at {end}; cut or damaged")
+        raise FormatError(f"{path}: {size} bytes, its tensors end at {end}; truncated or damaged")
 
 
 @dataclass(frozen=True)
@@ -137,7 +161,7 @@ def write(
     tensors: Iterable[tuple[str, Iterable[bytes]]],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write the tensors in the order of the plan, the parts of each when they come."""
+    """Write the tensors in the order of the plan, each in parts as they come."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
     for name, planned in plan.items():
@@ -157,7 +181,7 @@ def write(
 def encoded(array: np.ndarray, dtype: str, what: str) -> bytes:
     """A float32 array as the bytes of F32, F16 or BF16, rounded to nearest, ties to even.
 
-    Raises FormatError where `what`, the array, has values beyond the type's range.
+    Raises FormatError, naming the array as `what`, for values beyond the type's range.
     """
     if dtype == "F32":
         return array.astype("<f4", copy=False).tobytes()
@@ -169,7 +193,7 @@ def encoded(array: np.ndarray, dtype: str, what: str) -> bytes:
 
 
 def decoded(raw: np.ndarray, dtype: str) -> np.ndarray:
-    """The numbers, flat, that bytes stand for; floating types as float32, others as they are."""
+    """The values, flat, that bytes encode; floating types as float32, others as they are."""
     if dtype == "BF16":
         wide = raw.view("<u2").astype(np.uint32)
         wide <<= 16

@@ -1,4 +1,4 @@
-"""What a .bin has no room for, in a JSON file beside it: model.bin.json for model.bin."""
+"""What a .bin has no field for, in a JSON file beside it: model.bin.json for model.bin."""
 
 import json
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Sidecar:
     order: Order | None
     tokenizer_sha256: str | None
     tokenizer_pieces_sha256: str | None
-    """Of the tokenizer.bin, which a tokenizer rebuilt from its pieces has too."""
+    """Of the tokenizer.bin: the same for a tokenizer that was rebuilt from its pieces."""
     corpus_sha256: str | None
 
     def fits(self, tokenizer: Tokenizer) -> bool:
@@ -48,9 +48,9 @@ def write(target: Path, content_sha256: str, model: ModelFile) -> None:
 
 
 def read(model: Path) -> Sidecar | None:
-    """The sidecar of a file, None where there is none.
+    """The sidecar of a file, None if there is none.
 
-    Raises FormatError where it is damaged, or describes other bytes than the file has.
+    Raises FormatError if it is damaged, or describes other content than the file has.
     """
     path = path_of(model)
     if not path.is_file():
@@ -64,7 +64,7 @@ def read(model: Path) -> Sidecar | None:
     found = Sidecar(order=order_in(described, "reversal"), **optional)
     if (actual := files.sha256_file(model)) != expected:
         raise FormatError(
-            f"{model}: its sha256 is {actual[:12]}…, {path.name} says {expected[:12]}…; the "
-            "file is damaged or another: convert again, or remove the .json"
+            f"{model}: its sha256 is {actual[:12]}…, but {path.name} says {expected[:12]}…; "
+            "the file is damaged or another one: convert again, or remove the .json"
         )
     return found

@@ -18,8 +18,8 @@ from mlx_rev.text.tokenizer import BOUNDARY
 
 
 def kept_prompt(spelling: Sequence[int], context: int) -> tuple[int, ...]:
-    """The part of a prompt that is read: all of it, or where it is longer than half the context,
-    the boundary and the last tokens, those next to which the story grows."""
+    """The part of a prompt that is read: all of it or, if it is longer than half the context, the
+    boundary and the last tokens, those next to which the story grows."""
     room = context // 2
     if len(spelling) <= room:
         return tuple(spelling)
@@ -31,8 +31,8 @@ def begin_stories(
 ) -> list[Story]:
     """A story for each ending, no token written yet; story i has the seed `config.seed` + i.
 
-    An ending that several stories share is encoded once. Raises ConfigError for settings that
-    are impossible, and DataError for an ending that cannot be encoded.
+    An ending that several stories share is encoded once. Raises ConfigError for impossible
+    settings, and DataError for an ending that cannot be encoded.
     """
     validate(config)
     prompts = {ending: codec.prompt(ending).spellings for ending in dict.fromkeys(endings)}
@@ -63,12 +63,12 @@ def write_stories(
     config: SampleConfig,
     reader: Reader | None = None,
 ) -> Iterator[Story]:
-    """Write stories that `begin_stories` began, all at once: each is given again and again, when
-    it has grown by a token, in the order in which tokens come.
+    """Write stories that `begin_stories` began, all at once: each is yielded whenever it has grown
+    by a token.
 
-    A story depends on its prompt and its seed only, not on what is written beside it (but for
+    A story depends only on its prompt and its seed, not on what is written beside it (except for
     rounding). It ends at the boundary token, or after `max_tokens`, or when the context is full.
-    `reader` stands in for `model.next_logits`.
+    `reader` replaces `model.next_logits`.
     """
     read = model.next_logits if reader is None else reader
     started = time.perf_counter()
@@ -89,9 +89,9 @@ def write_stories(
     running = list(range(len(stories)))
     pieces = codec.tokenizer.piece_bytes
     for step in range(steps):
-        scores = np.array(read(tokens, cache, padding))
-        chosen = sampler.sample(np.where(forbidden, -np.inf, scores), recent, random, config)
-        surprises = sampler.surprise(scores, chosen)
+        logits = np.array(read(tokens, cache, padding))
+        chosen = sampler.sample(np.where(forbidden, -np.inf, logits), recent, random, config)
+        surprises = sampler.surprise(logits, chosen)
         for row in running:
             story, token = stories[row], int(chosen[row])
             story.grow(token, pieces[token], float(surprises[row]))
@@ -110,8 +110,8 @@ def write_stories(
 
 
 def _recent(stories: Sequence[Story]) -> np.ndarray:
-    """The last ids of each prompt, for the repetition penalty: (B, REPETITION_WINDOW), -1 where
-    there are fewer."""
+    """The last ids of each prompt, for the repetition penalty: (B, REPETITION_WINDOW), padded with
+    -1 in front."""
     recent = np.full((len(stories), sampler.REPETITION_WINDOW), -1)
     for row, story in zip(recent, stories, strict=True):
         tail = story.spelling[-sampler.REPETITION_WINDOW :]
@@ -120,7 +120,7 @@ def _recent(stories: Sequence[Story]) -> np.ndarray:
 
 
 def _prompt_nats(model: Llama, spellings: Sequence[Sequence[int]]) -> np.ndarray:
-    """How much each spelling of a prompt surprises the model; zero where there is no choice."""
+    """How much each spelling of a prompt surprises the model; zero if there is only one."""
     if len(spellings) == 1:
         return np.zeros(1)
     kept = [np.array(kept_prompt(spelling, model.config.context)) for spelling in spellings]
@@ -128,7 +128,7 @@ def _prompt_nats(model: Llama, spellings: Sequence[Sequence[int]]) -> np.ndarray
 
 
 def _choose_spelling(nats: np.ndarray, temperature: float, seed: int) -> int:
-    """Which of the prompt's spellings to take: they exclude each other, so their probabilities
+    """Which of the prompt's spellings to use: they exclude one another, so their probabilities
     under the model are the odds."""
     if len(nats) == 1:
         return 0

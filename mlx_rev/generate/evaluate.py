@@ -1,37 +1,294 @@
 """What a model is worth, measured on stories it was never trained on."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
 
 from mlx_rev.config import SampleConfig
 from mlx_rev.data import bundled
+from mlx_rev.errors import ConfigError
+from mlx_rev.generate import bootstrap, measures, retrieval
+from mlx_rev.generate.bootstrap import Estimate
+from mlx_rev.generate.copied import longest_copied
+from mlx_rev.generate.judge import Judge
+from mlx_rev.generate.measures import EndedStory
 from mlx_rev.generate.teller import Teller
+from mlx_rev.text.sentences import last_sentences
+
+Progress = Callable[[str, float], None]
+"""Told what is being done and which share of it is done, 0 to 1."""
+
+MODEL, REAL, SHUFFLED = "model", "real", "shuffled"
+"""The rows of an evaluation: stories by the model, real ones, and real ones each with the ending of
+another. What a perfect model reaches, and what one that ignores the ending does not exceed."""
+
+_TOLD_AT_ONCE = 25
+_BITS = 1 / np.log(2)
 
 
 @dataclass(frozen=True)
-class Consistency:
-    """How many stories, told from endings of held-out bundled stories, hold together."""
+class Measure:
+    """Something measured of every story."""
 
-    stories: int
-    consistent: int
-    faults: tuple[tuple[str, str], ...]
-    """(story, first fault found) of the others."""
+    key: str
+    """In JSON."""
+    label: str
+    percent: bool = False
+    """Whether it is a share, to be shown in percent."""
+    digits: int = 3
+    judged: bool = False
+    """Whether it is what a judge says, rather than of the text alone."""
 
-    @property
-    def share(self) -> float:
-        """Consistent stories among all."""
-        return self.consistent / self.stories
+
+@dataclass(frozen=True)
+class Figure:
+    """A measure of a row's stories."""
+
+    estimate: Estimate
+    values: tuple[float, ...]
+    """One for each story; the estimate weighs those in bits per byte by their bytes."""
 
 
-def consistency(teller: Teller, count: int, settings: SampleConfig) -> Consistency:
-    """Tell `count` stories from endings whose combination of plot, name and object never occurs
-    in training, no combination twice while there are others, and let the corpus's checker judge
-    them."""
-    endings: dict[tuple[str, str, str], str] = {}
-    for story in bundled.stories("valid"):
-        endings.setdefault((story.plot, story.name, story.object), story.ending)
-    chosen = list(endings.values())[:count]
-    faults = []
-    for told in teller.tell_all(chosen, **vars(settings)):
-        if found := bundled.check(told.text):
-            faults.append((told.text, found[0]))
-    return Consistency(len(chosen), len(chosen) - len(faults), tuple(faults))
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, and of which stories."""
+
+    measures: tuple[Measure, ...]
+    rows: dict[str, dict[str, Figure]]
+    """By row and the key of the measure."""
+    stories: tuple[EndedStory, ...]
+    """Those that the model told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yardstick:
+    """What a model's stories are measured with and against."""
+
+    real: tuple[EndedStory, ...]
+    """Held-out stories, as many as there are endings."""
+    names: frozenset[str]
+    judges: tuple[Judge, ...] = ()
+    """The first that reads forwards says which ending belongs to a story."""
+    training: Callable[[], Iterable[str]] | None = None
+    """Iterates the stories that the model was trained on, where they are known."""
+
+
+@dataclass
+class _Row:
+    """What is known so far of one row's stories: by measure, a value for each and its weight."""
+
+    stories: Sequence[EndedStory]
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+TEXT_MEASURES = (
+    Measure("loops", "a content word over 8%", percent=True, digits=0),
+    Measure("commonest_word", "commonest content word", percent=True, digits=1),
+    Measure("cut", "not at its beginning", percent=True, digits=0),
+    Measure("stray_names", "name missing or changed", percent=True, digits=0),
+    Measure("unbalanced_quotes", "quotation left open", percent=True, digits=0),
+    Measure("distinct_1", "distinct words", percent=True, digits=1),
+    Measure("distinct_2", "distinct pairs of words", percent=True, digits=1),
+    Measure("distinct_3", "distinct triples of words", percent=True, digits=1),
+    Measure("words", "words", digits=0),
+)
+TRAINING_MEASURES = (
+    Measure("unknown_words", "words not in the training text", percent=True, digits=2),
+    Measure("copied", "longest copied run, in words", digits=1),
+)
+
+
+def held_out(stories: Iterable[str], count: int) -> tuple[EndedStory, ...]:
+    """The first `count` stories that end differently and have something before the ending.
+
+    The ending of a bundled story is its plot's; of others it is their last sentence.
+    """
+    of_plot = {story.text: story.ending for story in bundled.stories("valid")}
+    chosen: dict[str, EndedStory] = {}
+    for text in stories:
+        story = EndedStory(text, of_plot.get(text) or last_sentences(text))
+        if story.body:
+            chosen.setdefault(story.ending, story)
+        if len(chosen) == count:
+            break
+    return tuple(chosen.values())
+
+
+def evaluate(
+    teller: Teller,
+    endings: Sequence[str],
+    yardstick: Yardstick,
+    settings: SampleConfig,
+    progress: Progress = lambda stage, share: None,
+) -> Evaluation:
+    """Tell one story for each ending, and measure them beside real ones and shuffled ones.
+
+    Story i has the seed `settings.seed` + i; the bootstrap and the shuffle have it too, so that
+    the same arguments give the same figures. With a forward judge the cost is that of reading
+    each body once and every ending after every body, for the model's stories and the real ones.
+    Raises RevError.
+    """
+    if not teller.grows_leftwards:
+        raise ConfigError("a forward model takes no endings; evaluate a backward one")
+    told = tell(teller, endings, settings, partial(progress, "telling"))
+    return measure(told, yardstick, settings.seed, progress)
+
+
+def tell(
+    teller: Teller,
+    endings: Sequence[str],
+    settings: SampleConfig,
+    progress: Callable[[float], None],
+) -> tuple[EndedStory, ...]:
+    """One story for each ending."""
+    told: list[EndedStory] = []
+    for start in range(0, len(endings), _TOLD_AT_ONCE):
+        part = endings[start : start + _TOLD_AT_ONCE]
+        chosen = replace(settings, seed=settings.seed + start)
+        stories = teller.begin(part, chosen)
+        for _ in teller.write(stories, chosen):
+            done = sum(story.finished is not None for story in stories)
+            progress((start + done) / len(endings))
+        told += [
+            EndedStory(story.text, story.prompt, story.finished == "boundary") for story in stories
+        ]
+    return tuple(told)
+
+
+def measure(
+    told: Sequence[EndedStory],
+    yardstick: Yardstick,
+    seed: int = 0,
+    progress: Progress = lambda stage, share: None,
+) -> Evaluation:
+    """Measure stories, however they came about, beside real ones and shuffled ones."""
+    others = retrieval.dealt_out(len(yardstick.real), seed)
+    rows = {
+        MODEL: _Row(told),
+        REAL: _Row(yardstick.real),
+        SHUFFLED: _Row(_exchanged(yardstick.real, others)),
+    }
+    named = _judge(rows, yardstick.judges, others, progress)
+    for row in rows.values():
+        _read(row, yardstick.names)
+    named += TEXT_MEASURES
+    if yardstick.training is not None:
+        _compare(list(rows.values()), yardstick.training(), progress)
+        named += TRAINING_MEASURES
+    return Evaluation(
+        named, {name: _figures(row, named, seed) for name, row in rows.items()}, tuple(told)
+    )
+
+
+def _exchanged(real: Sequence[EndedStory], others: np.ndarray) -> list[EndedStory]:
+    endings = [real[other].ending for other in others]
+    return [
+        EndedStory(f"{story.body} {ending}", ending)
+        for story, ending in zip(real, endings, strict=True)
+    ]
+
+
+def _judge(
+    rows: dict[str, _Row], judges: Sequence[Judge], others: np.ndarray, progress: Progress
+) -> tuple[Measure, ...]:
+    """Add what judges say to rows; the measures that they added."""
+    named: list[Measure] = []
+    forward = next((judge for judge in judges if judge.forward), None)
+    if forward is not None:
+        named += _retrieve(rows, forward, others, progress)
+    for number, judge in enumerate(judges):
+        key = "bits_per_byte" + (f"_{number + 1}" if number else "")
+        label = "bits per byte" + (f", judge {number + 1}" if number else "")
+        named.append(Measure(key, label, judged=True))
+        for name, row in rows.items():
+            texts = [story.text for story in row.stories]
+            stage = f"judging {name} stories"
+            nats = judge.text_nats(texts, partial(progress, stage))
+            _in_bits(row, key, nats, texts)
+    return tuple(named)
+
+
+def _retrieve(
+    rows: dict[str, _Row], judge: Judge, others: np.ndarray, progress: Progress
+) -> list[Measure]:
+    """Add to rows how well a judge can tell which ending belongs to which story."""
+    for name in (MODEL, REAL):
+        stories = rows[name].stories
+        stage = f"matching {name} stories with {len(stories)} endings"
+        nats = judge.ending_nats(
+            [story.body for story in stories],
+            [story.ending for story in stories],
+            partial(progress, stage),
+        )
+        _ranked(rows[name], nats)
+    _ranked(rows[SHUFFLED], nats[:, others])  # the same bodies and endings, paired otherwise
+    return [
+        Measure("retrieved", "ending recognised (R@1)", True, 0, judged=True),
+        Measure("reciprocal_rank", "mean reciprocal rank", digits=2, judged=True),
+        Measure("ending_bits_per_byte", "bits per byte of the ending", judged=True),
+    ]
+
+
+def _ranked(row: _Row, nats: np.ndarray) -> None:
+    ranks = retrieval.ranks(retrieval.scores(nats))
+    row.values |= {"retrieved": (ranks == 1).astype(float), "reciprocal_rank": 1 / ranks}
+    _in_bits(row, "ending_bits_per_byte", np.diag(nats), [story.ending for story in row.stories])
+
+
+def _in_bits(row: _Row, key: str, nats: np.ndarray, texts: Sequence[str]) -> None:
+    size = np.array([len(text.encode()) for text in texts], float)
+    row.values[key], row.weights[key] = nats * _BITS / size, size
+
+
+def _read(row: _Row, names: frozenset[str]) -> None:
+    """Add to a row what the text alone says."""
+    stories = row.stories
+    shares = np.array([measures.commonest_share(story) for story in stories])
+    row.values |= {
+        "loops": shares > measures.LOOP_SHARE,
+        "commonest_word": shares,
+        "cut": np.array([not story.whole for story in stories]),
+        "stray_names": np.array([measures.has_stray_name(story, names) for story in stories]),
+        "unbalanced_quotes": np.array([measures.has_unbalanced_quotes(story) for story in stories]),
+        "words": np.array([len(measures.words_of(story.text)) for story in stories]),
+    } | {
+        f"distinct_{n}": np.array([measures.distinct(story, n) for story in stories])
+        for n in (1, 2, 3)
+    }
+
+
+def _compare(rows: Sequence[_Row], training: Iterable[str], progress: Progress) -> None:
+    """Add to rows what the training text says of them, in one pass over it."""
+    bodies = [measures.words_of(story.body) for row in rows for story in row.stories]
+    vocabulary: set[str] = set()
+
+    def read() -> Iterator[list[str]]:
+        for number, text in enumerate(training):
+            if number % 1000 == 0:
+                progress(f"reading the training text, {number:,} stories", 0.0)
+            found = measures.words_of(text)
+            vocabulary.update(found)
+            yield found
+
+    copied = longest_copied(bodies, read())
+    known, start = frozenset(vocabulary), 0
+    for row in rows:
+        row.values["copied"] = copied[start : start + len(row.stories)]
+        start += len(row.stories)
+        row.values["unknown_words"] = np.array(
+            [measures.unknown_share(story, known) for story in row.stories]
+        )
+
+
+def _figures(row: _Row, named: Sequence[Measure], seed: int) -> dict[str, Figure]:
+    drawn = bootstrap.resamples(len(row.stories), seed)
+    alike = np.ones(len(row.stories))
+    figures = {}
+    for key in (one.key for one in named):
+        values = row.values[key].astype(float)
+        found = bootstrap.estimate(values, row.weights.get(key, alike), drawn)
+        figures[key] = Figure(found, tuple(values.tolist()))
+    return figures

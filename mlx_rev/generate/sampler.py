@@ -1,8 +1,8 @@
 """From logits to a token, in NumPy: on a CPU its exp is ten times faster than MLX's, and on a GPU
-with unified memory the logits are at hand.
+with unified memory the logits need no copy.
 
-Logits and weights are (B, vocabulary), float32. A token that may not be chosen has the logit -inf
-and the weight 0. Weights are probabilities up to a factor.
+Logits and weights are (B, vocabulary), float32. Weights are unnormalised probabilities. A token
+that may not be chosen has the logit -inf and the weight 0.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from mlx_rev.config import SampleConfig
 REPETITION_WINDOW = 64
 """Tokens that the repetition penalty looks back on."""
 COLDEST = 1e-6
-"""Below this temperature only the likeliest token is left, and float32 would overflow."""
+"""Below this temperature only the likeliest token remains, and float32 would overflow."""
 
 
 def penalise(logits: np.ndarray, recent: np.ndarray, penalty: float) -> np.ndarray:
@@ -32,14 +32,14 @@ def penalise(logits: np.ndarray, recent: np.ndarray, penalty: float) -> np.ndarr
     return penalised
 
 
-def relative(logits: np.ndarray) -> np.ndarray:
-    """The weights of logits, the likeliest token's being 1."""
+def unnormalised(logits: np.ndarray) -> np.ndarray:
+    """The unnormalised probabilities of logits, the likeliest token's being 1."""
     weights: np.ndarray = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return weights
 
 
 def keep_top_k(weights: np.ndarray, k: int) -> np.ndarray:
-    """Only the k likeliest tokens; equals of the last one stay too."""
+    """Only the k likeliest tokens, and those as likely as the last of them."""
     size = weights.shape[-1]
     if k == 0 or k >= size:
         return weights
@@ -58,18 +58,18 @@ def draw(
     weights: np.ndarray, candidates: np.ndarray, top_p: float, random: np.random.Generator
 ) -> int:
     """A token of one row (vocabulary,), drawn by its weight among `candidates` (weights too) that
-    are in the nucleus: the fewest likeliest tokens that have `top_p` of all weight (Holtzman et
-    al., 2020).
+    are in the nucleus: the smallest set of likeliest tokens that has `top_p` of all weight
+    (Holtzman et al., 2020).
 
     The nucleus is never listed, so nothing is sorted. A token is drawn from all candidates; it is
-    in the nucleus if those likelier than itself have less than `top_p` of the weight. If it is
-    not, nor are those less likely, and one is drawn among the rest: what is accepted in the end
-    has the nucleus' own distribution.
+    in the nucleus if those likelier than it have less than `top_p` of the weight. If it is not,
+    neither are the less likely ones, and one is drawn from the rest: what is accepted in the end
+    has the nucleus's own distribution.
     """
     total = weights.sum(dtype=np.float64)
     while True:
         cumulative = np.cumsum(candidates, dtype=np.float64)
-        # Below the last sum, which the product may be rounded up to.
+        # Kept below the last sum, to which the product may be rounded up.
         point = min(random.random() * cumulative[-1], np.nextafter(cumulative[-1], 0))
         token = int(np.searchsorted(cumulative, point, side="right"))
         likelier = weights > weights[token]
@@ -92,7 +92,7 @@ def sample(
     if config.temperature < COLDEST:
         likeliest: np.ndarray = logits.argmax(axis=-1)
         return likeliest
-    weights = keep_top_k(relative(logits / np.float32(config.temperature)), config.top_k)
+    weights = keep_top_k(unnormalised(logits / np.float32(config.temperature)), config.top_k)
     candidates = keep_min_p(weights, config.min_p)
     rows = zip(weights, candidates, random, strict=True)
     return np.array([draw(own, left, config.top_p, source) for own, left, source in rows])
@@ -101,6 +101,6 @@ def sample(
 def surprise(logits: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """-log2 of the probability of the chosen tokens (B,), in bits: (B,)."""
     below = logits.max(axis=-1) - np.take_along_axis(logits, chosen[:, None], axis=-1)[:, 0]
-    total = relative(logits).sum(axis=-1, dtype=np.float64)
+    total = unnormalised(logits).sum(axis=-1, dtype=np.float64)
     bits: np.ndarray = below.astype(np.float64) / np.log(2) + np.log2(total)
     return bits

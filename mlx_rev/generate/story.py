@@ -6,28 +6,28 @@ from typing import Literal
 from mlx_rev.text.stream import Growth
 
 StopReason = Literal["boundary", "length", "stopped"]
-"""boundary: the story is whole; length: there was no more room; stopped: someone stopped it."""
+"""boundary: the story is complete; length: there was no more room; stopped: by a person."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Story:
-    """A story, which grows by a token at a time at the cost of that token.
+    """A story, which grows by a token at a time, each at the cost of that token only.
 
-    It is the same record from the first token to the last: take what you need of it while you
-    have it, such as `text`, which is put together when it is asked for.
+    It is the same record from the first token to the last, and goes on changing: read what you
+    need when you need it, such as `text`, which is joined when it is asked for.
     """
 
     prompt: str
-    """As typed: the ending, or what a forward model is given, the opening."""
+    """As typed: the ending or, for a forward model, the opening."""
     spelling: tuple[int, ...] = field(repr=False)
-    """The ids that the model reads of the prompt, in model order, the boundary first."""
+    """The ids of the prompt that the model reads, in model order, the boundary first."""
     left_out: int = 0
     """How many tokens of a long prompt the model does not get to see."""
     leftwards: bool
     """Whether the story grows in front of its prompt."""
     growth: Growth = field(repr=False)
     index: int = 0
-    """Which story of those that are written together."""
+    """Which of the stories that are written together."""
     seed: int = 0
     model: str = ""
     """Who writes it, as a person would name it."""
@@ -57,7 +57,7 @@ class Story:
 
     @property
     def text(self) -> str:
-        """In reading order; the prompt stands in it byte for byte as it was given."""
+        """In reading order; the prompt is in it byte for byte as it was given."""
         return self.generated + self.prompt if self.leftwards else self.prompt + self.generated
 
     @property
@@ -72,7 +72,7 @@ class Story:
 
     @property
     def mean_surprise(self) -> float:
-        """Bits a token."""
+        """Bits per token."""
         return sum(self._surprises) / len(self._surprises) if self._surprises else 0.0
 
     @property

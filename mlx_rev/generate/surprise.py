@@ -10,9 +10,9 @@ def word_surprises(
 ) -> list[tuple[str, float]]:
     """The words, marks and gaps of a generated text in reading order, each with its bits.
 
-    A token's bits count for the first word or mark that it spells; a gap has those of tokens that
-    spell nothing else. The texts join to `generated`, the bits sum to those of the tokens that
-    spell something.
+    A token's bits count towards the first word or mark that it spells, or towards a gap if it
+    spells nothing else. The texts join to `generated`; the bits sum to those of the tokens that
+    spell anything.
     """
     order = codec.order
     pieces = [part.encode() for part in order.pattern.parts(generated) if part]

@@ -1,4 +1,4 @@
-"""The Python face: load a model, give it an ending, get a story."""
+"""The Python API: load a model, give it an ending, get a story."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from mlx_rev import backend
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.generate.story import Story
 from mlx_rev.model.load import Loaded, load_model
@@ -33,20 +33,20 @@ class Teller:
     def write(
         self, stories: Sequence[Story], settings: SampleConfig | None = None
     ) -> Iterator[Story]:
-        """Write stories that were begun: each is given whenever it has grown by a token."""
+        """Write stories that were begun: each is yielded whenever it has grown by a token."""
         settings = settings or SampleConfig()
         return write_stories(self.model, self.codec, stories, settings, self._reader)
 
     def stream(
         self, endings: Sequence[str], settings: SampleConfig | None = None
     ) -> Iterator[Story]:
-        """One story for each ending, which grow together: each is given, as one and the same
+        """One story for each ending, all growing together: each is yielded, always as the same
         record, whenever it has grown by a token."""
         return self.write(self.begin(endings, settings), settings)
 
     def warm_up(self) -> None:
-        """Make single stories a third faster from some seconds on, by work in the background that
-        the process waits for before it ends."""
+        """Make single stories a third faster after some seconds, by work in the background that the
+        process waits for before it ends."""
         self._reader.warm_up()
 
     def tell(self, ending: str, **settings: float) -> Story:
@@ -59,7 +59,7 @@ class Teller:
             return []
         known = SampleConfig.__dataclass_fields__
         if unknown := sorted(set(settings) - set(known)):
-            raise ConfigError(f"no setting {unknown[0]!r}; there are {', '.join(known)}")
+            raise ConfigError(f"no setting {unknown[0]!r}; expected one of {', '.join(known)}")
         config = SampleConfig(**settings)  # type: ignore[arg-type]
         stories = self.begin(endings, config)
         for _ in self.write(stories, config):
@@ -75,12 +75,12 @@ def load(
 ) -> Teller:
     """Load a training run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file].
 
-    Without a reference it is the model that ships with mlx-rev.
-    `tokenizer` and `reversal` (word2, word, token, none) stand in for what the file does not say.
+    Without a reference it is the built-in model.
+    `tokenizer` and `reversal` (word2, word, token, none) supply what the file does not say.
     Raises RevError.
     """
     loaded = load_model(
-        shipped_model() if reference is None else reference,
+        built_in_model() if reference is None else reference,
         tokenizer=Path(tokenizer) if tokenizer is not None else None,
         order=order_named(reversal) if reversal is not None else None,
         ops=backend.choose().ops,

@@ -209,8 +209,8 @@ def check_weights(model: Llama, weights: Weights) -> None:
     for name in sorted(expected | found):
         if expected.get(name) != found.get(name):
             raise ConfigError(
-                f"{name} has shape {found.get(name)}, the options mean {expected.get(name)}; leave "
-                "the model's shape as it is"
+                f"{name} has shape {found.get(name)}, expected {expected.get(name)} "
+                "by the options; leave the options of the model's shape out"
             )
 
 
@@ -218,7 +218,7 @@ def initialise(
     model: Llama, seed: int, init_std: float = 0.02, embedding_init_std: float = 0.02
 ) -> None:
     """Draw the weights as llama2.c does: normal, of standard deviation `init_std`; w3 and wo of
-    each block by 1 / sqrt(2 n_layers) smaller; norms are ones. The embedding has a standard
+    each block scaled by 1 / sqrt(2 n_layers); norms are ones. The embedding has a standard
     deviation of its own."""
     key = mx.random.key(seed)
     residual = init_std / math.sqrt(2 * model.config.n_layers)

@@ -21,7 +21,7 @@ class Loaded:
     model: Llama
     codec: StoryCodec
     says_reversal: bool = True
-    """Whether the file said how its text is reversed; otherwise it is taken not to be."""
+    """Whether the file said how its text is reversed; otherwise it is assumed not to be."""
 
 
 def load_model(
@@ -35,21 +35,21 @@ def load_model(
 
     Raises FormatError where it has no tokenizer, and so cannot talk.
     """
-    lazy = open_model(reference, tokenizer=tokenizer, order=order)
-    if lazy.tokenizer is None:
+    opened = open_model(reference, tokenizer=tokenizer, order=order)
+    if opened.tokenizer is None:
         raise FormatError(
             f"{reference}: has no SentencePiece tokenizer (tokenizer.model, tokenizer.bin, or a "
             "tokenizer.json made from one); give --tokenizer"
         )
-    model = Llama(lazy.config, ops)
-    set_weights(model, read_weights(lazy))
+    model = Llama(opened.config, ops)
+    set_weights(model, read_weights(opened))
     model.eval()
-    codec = StoryCodec(lazy.tokenizer, lazy.order or ASSUMED)
-    return Loaded(model, codec, lazy.order is not None)
+    codec = StoryCodec(opened.tokenizer, opened.order or ASSUMED)
+    return Loaded(model, codec, opened.order is not None)
 
 
-def read_weights(lazy: ModelFile) -> Weights:
+def read_weights(opened: ModelFile) -> Weights:
     """All weights of a model on disk, in memory as float32."""
-    weights = {name: mx.array(weight) for name, weight in lazy.weights()}
+    weights = {name: mx.array(weight) for name, weight in opened.weights()}
     mx.eval(weights)
     return weights

@@ -74,7 +74,7 @@ class Ops:
     def token_nats(self, hidden: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
         """The surprise (N,) of targets (N,) under softmax(hidden · weightᵀ), in nats, float32.
 
-        hidden is (N, D), weight (vocabulary, D). A target that is no id counts as the nearest one.
+        hidden is (N, D), weight (vocabulary, D). An out-of-range target is clipped.
         """
         targets = mx.clip(targets, 0, len(weight) - 1)
         rows = max(1, _LOGITS_AT_ONCE // len(weight))
@@ -93,6 +93,6 @@ def rope_frequencies(config: ModelConfig) -> mx.array:
 
 
 def dropout(x: mx.array, rate: float, key: mx.array) -> mx.array:
-    """Set a share `rate` of x to zero and scale the rest so that the mean stays."""
+    """Set a share `rate` of x to zero and scale the rest to keep the mean."""
     kept = mx.random.bernoulli(1 - rate, x.shape, key=key)
     return x * kept.astype(x.dtype) * (1 / (1 - rate))

@@ -1,4 +1,4 @@
-"""A typed line is an ending or a command: told apart here."""
+"""A typed line is an ending or a command: this tells which."""
 
 import difflib
 import shlex
@@ -38,11 +38,11 @@ COMMANDS = {
         options=_FORCE,
     ),
     "history": Spec("", "the stories told so far"),
-    "score": Spec("TEXT", "how well the model foresees a text"),
+    "score": Spec("TEXT", "how well the model predicts a text"),
     "tokens": Spec("TEXT", "the pieces of a text with their ids, in model order"),
     "compare": Spec(
         "MODEL",
-        "the last ending told by this model and by another",
+        "tell the last ending with this model and with another",
         takes_path=True,
         options=_MODEL,
     ),
@@ -66,7 +66,7 @@ COMMANDS = {
 
 
 _WIDEST = 30
-"""The left column of the help; what is longer sticks out."""
+"""Columns of the commands in the help; longer ones stick out."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,19 @@ class Command:
 def read(line: str) -> Command | None:
     """The command that a line is, or None for an ending: only a `/` at its very start makes one.
 
-    Raises ConfigError for a command that there is not, with the nearest that there is.
+    Raises ConfigError for an unknown command, with the nearest known one.
     """
     if not line.startswith("/"):
         return None
     name, _, rest = line[1:].strip().partition(" ")
     if name not in COMMANDS:
-        raise ConfigError(f"no command /{name}; {nearest(name, COMMANDS, '/')}")
+        raise ConfigError(f"unknown command /{name}; {nearest(name, COMMANDS, '/')}")
     command = Command(name, rest.strip())
     takes = COMMANDS[name].arguments
     if takes and not command.rest:
         raise ConfigError(f"/{name} needs {takes}: {COMMANDS[name].summary}")
     if command.rest and not takes:
-        raise ConfigError(f"/{name} takes nothing, found {command.rest!r}")
+        raise ConfigError(f"/{name} takes no argument, found {command.rest!r}")
     return command
 
 
@@ -115,7 +115,7 @@ def arguments(command: Command) -> tuple[str, dict[str, str]]:
         elif argument is None and not word.startswith("--"):
             argument = word
         else:
-            raise ConfigError(f"/{command.name}: {word} is one too many; it takes {spec.arguments}")
+            raise ConfigError(f"/{command.name}: unexpected {word}; it takes {spec.arguments}")
     if argument is None:
         raise ConfigError(f"/{command.name}: needs {spec.arguments}")
     return argument, options
@@ -133,11 +133,11 @@ def _words(command: Command) -> list[str]:
 
 
 def nearest(given: str, known: dict[str, Spec] | list[str], mark: str = "") -> str:
-    """What would be right instead of `given`: the nearest, or the list."""
+    """What was probably meant by `given`: the nearest name, or the list of names."""
     close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     if close:
         return f"did you mean {mark}{close[0]}?"
-    return "there are " + ", ".join(mark + name for name in known)
+    return "expected one of " + ", ".join(mark + name for name in known)
 
 
 def help_text() -> str:
@@ -149,7 +149,7 @@ def help_text() -> str:
         [
             *lines,
             "",
-            "Anything else is an ending; begin it with a space if it begins with /.",
-            "Alt-Enter starts a new line, Ctrl-R searches, Ctrl-C stops a story.",
+            "Any other line is an ending; put a space in front of one that starts with /.",
+            "Alt-Enter starts a new line, Ctrl-R searches the history, Ctrl-C stops a story.",
         ]
     )

@@ -24,9 +24,9 @@ from mlx_rev.repl.view import READING_COLUMNS, summary
 FRAMES_PER_SECOND = 30
 _STYLE = Style.from_dict({"ending": "ansicyan bold", "label": "fg:default dim"})
 _LEAST_LINES = 2
-"""Of each story, where there are several; those for which this leaves no room are counted."""
+"""Of each story, if there are several; those that leaves no room for are only counted."""
 _CELLS_PER_TOKEN = 5
-"""More than a token of English has; decides how many lines are kept free for a story."""
+"""More than an English token has; decides how many lines are reserved for a story."""
 
 
 def grow(
@@ -38,10 +38,10 @@ def grow(
     input: Input | None = None,
     output: Output | None = None,
 ) -> Reply | None:
-    """Show stories as they grow until another reply comes, and give that one.
+    """Show stories as they grow until another reply comes, and return that one.
 
     Ctrl-C calls `stop`; other keys are kept for the next prompt. `context` is the model's, in
-    tokens. What was drawn is taken away at the end: the whole story is printed by the view.
+    tokens. What was drawn is erased at the end: the view prints the complete story.
     """
     shown = first
     last: list[Reply | Exception | None] = []
@@ -92,7 +92,7 @@ def grow(
 def _output() -> Output:
     """The terminal, whose rows are erased one by one.
 
-    What is erased at once from the top of the screen on, as after a resize, tmux and others move
+    If all below the top of the screen is erased at once, as after a resize, tmux and others move it
     into their scrollback.
     """
     output = create_output()
@@ -109,8 +109,8 @@ def _output() -> Output:
 def _leaver_of_scrollback(application: Application[None]) -> Callable[[object], None]:
     """Called before each frame: from the first resize on, frames are on the alternate screen.
 
-    Terminals wrap lines anew when they become narrower, and what then no longer fits goes into
-    the scrollback at each step of a window's edge; the alternate screen has none.
+    Terminals rewrap lines when they become narrower, and what then no longer fits goes into the
+    scrollback at each step of dragging a window's edge; the alternate screen has none.
     """
     seen = application.output.get_size()
 
@@ -141,7 +141,7 @@ def _keys(stop: Callable[[], None], typed: list[KeyPress]) -> KeyBindings:
 
 
 def screen(stories: Sequence[Story], columns: int, rows: int, context: int) -> StyleAndTextTuples:
-    """A frame of stories, one above the other, as high as a screen of `rows` has room for."""
+    """A frame of stories, one above the other, that fits a screen of `rows`."""
     width = min(columns, READING_COLUMNS)
     count, height = _room(len(stories), rows, -(-context * _CELLS_PER_TOKEN // max(1, width)) + 1)
     styled: StyleAndTextTuples = []
@@ -157,7 +157,7 @@ def screen(stories: Sequence[Story], columns: int, rows: int, context: int) -> S
 def fragments(
     story: Story, width: int, height: int, number: int | None = None
 ) -> StyleAndTextTuples:
-    """A story in `height` rows and, in a row that ends it, its number among others and figures."""
+    """A story in `height` rows, then a row with its figures and, among several, its number."""
     frame = layout.frame(story.text, width, height, leftwards=story.leftwards)
     given = len(story.text) - len(story.prompt) if story.leftwards else len(story.prompt)
     styled: StyleAndTextTuples = []
@@ -183,7 +183,7 @@ def fragments(
 
 
 def _room(stories: int, rows: int, wanted: int) -> tuple[int, int]:
-    """How many stories a screen shows, and in how many lines each, of which `wanted` suffice."""
+    """How many stories a screen shows, and in how many lines each, at most `wanted`."""
     free = rows - 1
     shown = stories
     if stories > 1 and stories * (_LEAST_LINES + 1) > free:

@@ -1,4 +1,4 @@
-"""Where the characters of a growing story stand on the screen: pure, no terminal here."""
+"""Where the characters of a growing story go on the screen: pure functions, no terminal."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Frame:
     lines: tuple[Line | None, ...]
     """From the top; None is an empty row."""
     hidden: int
-    """Lines that there is no room for: below, or above where a story grows rightwards."""
+    """Lines that there is no room for: below, or above if the story grows rightwards."""
 
 
 def frame(text: str, width: int, height: int, *, leftwards: bool) -> Frame:
@@ -69,7 +69,7 @@ def lines_from_start(text: str, width: int) -> list[Line]:
 
 
 _Cluster = tuple[int, str]
-"""A character with the marks that stand on it, and its place in the text."""
+"""The index of a character in the text, and the character with its combining marks."""
 
 
 def _clusters(text: str) -> list[_Cluster]:

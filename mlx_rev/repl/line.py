@@ -1,4 +1,4 @@
-"""The line that a person types on: history, search, completion."""
+"""The input line: history, search, completion."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -21,8 +21,7 @@ from mlx_rev.repl.commands import COMMANDS, Spec
 
 
 class CommandCompleter(Completer):
-    """Completes commands, the settings' names after /set, options with their values, and paths
-    where one is wanted."""
+    """Completes commands, settings after /set, options with their values, and paths."""
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -54,7 +53,7 @@ class CommandCompleter(Completer):
 
 
 def _possible(spec: Spec, words: Sequence[str]) -> Sequence[str] | None:
-    """What the last of a command's words may be; None where it is any path."""
+    """What the last word of a command may be; None for any path."""
     *before, last = words
     if before and (values := spec.options.get(before[-1], ())) != ():
         return values
@@ -67,7 +66,7 @@ def _possible(spec: Spec, words: Sequence[str]) -> Sequence[str] | None:
 def typed_lines(history: Path | None, prompt: Callable[[], str]) -> Iterator[str]:
     """Lines typed at the terminal until Ctrl-D; Ctrl-C clears the line, Alt-Enter breaks it.
 
-    `history` is kept between sessions; where it cannot be, for this session only.
+    `history` is kept between sessions or, if that is not possible, for this session only.
     """
     keys = KeyBindings()
 
@@ -92,10 +91,10 @@ def typed_lines(history: Path | None, prompt: Callable[[], str]) -> Iterator[str
 
 
 class _Kept(FileHistory):
-    """A history in a file, which may become impossible to write while one types."""
+    """A history in a file, which may become impossible to write to during a session."""
 
     def store_string(self, string: str) -> None:
-        """Append a line to the file, where that can be done; the session has it anyway."""
+        """Append a line to the file if possible; the session has it anyway."""
         with suppress(OSError, UnicodeError):
             super().store_string(string)
 

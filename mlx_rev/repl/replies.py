@@ -15,8 +15,8 @@ class Says:
 
 @dataclass(frozen=True)
 class Grows:
-    """Stories have grown; there are as many as panels to show. They are the same records each
-    time, and go on growing with the next reply."""
+    """Stories have grown. They are the same records each time, and go on growing with the next
+    reply."""
 
     stories: tuple[Story, ...]
 
@@ -40,7 +40,7 @@ class Offers:
 
 @dataclass(frozen=True)
 class Shades:
-    """Words with their surprise in bits, None for what was given."""
+    """Words with their surprise in bits, None for the prompt."""
 
     words: tuple[tuple[str, float | None], ...]
 
@@ -61,7 +61,7 @@ class Converted:
 
 @dataclass(frozen=True)
 class Leaves:
-    """The person is going."""
+    """The person is leaving."""
 
 
 Reply = Says | Grows | Tells | Offers | Shades | Pieces | Converted | Leaves

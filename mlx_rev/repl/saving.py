@@ -15,8 +15,8 @@ PICTURE_COLUMNS = 80
 
 
 def save_story(story: Story, path: Path, *, force: bool = False) -> None:
-    """Write a story in the format of the file's name. ConfigError for one that is not known, and
-    where there is a file already and `force` is not given."""
+    """Write a story in the format that the file name implies. Raises ConfigError for another name,
+    and for an existing file unless `force` is given."""
     makers = {".txt": _as_text, ".md": _as_markdown, ".html": _as_html, ".svg": _as_svg}
     suffix = path.suffix.lower()
     if suffix not in makers:

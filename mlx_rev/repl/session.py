@@ -11,7 +11,7 @@ from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import registry
 from mlx_rev.formats.convert import Progress, convert
-from mlx_rev.formats.detect import SHIPPED, open_model, shipped_model
+from mlx_rev.formats.detect import BUILT_IN, built_in_model, open_model
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.surprise import word_surprises
@@ -32,6 +32,7 @@ from mlx_rev.repl.replies import (
     Tells,
 )
 from mlx_rev.repl.saving import save_story
+from mlx_rev.text.order import BACKWARD_NAMES
 from mlx_rev.text.tokenizer import BOUNDARY
 
 MOST_CANDIDATES = 16
@@ -40,8 +41,8 @@ MOST_CANDIDATES = 16
 class Session:
     """A conversation with a model: a line in, replies out.
 
-    `source` is the model's reference, as a person would give it; `progress` is told how a
-    conversion goes.
+    `source` is the model's reference, as a person would give it; `progress` is told how far a
+    conversion is.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Session:
 
     @property
     def prompt(self) -> str:
-        """What to ask for: an ending, or from a forward model's user an opening."""
+        """What to ask for: an ending or, with a forward model, an opening."""
         if self._offered:
             return f"1-{len(self._offered)}> "
         return "ending> " if self.teller.grows_leftwards else "opening> "
@@ -71,7 +72,7 @@ class Session:
         self._stopped = True
 
     def respond(self, line: str) -> Iterator[Reply]:
-        """The replies to a line. Raises RevError where it makes no sense."""
+        """The replies to a line. Raises RevError for a line that makes no sense."""
         self._stopped = False
         offered, self._offered = self._offered, ()
         if offered and line.strip().isdecimal():
@@ -99,7 +100,7 @@ class Session:
             if story.left_out:
                 part = "first" if story.leftwards else "last"
                 yield Says(
-                    f"That is longer than the model can read: it sees the {part} "
+                    f"That is longer than the model can read: it sees only the {part} "
                     f"{len(story.spelling) - 1} tokens, not the other {story.left_out}."
                 )
         yield from self._grow(self.teller, stories, Grows(stories))
@@ -126,8 +127,8 @@ class Session:
         return self.told[-1]
 
     def _grow(self, teller: Teller, stories: Sequence[Story], grown: Grows) -> Iterator[Grows]:
-        """Write stories until they are whole or stopped; `grown` is given whenever one has grown,
-        and shows others too, perhaps."""
+        """Write stories until they are complete or stopped; `grown`, which may hold others too, is
+        yielded whenever one has grown."""
         settings = self.settings
         self.settings = replace(settings, seed=settings.seed + len(stories))
         yield grown
@@ -224,14 +225,13 @@ class Session:
         model = self.teller.model
         parameters = sum(weight.size for weight in get_weights(model).values())
         grows = "leftwards from an ending" if self.teller.grows_leftwards else "from an opening"
-        name = (
-            f"{SHIPPED.name}, which ships" if Path(self.source) == shipped_model() else self.source
-        )
+        built_in = Path(self.source) == built_in_model()
+        name = f"the built-in model {BUILT_IN.name}" if built_in else self.source
         guessed = (
             ""
             if self.teller.says_reversal
-            else " Nothing says how its text is reversed, so it is taken not to be: "
-            "--reversal word or token says otherwise."
+            else " It does not say how its text is reversed; assuming that it is not "
+            f"(if it is, give --reversal {BACKWARD_NAMES})."
         )
         return (
             f"{name}: {parameters:,} parameters, a vocabulary of "
@@ -291,7 +291,7 @@ def _begun(
 
 
 def _loaded(command: Command) -> tuple[str, Teller]:
-    """The model that the arguments of a command name, as they name it and loaded."""
+    """The model that a command names: its reference, and the model loaded."""
     source, options = commands.arguments(command)
     if source.startswith("~"):
         source = str(_path(source))
@@ -303,7 +303,7 @@ def _path(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{text}: there is no such user") from error
+        raise ConfigError(f"{text}: no such user") from error
 
 
 def _shortened(text: str, most: int = 60) -> str:

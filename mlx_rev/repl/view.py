@@ -31,7 +31,7 @@ _FINISHED = {
     None: "…",
 }
 _SURPRISE_STYLES = ((8.0, "bold red"), (4.0, "yellow"), (1.0, "none"), (0.0, "dim"))
-"""From how many bits on a word is shown how."""
+"""The style of a word with at least so many bits."""
 
 
 class View:
@@ -71,7 +71,7 @@ class View:
         self._print(Text(visible(message), style="error"))
 
     def progress(self, weight: str, share: float) -> None:
-        """Show how a conversion goes, in a bar that leaves with the next reply."""
+        """Show how far a conversion is, in a bar that disappears with the next reply."""
         if self._advance is None:
             self._advance = self._bar.enter_context(conversion.bar(self.console))
         self._advance(weight, share)
@@ -88,7 +88,7 @@ def summary(story: Story) -> str:
     """A story's mark, tokens, speed, surprise and seed."""
     return (
         f"{_FINISHED[story.finished]} {len(story.tokens)} tokens · "
-        f"{story.tokens_per_second:.0f} tokens/s · {story.mean_surprise:.2f} bits a token · "
+        f"{story.tokens_per_second:.0f} tokens/s · {story.mean_surprise:.2f} bits per token · "
         f"seed {story.seed}"
     )
 
@@ -118,7 +118,7 @@ def _titled(stories: tuple[Story, ...], titles: tuple[str, ...]) -> Text:
 
 
 def _figures(story: Story) -> str:
-    return f"{story.mean_surprise:.2f} bits a token, seed {story.seed}"
+    return f"{story.mean_surprise:.2f} bits per token, seed {story.seed}"
 
 
 def _shaded(words: tuple[tuple[str, float | None], ...]) -> Text:

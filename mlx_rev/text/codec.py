@@ -38,7 +38,7 @@ class StoryCodec:
         try:
             encoded = self.tokenizer.encode_batch([self.order.reverse(story) for story in stories])
         except DataError:
-            # Say where it stands in the story, rather than in the text as fed.
+            # Name the place in the story, rather than in the text that the tokenizer sees.
             for story in stories:
                 check_encodable(story)
             raise
@@ -49,7 +49,7 @@ class StoryCodec:
         return self.order.restore(self.tokenizer.decode(self.order.restore_ids(ids)))
 
     def prompt(self, text: str) -> Prompt:
-        """What to give the model for the ending `text`; outer white space is not fed to it.
+        """What to give the model for the ending `text`, without white space around it.
 
         Raises DataError for what cannot be encoded.
         """
@@ -59,7 +59,7 @@ class StoryCodec:
         return Prompt(text, tuple(dict.fromkeys((BOUNDARY, *ids) for ids in spellings)))
 
     def joins_prompt(self, prompt: str, spelling: Sequence[int]) -> list[bool]:
-        """For each id, whether as first generated it would change the first word of an ending."""
+        """For each id, whether it would change the first word of an ending if generated first."""
         ending, last_piece = prompt.strip(), self._last_piece(spelling)
         if not ending or last_piece is None:
             return [False] * self.tokenizer.vocab_size
@@ -69,7 +69,7 @@ class StoryCodec:
         return self._tested[test]
 
     def growth(self, prompt: str, spelling: Sequence[int]) -> Growth:
-        """The text that is going to grow from a prompt, of which `spelling` was chosen."""
+        """The text that will grow from a prompt, given the spelling that was chosen."""
         return self.order.growth(self.tokenizer, prompt, self._last_piece(spelling))
 
     def _last_piece(self, spelling: Sequence[int]) -> bytes | None:
@@ -77,5 +77,5 @@ class StoryCodec:
 
     @cached_property
     def _tested(self) -> dict[Callable[[bytes], bool], list[bool]]:
-        """What tests of `joining` say of every piece."""
+        """The results of each test of `joining`, for every piece."""
         return {}

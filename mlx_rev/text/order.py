@@ -1,6 +1,6 @@
 """The orders in which a model reads a story: one class each, with all that differs between them.
 
-Nothing outside this module asks which order it has before it; it asks the order.
+Nothing outside this module asks which order it has; it asks the order itself.
 """
 
 from abc import ABC, abstractmethod
@@ -16,25 +16,25 @@ from mlx_rev.text.words import WordPattern, is_word_character
 
 
 class Order(ABC):
-    """How a story is turned round before training and back after generation."""
+    """How a story is reversed before training and restored after generation."""
 
     name: ClassVar[ReversalMode]
     """In flags and files; the header of a shard has room for 8 bytes."""
     grows_leftwards: ClassVar[bool] = True
     """Whether a prompt is an ending, and text is added in front of it."""
     vocabulary: ClassVar[str] = "forward"
-    """Orders that name the same learn the same vocabulary from the same stories."""
+    """Orders with the same value learn the same vocabulary from the same stories."""
     example: ClassVar[str] = "They were happy."
     """A prompt to show."""
     shell_filter: ClassVar[str | None] = None
-    """The command that prepares a prompt for programs that read forwards, and turns their answer
-    round; None where nothing has to be done, or nothing can be."""
+    """The command that reverses a prompt for programs that read forwards, and their answer; None if
+    nothing has to be done, or nothing can be."""
     promptable_elsewhere: ClassVar[bool] = True
     """Whether such programs can be prompted at all."""
     description: ClassVar[str]
     """For a model card."""
     by_hand: ClassVar[str] = ""
-    """For a model card: what to do where mlx-rev is not there to do it, a sentence or nothing."""
+    """For a model card: what to do without mlx-rev, a sentence or nothing."""
 
     def __repr__(self) -> str:
         return f"<order {self.name}>"
@@ -45,7 +45,7 @@ class Order(ABC):
         return words.with_marks()
 
     def reverse(self, text: str) -> str:
-        """`text` as the tokenizer is to see it."""
+        """`text` as the tokenizer sees it."""
         return text
 
     def restore(self, text: str) -> str:
@@ -53,7 +53,7 @@ class Order(ABC):
         return self.reverse(text)
 
     def reverse_ids(self, ids: Sequence[int]) -> list[int]:
-        """Token ids of `reverse(text)` in the order in which the model is to see them."""
+        """Token ids of `reverse(text)` in the order in which the model sees them."""
         return list(ids)
 
     def restore_ids(self, ids: Sequence[int]) -> list[int]:
@@ -65,11 +65,11 @@ class Order(ABC):
         return piece
 
     def spellings(self, tokenizer: Tokenizer, ending: str) -> list[list[int]]:
-        """The ids, in model order, that may spell an ending where it stands in a story."""
+        """The possible ids, in model order, of an ending inside a story."""
         return [self.reverse_ids(tokenizer.encode(self.reverse(ending)))]
 
     def joining(self, ending: str, last_piece: bytes) -> "Callable[[bytes], bool]":
-        """A test of pieces: whether one, as first generated, would change the ending's first word.
+        """A test of pieces: whether one, if generated first, would change the ending's first word.
 
         `ending` has no white space round it; `last_piece` is what its last id spells.
         """
@@ -77,12 +77,12 @@ class Order(ABC):
 
     @abstractmethod
     def growth(self, tokenizer: Tokenizer, prompt: str, last_piece: bytes | None) -> Growth:
-        """The text that grows from a prompt as typed, of whose ids the last spells `last_piece`;
-        None where nothing is fed."""
+        """The text that grows from a prompt as typed. `last_piece` is what its last id spells; None
+        for an empty prompt."""
 
 
 class ArticleWordOrder(Order):
-    """The article's: words and punctuation marks change order, letters do not."""
+    """The article's order: words and punctuation marks are reversed, letters are not."""
 
     name: ClassVar[ReversalMode] = "word"
     vocabulary = "reversed"
@@ -117,7 +117,7 @@ class ArticleWordOrder(Order):
 
 
 class WordOrder(ArticleWordOrder):
-    """The article's, but each combining mark stays with the character that it follows."""
+    """The article's order, but each combining mark stays with the character that it follows."""
 
     name = "word2"
     vocabulary = "word2"
@@ -126,7 +126,7 @@ class WordOrder(ArticleWordOrder):
 
     @property
     def pattern(self) -> WordPattern:
-        """The one that knows marks."""
+        """The one that knows combining marks."""
         return words.with_marks()
 
     def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
@@ -161,7 +161,7 @@ class TokenOrder(Order):
         return piece[::-1]
 
     def spellings(self, tokenizer: Tokenizer, ending: str) -> list[list[int]]:
-        """Two: the ending may have stood after a space or after a newline."""
+        """Two: the ending may follow a space or a newline in the story."""
         after_space = super().spellings(tokenizer, ending)
         if not tokenizer.adds_space:
             return after_space
@@ -180,7 +180,7 @@ class TokenOrder(Order):
 
 
 class ForwardOrder(Order):
-    """That of an ordinary model, whose prompts are openings."""
+    """The order of an ordinary model, whose prompts are openings."""
 
     name = "none"
     grows_leftwards = False
@@ -196,13 +196,13 @@ WORD, WORD2, TOKEN, FORWARD = ArticleWordOrder(), WordOrder(), TokenOrder(), For
 ORDERS: tuple[Order, ...] = (WORD2, WORD, TOKEN, FORWARD)
 ORDER_NAMES = tuple(order.name for order in ORDERS)
 BACKWARD_NAMES = "word2, word or token"
-"""For messages: what --reversal says of a model that is not forward."""
+"""For messages: the values of --reversal for a model that is not forward."""
 ASSUMED = FORWARD
-"""Where a file does not say."""
+"""The order of a model whose file does not say."""
 
 
 def order_named(name: str) -> Order:
-    """The order of that name. Raises ConfigError, with the names there are."""
+    """The order of that name. Raises ConfigError, which lists the known names."""
     for order in ORDERS:
         if order.name == name:
             return order

@@ -1,6 +1,6 @@
-"""A story's text while its tokens arrive: each costs what it adds, not the story again.
+"""A story's text while its tokens arrive: each costs only what it adds, not the whole story.
 
-Safe in the middle of a UTF-8 character: one of which only some bytes have come is held back.
+Safe in the middle of a UTF-8 character: one whose bytes have not all arrived is held back.
 """
 
 import codecs
@@ -23,12 +23,12 @@ class Growth(ABC):
     @property
     @abstractmethod
     def text(self) -> str:
-        """The text so far; put together when it is asked for."""
+        """The text so far, joined when it is asked for."""
 
 
 class Rightwards(Growth):
-    """Text to which tokens add at its end. `drops_space`: whether the tokenizer put a space in
-    front of the first piece."""
+    """Text that tokens extend at its end. `drops_space`: whether the tokenizer put a space in front
+    of the first piece."""
 
     def __init__(self, *, drops_space: bool) -> None:
         self._drops_space = drops_space
@@ -56,7 +56,7 @@ class Rightwards(Growth):
 
 
 class WordByWord(Rightwards):
-    """Text of which tokens add one word or mark in front of another.
+    """Text in which each new word or mark goes in front of the one before.
 
     Only the newest part, which the next token may continue, is open; the others are settled.
     `begins_text`: whether no prompt came before.
@@ -102,7 +102,7 @@ class WordByWord(Rightwards):
 
 
 class Leftwards(Growth):
-    """Text to which tokens add in front. `first` is what stands directly before the ending;
+    """Text that tokens extend in front. `first` is what stands directly before the ending;
     `drops_space`: whether the tokenizer put a space in front of the whole story."""
 
     def __init__(self, first: bytes, *, drops_space: bool) -> None:
@@ -110,7 +110,7 @@ class Leftwards(Growth):
         self._text = _Parts(leftwards=True)
         self._text.add(first.decode())
         self._half: list[bytes] = []
-        """The later bytes of a character whose first has not come, the newest last."""
+        """The later bytes of a character whose first byte has not arrived, the newest last."""
 
     def push(self, piece: bytes) -> None:
         """Add in front."""

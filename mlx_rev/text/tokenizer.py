@@ -18,7 +18,7 @@ BOUNDARY = 1
 SPACE_MARK = "▁"
 """SentencePiece writes a space as this character, so no text may contain it."""
 SPECIAL_PIECES = 259
-"""Three marks and a piece for every byte: what a vocabulary has besides characters and words."""
+"""Three marks and a piece for every byte: what a vocabulary holds besides characters and words."""
 TRAINING_BYTES = 20_000_000
 """A vocabulary is learnt from at most this much text; more changes it little."""
 _SHORT = 20_000
@@ -28,8 +28,8 @@ _SHORT = 20_000
 class Tokenizer:
     """A SentencePiece model whose decode(encode(text)) is text.
 
-    Built from the bytes of a .model file. Raises DataError where they are no SentencePiece
-    model, or one whose id 1 is not the beginning-of-sequence mark.
+    Built from the bytes of a .model file. Raises DataError if they are not a SentencePiece model,
+    or one whose id 1 is not the beginning-of-sequence token.
     """
 
     def __init__(self, model: bytes, *, source: str = "tokenizer") -> None:
@@ -43,7 +43,7 @@ class Tokenizer:
             ) from error
         if self._processor.bos_id() != BOUNDARY:
             raise DataError(
-                f"{source}: its beginning mark has id {self._processor.bos_id()}, expected "
+                f"{source}: its beginning-of-sequence id is {self._processor.bos_id()}, expected "
                 f"{BOUNDARY}; train one with mlx-rev prepare, or use Llama's tokenizer.model"
             )
 
@@ -60,7 +60,7 @@ class Tokenizer:
         """Learn `vocab_size` BPE pieces from `texts`, in the order in which the model reads them.
 
         The settings are llama2.c's (tinystories.py), but white space is kept as it stands.
-        Raises DataError where the texts are too few for so many pieces, or have more characters.
+        Raises DataError if the texts are too short for so many pieces, or have more characters.
         """
         lines = _Kept(_lines(texts))
         try:
@@ -95,7 +95,7 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text; SentencePiece shares the work among threads."""
+        """The ids of each text; SentencePiece splits the work among threads."""
         for text in texts:
             check_encodable(text)
         ids: list[list[int]] = self._processor.encode(list(texts), num_threads=os.cpu_count() or 1)
@@ -109,7 +109,7 @@ class Tokenizer:
         return self.encode("\n" + text)[len(newline) :]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`; boundaries vanish, bytes that are no UTF-8 become U+FFFD."""
+        """The text of `ids`; boundaries vanish, bytes that are not UTF-8 become U+FFFD."""
         content = b"".join(self.piece_bytes[token] for token in ids)
         return self.without_added_space(content).decode(errors="replace")
 
@@ -139,7 +139,7 @@ def check_encodable(text: str) -> None:
     if SPACE_MARK in text:
         raise DataError(
             f"the text has U+2581 ({SPACE_MARK}) at character {text.index(SPACE_MARK) + 1}; "
-            "SentencePiece uses it for space: replace it, with _ for instance"
+            "SentencePiece uses it for a space: replace it, with _ for instance"
         )
     try:
         text.encode()
@@ -150,7 +150,7 @@ def check_encodable(text: str) -> None:
 
 
 def _learnt(lines: Iterator[str], vocab_size: int) -> bytes:
-    """A .model file of `vocab_size` pieces. Raises RuntimeError where that is too few or many."""
+    """A .model file of `vocab_size` pieces. Raises RuntimeError if that is too few or too many."""
     writer = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=lines,
@@ -172,7 +172,7 @@ def _learnt(lines: Iterator[str], vocab_size: int) -> bytes:
 
 
 def _why_not(said: str, lines: "_Kept", vocab_size: int) -> str:
-    """Why a vocabulary could not be learnt, with the least and the most pieces that can."""
+    """Why a vocabulary could not be learnt, with the fewest and the most pieces that can be."""
     if not lines.characters:
         return "there is no text to learn a vocabulary from; give more text"
     few, many = re.search(r" vs (\d+)", said), re.search(r"<= (\d+)", said)
@@ -186,12 +186,12 @@ def _why_not(said: str, lines: "_Kept", vocab_size: int) -> str:
         advice = f"give --vocab-size {least} or more, or text with fewer characters"
     else:
         why = f"the text is too small for a vocabulary of {vocab_size} pieces"
-        advice = "give more text, or such a --vocab-size"
+        advice = "give more text, or a --vocab-size in that range"
     return f"{why}; {vocab_size} pieces were asked for, {expected} work: {advice}"
 
 
 def _most(lines: Sequence[str]) -> int | None:
-    """The largest vocabulary that a short text can be given; None where it is long."""
+    """The largest vocabulary that a short text allows; None for a long one."""
     if sum(map(len, lines)) >= _SHORT:
         return None
     try:
@@ -203,8 +203,8 @@ def _most(lines: Sequence[str]) -> int | None:
 
 
 class _Kept(Iterator[str]):
-    """Lines, what characters they have, the first of them, and the error that ended them:
-    SentencePiece raises one of its own instead."""
+    """Passes lines on, and keeps their characters, the first lines and the error that ended them,
+    instead of which SentencePiece raises one of its own."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines

@@ -1,8 +1,8 @@
-"""How a text is split into words, punctuation marks and what stands between them.
+"""How a text is split into words, punctuation marks and what is between them.
 
-The split is that of the article "The story told backwards" (2023). A pattern that knows combining
-marks (Unicode's category M) keeps each with the character that it follows, be that of a word,
-punctuation or a space; on text without marks it splits as the article does.
+The split is that of Don Mahurin's article (openright.org/reversed-llm-training, 2023). A pattern
+that knows combining marks (Unicode's category M) keeps each with the character that it follows, be
+that of a word, punctuation or a space; on text without marks it splits as the article does.
 """
 
 import re
@@ -16,16 +16,16 @@ _ARTICLE = re.compile(r"""([\w\d']+|\.|"|\?|\!|,)""")
 
 @dataclass(frozen=True)
 class WordPattern:
-    """A way to split a text into parts: what is between, a word or punctuation mark, what is
-    between, ..., what is between. What is between is often empty."""
+    """A way to split a text into parts: a gap, a word or punctuation mark, a gap, ..., a gap. Gaps
+    are often empty."""
 
     split: re.Pattern[str]
     """One word or punctuation mark, in a group."""
     attached: re.Pattern[str]
-    """What, at the start of a text, belongs to the text before it."""
+    """What, at the start of a text, belongs to what came before it."""
 
     def parts(self, text: str) -> list[str]:
-        """The parts of a text, which join to it; those at odd places are words and marks."""
+        """The parts of a text, which join to it; those at odd indices are words and marks."""
         # On ASCII all patterns agree, and the article's is twice as fast.
         return (_ARTICLE if text.isascii() else self.split).split(text)
 
@@ -34,7 +34,7 @@ class WordPattern:
 
         Two words never touch in its output that did not touch before, and what is attached to a
         part stays with it, so splitting the output gives the same parts again. Only a text that
-        begins with a combining mark, which would change hands, is left as it is.
+        begins with a combining mark, which would attach to something else, is left as it is.
 
         >>> article().reverse("This is a test.")
         '.test a is This'
@@ -44,7 +44,7 @@ class WordPattern:
 
 @cache
 def article() -> WordPattern:
-    """The article's own pattern, to which a combining mark is like a space."""
+    """The article's own pattern, which treats a combining mark like a space."""
     return WordPattern(_ARTICLE, re.compile(r"(?!)"))
 
 
@@ -57,7 +57,7 @@ def with_marks() -> WordPattern:
 
 
 def is_word_character(character: str) -> bool:
-    """Whether `character` would join a word that it is put next to."""
+    """Whether `character` would join a word that it is placed next to."""
     return character == "'" or re.match(r"\w", character) is not None
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: folders that mlx-lm can load, with what is needed to go on to the bit.
+"""Checkpoints: folders that mlx-lm can load, with what is needed to resume to the bit.
 
     RUN/checkpoints/step-00000250/   config.json, model.safetensors, tokenizer files,
                                      optimizer.safetensors, training.json
@@ -9,6 +9,7 @@ state there is.
 """
 
 import dataclasses
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import cast
 import mlx.core as mx
 import numpy as np
 
-from mlx_rev import files
+from mlx_rev import files, run_folder
 from mlx_rev.config import LARGEST_COUNT, ModelConfig
 from mlx_rev.errors import CheckpointError, FormatError
 from mlx_rev.formats.fields import Fields, read_json
@@ -66,10 +67,10 @@ def save(
     """
     arrays = {name: np.array(weight, copy=False) for name, weight in state.weights.items()}
     model = from_arrays(str(run), config, arrays, codec.tokenizer, codec.order)
-    moments = (
-        (f"{kind}.{name}", np.array(array, copy=False))
+    moments = (  # in an order of their own: a resumed run holds them in another
+        (f"{kind}.{name}", np.array(arrays[name], copy=False))
         for kind, arrays in state.moments._asdict().items()
-        for name, array in arrays.items()
+        for name in model.shapes
     )
     return write_checkpoint(
         run,
@@ -113,13 +114,22 @@ def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> Training
     return TrainingState(weights, moments, described.progress)
 
 
+def check_new(run: Path) -> None:
+    """Raise CheckpointError where the run has begun already."""
+    if run_folder.latest(run) is not None:
+        raise CheckpointError(
+            f"{run}: has a run already; resume it with --resume {shlex.quote(str(run))}, or choose "
+            "another --out"
+        )
+
+
 def check_unfinished(run: Path, steps: int) -> None:
     """Raise CheckpointError where the run's latest checkpoint has `steps` steps or more."""
     done = _described(_latest(run)).progress.step
     if done >= steps:
         raise CheckpointError(
-            f"{run}: already finished, at step {done} of {steps}; to go on, give --steps over "
-            f"{done}"
+            f"{run}: already finished, at step {done} of {steps}; to train further, give --steps "
+            f"over {done}"
         )
 
 
@@ -134,10 +144,12 @@ class _Described:
 
 
 def _latest(run: Path) -> Path:
-    folder = run / CHECKPOINTS / LATEST
-    if not folder.is_dir():
-        raise CheckpointError(f"{run}: no checkpoint to go on from; train without --resume")
-    return folder.resolve()
+    folder = run_folder.latest(run)
+    if folder is None:
+        raise CheckpointError(
+            f"{run}: no checkpoint to resume from; start it again with the command that began it"
+        )
+    return folder
 
 
 def _described(folder: Path) -> _Described:
@@ -165,15 +177,18 @@ def _described(folder: Path) -> _Described:
 
 
 def remove_old(run: Path, keep: int) -> None:
-    """Remove all but the `keep` newest checkpoints, the best, and unfinished leftovers."""
+    """Remove all but the `keep` newest checkpoints, the best, and what dead processes left; the
+    run must be held."""
     root = run / CHECKPOINTS
     kept = {(root / link).resolve() for link in (LATEST, BEST)}
-    folders = sorted(root.glob(STEPS))
+    folders = run_folder.checkpoints(run)
     for folder in folders[: max(0, len(folders) - keep)]:
         if folder.resolve() not in kept:
-            shutil.rmtree(folder)
-    for leftover in root.glob(f".{STEPS}"):
+            files.remove_folder(folder)
+    for leftover in root.glob(f".{STEPS}"):  # from an earlier version
         shutil.rmtree(leftover, ignore_errors=True)
+    for place in (run, root):
+        files.remove_leftovers(place)
 
 
 def _check_shape(found: ModelConfig, wanted: ModelConfig, folder: Path) -> None:

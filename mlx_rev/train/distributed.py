@@ -5,7 +5,6 @@ and the gradients are summed over all. The first one keeps the run's folder and 
 """
 
 import hashlib
-from typing import TypeVar
 
 import mlx.core as mx
 import numpy as np
@@ -13,12 +12,10 @@ import numpy as np
 from mlx_rev.errors import ConfigError, TrainingError
 from mlx_rev.model.llama import Weights
 
-Tree = TypeVar("Tree")
-
 
 class Nodes:
-    """The group of nodes, of which this process is one. All must call the same methods in the
-    same order. A node that is lost shows as a RuntimeError of MLX's at the others."""
+    """The group of nodes, of which this process is one. All must call the same methods in the same
+    order. If one is lost, the others get a RuntimeError from MLX."""
 
     def __init__(self) -> None:
         try:
@@ -40,14 +37,14 @@ class Nodes:
 
     @property
     def first(self) -> bool:
-        """Whether this one reports and keeps the run's folder."""
+        """Whether this one reports and keeps the run folder."""
         return self.number == 0
 
     def sum(self, loss: mx.array, gradients: Weights) -> tuple[mx.array, Weights]:
         """The sums over all nodes, in the same order on each, lazy."""
         if self.count == 1:
             return loss, gradients
-        # As one message: the weights are many and most of them small.
+        # In one message: the arrays are many, and most of them small.
         arrays = [loss, *gradients.values()]
         message = mx.concatenate([array.reshape(-1) for array in arrays])
         places = np.cumsum([array.size for array in arrays[:-1]]).tolist()
@@ -58,7 +55,7 @@ class Nodes:
         return total, dict(zip(gradients, sums, strict=True))
 
     def share(self, arrays: Weights) -> Weights:
-        """The first node's arrays; the others give some of the same shapes."""
+        """The first node's arrays, on every node; the others pass arrays of the same shapes."""
         if self.count == 1:
             return arrays
         own = {name: array if self.first else array * 0 for name, array in arrays.items()}
@@ -69,17 +66,17 @@ class Nodes:
         return shared
 
     def any(self, flag: bool) -> bool:
-        """Whether some node's flag is set."""
+        """Whether any node's flag is set."""
         return flag if self.count == 1 else self._gather(int(flag)).max() > 0
 
     def check_same(self, what: str, text: str) -> None:
-        """Raise ConfigError, on every node, where one has another `text`."""
+        """Raise ConfigError, on every node, if `text` differs between them."""
         if self.count > 1:
             digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:3])
             found = self._gather(digest)
             if (found != found[0]).any():
                 raise ConfigError(
-                    f"the nodes have different {what}; give all of them the same command and files"
+                    f"the machines have different {what}; give all the same command and files"
                 )
 
     def _gather(self, number: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a training run reports while it goes on, and to whom."""
+"""What a training run reports, and to whom."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +7,13 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Started:
-    """The run begins, or goes on after `first_step` steps."""
+    """The run begins, or resumes after `first_step` steps."""
 
     run: Path
     first_step: int
     total_steps: int
     parameters: int
     tokens_per_step: int
-    tokens_per_epoch: int
 
 
 @dataclass(frozen=True)

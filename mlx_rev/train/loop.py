@@ -1,6 +1,5 @@
 """Fit a model to prepared stories. Prints nothing: it reports events."""
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -32,7 +31,7 @@ from mlx_rev.train.events import (
     Stopped,
 )
 from mlx_rev.train.optimizer import Moments
-from mlx_rev.train.runlog import RunLog
+from mlx_rev.train.runlog import LARGEST, RunLog
 from mlx_rev.train.step import TrainingStep
 
 StoryWriter = Callable[[Llama, int], str]
@@ -64,11 +63,12 @@ def fit(
 ) -> Stopped:
     """Train until `config.train.steps`, or until `should_stop` after some step.
 
-    `run` gets metrics.jsonl, samples.md and checkpoints. With `resume` the run goes on from its
+    `run` gets metrics.jsonl, samples.md and checkpoints. With `resume` the run is resumed from its
     latest checkpoint, to the bit as if it had never stopped; with `initial` a new run begins with
-    these weights. Of several `nodes`, the first alone reports and writes. Raises ConfigError,
-    CheckpointError, and TrainingError when a loss is not finite or a node is lost; the last
-    checkpoint is then still good.
+    these weights, in place of what lies there from one that never came to a checkpoint. Of several
+    `nodes`, the first alone reports and writes; its process must hold `run` (files.lock). Raises
+    ConfigError, CheckpointError, and TrainingError when a loss, weight or moment is not finite or
+    a node is lost; the last checkpoint is then still good.
     """
     nodes, backend = nodes or Nodes(), backend or choose()
     validate_run(config)
@@ -87,6 +87,9 @@ def fit(
         state = checkpoint.load(run, config.model, corpus_fingerprint=data.corpus_fingerprint)
         log.rewind(state.progress.step)
     else:
+        if nodes.first:
+            checkpoint.check_new(run)
+            log.begin()
         state = _beginning(config, initial)
     training = _Training(run, config, data, _shared(state, nodes), reporters, nodes, backend)
     if resume:
@@ -154,6 +157,8 @@ class _Training:
         self._interval = _Interval(list(state.progress.losses))
         self._unsettled: list[tuple[int, mx.array]] = []
         self._norm = mx.array(0.0)
+        self._sound_step: int | None = None
+        """The last step whose state was found to be sound."""
         self.saved_step: int | None = None
         """Of the last checkpoint, if there is one."""
 
@@ -172,7 +177,6 @@ class _Training:
                 total_steps=train.steps,
                 parameters=sum(weight.size for weight in self._do_step.weights.values()),
                 tokens_per_step=train.batch_size * train.accumulation * self._config.model.context,
-                tokens_per_epoch=len(self._data.train.tokens),
             )
         )
 
@@ -222,10 +226,30 @@ class _Training:
     def _model(self) -> Llama:
         """The model as it is now. Nobody keeps it, so that a step can use its weights' memory for
         the new ones."""
-        self._settle()
+        self._check_sound()
+        return self._unchecked_model()
+
+    def _unchecked_model(self) -> Llama:
         model = Llama(self._config.model, self._backend.ops)
         set_weights(model, self._do_step.weights)
         return model
+
+    def _check_sound(self) -> None:
+        """Raise TrainingError where the state is none to save, evaluate or sample: the losses say
+        only what the weights were before the last update."""
+        self._settle()
+        if self._sound_step == self.step:
+            return
+        arrays = [*self._do_step.weights.values()]
+        arrays += [moment for kind in self._do_step.moments for moment in kind.values()]
+        if not all(mx.isfinite(array).all().item() for array in arrays):
+            raise TrainingError(
+                self._unusable(f"step {self.step} left weights or moments that are not finite")
+            )
+        probe = evaluate(self._unchecked_model(), self._data.valid, 1).nats_per_token
+        if not abs(probe) < LARGEST:
+            raise TrainingError(self._unusable(f"the loss after step {self.step} is {probe}"))
+        self._sound_step = self.step
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0
@@ -234,20 +258,20 @@ class _Training:
         """Wait for the losses that are still being computed. Raises TrainingError."""
         for step, loss in self._unsettled:
             value = _number(loss)
-            if not math.isfinite(value):
-                raise TrainingError(self._not_finite(step, value))
+            if not abs(value) < LARGEST:  # or NaN
+                raise TrainingError(self._unusable(f"the loss of step {step} is {value}"))
             self._interval.losses.append(value)
         self._unsettled = []
 
-    def _not_finite(self, step: int, loss: float) -> str:
+    def _unusable(self, found: str) -> str:
         if self.saved_step is None:
             return (
-                f"the loss of step {step} is {loss}, and no checkpoint was saved before; begin "
-                "again with a lower --learning-rate or --gradient-clip"
+                f"{found}, and no checkpoint was saved before; start again with a lower "
+                "--learning-rate or --gradient-clip"
             )
         return (
-            f"the loss of step {step} is {loss}; the checkpoint of step {self.saved_step} is kept. "
-            "Lower --learning-rate or --gradient-clip, and go on from there with --resume"
+            f"{found}; the checkpoint of step {self.saved_step} is kept. Lower --learning-rate or "
+            "--gradient-clip, and resume from there with --resume"
         )
 
     def _log(self) -> None:
@@ -267,6 +291,9 @@ class _Training:
 
     def _evaluate(self) -> bool:
         score = evaluate(self._model(), self._data.valid, self._config.train.eval_stories)
+        if not abs(score.nats_per_token) < LARGEST:
+            loss = f"the validation loss after step {self.step} is {score.nats_per_token}"
+            raise TrainingError(self._unusable(loss))
         best = self._progress.best is None or score.bits_per_byte < self._progress.best
         if best:
             self._progress = replace(self._progress, best=score.bits_per_byte)
@@ -274,7 +301,7 @@ class _Training:
         return best
 
     def _save(self, *, best: bool) -> None:
-        self._settle()
+        self._check_sound()
         self._progress = replace(self._progress, losses=tuple(self._interval.losses))
         state = TrainingState(self._do_step.weights, self._do_step.moments, self._progress)
         folder = checkpoint.save(

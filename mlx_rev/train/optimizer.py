@@ -2,9 +2,9 @@
 
 Written out because mlx.optimizers cannot do three things that are needed here: decay the matrices
 but not the norms with one optimiser; keep its state as plain arrays under the weights' names, so
-that a checkpoint has them, resume is exact and workers share them out; and correct the bias by a
-number made once a step (its AdamW has a power in every weight's kernel, which a CPU computes for
-every element).
+that checkpoints hold them, resuming is exact and workers can share them out; and correct the bias
+with a number computed once per step (its AdamW has a power in every weight's kernel, which a CPU
+computes for every element).
 """
 
 import math
@@ -52,11 +52,11 @@ def squared_norms(gradients: Arrays) -> Arrays:
 
 
 def clipping(squares: Arrays, largest: float) -> tuple[mx.array, mx.array]:
-    """The factor that brings the gradients' global norm down to at most `largest` (0: none does),
+    """The factor that brings the gradients' global norm down to at most `largest` (0: no limit),
     and that norm, from the gradients' squared norms.
 
-    Summed in the order of their names: a checkpoint gives the weights in another order than a
-    new model does, and the sum must not depend on it by a bit.
+    Summed in the order of their names: a checkpoint has the weights in another order than a new
+    model, and the sum must not depend on that, not even in its last bit.
     """
     norm = mx.sqrt(mx.stack([squares[name] for name in sorted(squares)]).sum())
     if largest == 0:
@@ -65,21 +65,21 @@ def clipping(squares: Arrays, largest: float) -> tuple[mx.array, mx.array]:
 
 
 class Scales(NamedTuple):
-    """The numbers of one step of AdamW, as scalar arrays so that new values do not retrace, and
-    made beforehand so that they are not computed anew for every weight."""
+    """The scalars of one step of AdamW: arrays, so that new values do not retrace, and computed
+    beforehand, so that they are not computed again for every weight."""
 
     gradient: mx.array
-    """Of the gradients, from `clipping`."""
+    """Factor of the gradients, from `clipping`."""
     decay: mx.array
-    """What is left of a matrix."""
+    """Factor of a matrix: what weight decay leaves of it."""
     mean: mx.array
-    """Of the mean: the learning rate and its bias correction."""
+    """Factor of the mean: the learning rate and the mean's bias correction."""
     square: mx.array
-    """Of the mean square: its bias correction."""
+    """Factor of the mean square: its bias correction."""
 
 
 def scales(step: int, factor: mx.array, config: TrainConfig) -> Scales:
-    """The scales of step `step` (from 0) whose gradients are to be multiplied by `factor`."""
+    """The scales of step `step` (from 0), whose gradients are multiplied by `factor`."""
     rate = learning_rate(step, config)
     return Scales(
         factor,

@@ -13,7 +13,7 @@ from mlx_rev.train.events import Evaluated, Event, Sampled, Stepped
 _KINDS: dict[type, str] = {Stepped: "step", Evaluated: "eval", Sampled: "sample"}
 _NUMBERS = {"step": ("loss",), "eval": ("bits_per_byte",)}
 """What the curves are drawn from."""
-_LARGEST = 1e30
+LARGEST = 1e30
 """No loss that is logged is as large; axes go wrong far beyond."""
 
 
@@ -31,24 +31,32 @@ class RunLog:
             return
         line = json.dumps({"kind": kind, **dataclasses.asdict(event)}, ensure_ascii=False)
         self._metrics.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._metrics, "a", encoding="utf-8") as file:
+        with files.naming(self._metrics), open(self._metrics, "a", encoding="utf-8") as file:
             file.write(line + "\n")
         if isinstance(event, Sampled):
             self._write_samples()
 
+    def begin(self) -> None:
+        """Forget what a run recorded that was killed before its first checkpoint."""
+        for path in (self._metrics, self._samples):
+            path.unlink(missing_ok=True)
+
     def rewind(self, step: int) -> None:
-        """Forget what came after `step`: the run goes on from there."""
+        """Forget what came after `step`: the run is resumed from there."""
         kept = [entry for entry in read_metrics(self._metrics) if entry["step"] <= step]
         lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept]
         files.write_text(self._metrics, "".join(lines))
         self._write_samples()
 
     def _write_samples(self) -> None:
+        samples = [entry for entry in read_metrics(self._metrics) if entry["kind"] == "sample"]
+        if not samples:
+            self._samples.unlink(missing_ok=True)
+            return
         parts = ["# Stories written during training\n"]
-        for entry in read_metrics(self._metrics):
-            if entry["kind"] == "sample":
-                quoted = entry["story"].replace("\n", "\n> ")
-                parts.append(f"\n## Step {entry['step']}\n\n> {quoted}\n")
+        for entry in samples:
+            quoted = entry["story"].replace("\n", "\n> ")
+            parts.append(f"\n## Step {entry['step']}\n\n> {quoted}\n")
         files.write_text(self._samples, "".join(parts))
 
 
@@ -88,13 +96,13 @@ def _what_is_wrong(entry: Any) -> str:
     if type(step) is not int or not 0 <= step < LARGEST_COUNT:
         return "its step is no whole number from 0 to 2^53"
     if not isinstance(kind, str):
-        return "its kind is no text"
+        return "its kind is not a string"
     for name in _NUMBERS.get(kind, ()):
         value = entry.get(name)
-        if not isinstance(value, int | float) or value is True or not -_LARGEST < value < _LARGEST:
-            return f"its {name} is no number from -{_LARGEST:g} to {_LARGEST:g}"
+        if not isinstance(value, int | float) or value is True or not -LARGEST < value < LARGEST:
+            return f"its {name} is no number from -{LARGEST:g} to {LARGEST:g}"
     if kind == "sample" and not isinstance(entry.get("story"), str):
-        return "its story is no text"
+        return "its story is not a string"
     try:
         json.dumps(entry, ensure_ascii=False).encode()
     except UnicodeEncodeError:

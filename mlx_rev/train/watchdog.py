@@ -1,14 +1,14 @@
 """A training process and its parent, which says in a sentence why the training died.
 
-Metal's watchdog aborts a process and the system kills one that takes too much memory: the process
-itself can say nothing then. While MLX waits for another machine, no thread of its process need get
-a turn either. So the command starts the training as its child, waits for it, and ends as it ended.
-The two are joined by a socket. The child sends what the parent has to know, as JSON, a line each;
-each of them sees by its end that the other is gone.
+Metal's watchdog aborts a process, and the system kills one that takes too much memory: then the
+process itself can say nothing. And while MLX waits for another machine, no Python thread of its
+process may get to run. So the command starts the training as its child, waits for it, and ends as
+it ended. The two are joined by a socket. The child sends what the parent has to know, one JSON
+object per line; when one end closes, the other knows that its peer is gone.
 
 The child has a process group of its own, so that Ctrl-C in the terminal reaches the parent alone,
-which hands it on to the training and to no compiler that MLX has started.
-MLX_REV_WATCHDOG=off does without a parent.
+which forwards it to the training and not to the compilers that MLX has started.
+MLX_REV_WATCHDOG=off trains without a parent.
 """
 
 import ctypes
@@ -36,20 +36,20 @@ VARIABLE = "MLX_REV_WATCHDOG"
 """The child's end of the socket, a file descriptor; or "off"."""
 
 EXPLAINED = 2
-"""The exit code after a sentence."""
+"""The exit code after an explanation."""
 
-NOBODY_CAME = "no other machine came; start the same command on all of them"
+NOBODY_CAME = "no other machine joined; start the same command on all of them"
 ANOTHER_HANGS = "another machine hangs; end it"
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ASKED_FOR = {*_FORWARDED, signal.SIGQUIT, signal.SIGPIPE}
 _OUT_OF_PATIENCE = 3
-"""Ctrl-C: the first asks for a stop after the step, the second for one at once; this one kills."""
+"""Ctrl-C: the first asks for a stop after the step, the second for one at once; the third kills."""
 
 _FULL = 64 << 20
-"""Bytes free, below which a compiled kernel may not have found room."""
+"""Bytes: with less free space, a compiled kernel may not have fitted."""
 _RECENT = 100
-"""Lines of the record that are looked at."""
+"""How many of the last lines of the metrics are read."""
 
 _SMALLER = "use a smaller --batch-size with more --accumulation, or close other programs, and then"
 
@@ -62,11 +62,11 @@ class Parent:
         self._expects_steps = False
 
     def has_run(self, run: Path) -> None:
-        """Say which run folder this is, of which the last checkpoint can be named."""
+        """Say which run folder this is, so that its last checkpoint can be named."""
         self._tell(run=str(run))
 
     def expect_steps(self, patience: float) -> None:
-        """Ask to be killed when there is no `step_done` for `patience` seconds."""
+        """Ask to be killed if there is no `step_done` for `patience` seconds."""
         self._expects_steps = True
         self._tell(patience=patience, otherwise=NOBODY_CAME)
 
@@ -82,12 +82,13 @@ class Parent:
 
 
 def guard(program: str, *, fork: bool = sys.platform == "linux") -> int | None:
-    """Go on in a child process of this one: None there; here its exit code, when it has ended.
+    """Continue in a child process. Returns None in the child and, in this process, the child's exit
+    code once it has ended.
 
-    Where a signal ended it that nobody has sent on purpose, it is explained on standard error and
-    the code is 2; where one did that was meant to, this process ends by it as well. To `fork` is
-    quicker, as nothing is imported twice; elsewhere than on Linux the child is this command once
-    more, as Apple's frameworks do not work in a forked process.
+    If a signal that nobody sent on purpose ended it, that is explained on standard error and the
+    code is 2; if a signal sent on purpose did, this process ends by it as well. `fork` is quicker,
+    as nothing is imported twice; outside Linux the child runs this command again, as Apple's
+    frameworks do not work in a forked process.
     """
     if VARIABLE in os.environ:
         _be_child()
@@ -122,7 +123,7 @@ def _fork() -> int:
 
 
 def _run_again(theirs: socket.socket) -> int:
-    """Start this command once more, with its end of the socket; its process id."""
+    """Start this command again, with its end of the socket; returns its process id."""
     environment = os.environ | {VARIABLE: str(theirs.fileno())}
     command = [sys.executable, *sys.orig_argv[1:]]
     return subprocess.Popen(
@@ -136,13 +137,13 @@ def _channel() -> int | None:
 
 
 def _be_child() -> None:
-    """Write to the terminal though in its background, and end when the parent does."""
+    """Be allowed to write to the terminal from the background, and end when the parent does."""
     channel = _channel()
     if channel is None:
         return
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     os.set_inheritable(channel, False)
-    if sys.platform == "linux":  # Also where MLX lets no thread of Python's have a turn.
+    if sys.platform == "linux":  # Works even while MLX lets no Python thread run.
         death_signal_of_parent = 1
         ctypes.CDLL(None).prctl(death_signal_of_parent, int(signal.SIGKILL))
     threading.Thread(target=_end_with_parent, args=[channel], daemon=True).start()
@@ -165,7 +166,7 @@ class _Guard:
         self._killed_before = _out_of_memory_kills()
 
     def forward(self, number: int, frame: FrameType | None) -> None:
-        """Hand a signal on to the training, and to it alone."""
+        """Forward a signal to the training, and to it alone."""
         if self._child is None:
             self._early.append(number)
             return
@@ -176,8 +177,8 @@ class _Guard:
             os.kill(self._child, number)
 
     def watch(self, child: int, channel: socket.socket) -> None:
-        """Hear what the child says until it has ended; kill it when it should say something and
-        does not."""
+        """Listen to the child until it has ended; kill it if it should have said something and has
+        not."""
         self._child = child
         for number in self._early:
             self.forward(number, None)
@@ -187,7 +188,7 @@ class _Guard:
         while True:
             patience = None if self._hung else self._told.get("patience")
             if not select.select([channel], [], [], patience)[0]:
-                # While this process was stopped its patience was not tried.
+                # The time while this process was suspended does not count.
                 self._hung = not self._continued
                 if self._hung:
                     self._signal_all(signal.SIGKILL)
@@ -200,7 +201,7 @@ class _Guard:
             self._continued = False
 
     def end_of(self, child: int, program: str) -> int:
-        """Wait for the child's end, and explain it where nobody asked for it; the exit code."""
+        """Wait for the child's end, explain it if nobody asked for it, and return the exit code."""
         _, status, usage = os.wait4(child, 0)
         self._child = None
         code = os.waitstatus_to_exitcode(status)
@@ -233,7 +234,7 @@ class _Guard:
         return EXPLAINED
 
     def _suspend(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-Z: stop the training, and this process the way it would be without a handler."""
+        """Ctrl-Z: suspend the training, and this process as if it had no handler."""
         self._signal_all(signal.SIGSTOP)
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
@@ -253,7 +254,7 @@ class _Guard:
 
 @dataclass(frozen=True, kw_only=True)
 class Death:
-    """How a training process died, and what is known of the machine then."""
+    """How a training process died, and the state of the machine then."""
 
     signal: int
     memory: int
@@ -261,17 +262,17 @@ class Death:
     machine_memory: int
     """Bytes."""
     killed_for_memory: bool
-    """Whether Linux killed some process for its memory meanwhile."""
+    """Whether Linux meanwhile killed a process because memory ran out."""
     temporary_folder: str
-    """Where MLX has its compiled kernels."""
+    """Where MLX keeps its compiled kernels."""
     temporary_free: int
     """Bytes free there."""
     platform: str
-    """As sys.platform has it."""
+    """sys.platform."""
 
 
 def explain(death: Death) -> str:
-    """What most likely happened and what to do: a sentence to which `resuming` is the end."""
+    """What most likely happened and what to do: a sentence that `resuming` completes."""
     name = signal.Signals(death.signal).name
     much = death.killed_for_memory or 2 * death.memory > death.machine_memory
     held = (
@@ -294,8 +295,8 @@ def explain(death: Death) -> str:
             )
         case "SIGABRT":
             return (
-                f"the training was aborted ({name}) by MLX or a library under it, whose reason "
-                "stands above if it gave one;"
+                f"the training was aborted ({name}) by MLX or a library under it, whose reason, "
+                "if it gave one, is above;"
             )
         case "SIGBUS" if death.temporary_free < _FULL:
             return (
@@ -310,22 +311,22 @@ def explain(death: Death) -> str:
             )
         case _:
             return (
-                f"the training crashed ({name}) in native code, which is a fault of MLX or of "
+                f"the training crashed ({name}) in native code, which is a bug in MLX or in "
                 "mlx-rev; report it if it happens again, and meanwhile"
             )
 
 
 def resuming(run: Path | None) -> str:
     """Which checkpoint of the run is the last, and the command that resumes from it."""
-    latest = run / run_folder.CHECKPOINTS / run_folder.LATEST if run else None
-    if latest is None or not latest.is_dir():
+    latest = run_folder.latest(run) if run else None
+    if latest is None:
         return "start it again, as no checkpoint had been saved"
     command = f"mlx-rev train --resume {shlex.quote(str(run))}"
-    return f"resume from the last checkpoint, {latest.resolve().name}: {command}"
+    return f"resume from the last checkpoint, {latest.name}: {command}"
 
 
 def _peak_memory(run: Path | None) -> int:
-    """Bytes that MLX held by the run's record: a GPU's do not count as the process's own."""
+    """Bytes that MLX held, from the run's metrics: a GPU's do not count as the process's own."""
     peaks = []
     with suppress(OSError, RevError):
         entries = read_metrics(run / run_folder.METRICS) if run else []

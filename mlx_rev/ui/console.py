@@ -25,7 +25,7 @@ THEME = Theme(
 
 
 class _SafeConsole(Console):
-    """A console on which no text acts as a control sequence, wherever it comes from."""
+    """A console on which no text, wherever it comes from, acts as a control sequence."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -43,7 +43,7 @@ def make_console(
     plain: bool = False,
     quiet: bool = False,
 ) -> Console:
-    """A console that takes neither markup nor control sequences from text; NO_COLOR is respected.
+    """A console that obeys neither markup nor control sequences in text; NO_COLOR is respected.
     `plain`: no styles; `quiet`: it shows nothing."""
     return _SafeConsole(
         file=file,

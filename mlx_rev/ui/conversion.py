@@ -13,8 +13,8 @@ from mlx_rev.ui.console import is_interactive
 
 
 def show(done: Conversion, console: Console) -> None:
-    """Print the table of a conversion, its notes, and how to run the result; without frames where
-    there is no terminal, or a plain one."""
+    """Print the table of a conversion, its notes, and how to run the result; without frames unless
+    the console is interactive."""
     frames = HEAVY_HEAD if is_interactive(console) else None
     title = f"{done.format}, {done.dtype}"
     table = Table("file", "bytes", "sha256", title=title, box=frames)

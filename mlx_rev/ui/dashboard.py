@@ -36,16 +36,16 @@ from mlx_rev.ui.console import is_interactive, story_text
 
 CURVE_HEIGHT = 8
 REFRESHES_PER_SECOND = 1.0
-"""Of the clock, while no event comes: more would take time from training on two cores."""
+"""Of the clock, between events: more would take time from training on two cores."""
 _SPEED_OVER = 1800.0
-"""Seconds that the time left is judged by; with slow presets minutes lie between two events."""
+"""Seconds that the estimate of the time left looks back on; slow presets take minutes a line."""
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
 def hints(run: Path, ending: str, *, finished: bool) -> list[str]:
-    """What to do next: talk to the model, and go on with a run that was stopped."""
+    """What to do next: talk to the model, and resume a run that was stopped."""
     place = shlex.quote(str(run))
-    lines = [] if finished else [f"go on with:          mlx-rev train --resume {place}"]
+    lines = [] if finished else [f"resume the run:      mlx-rev train --resume {place}"]
     quoted = '"' + ending.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return [*lines, f"talk to the model:   mlx-rev tell {quoted} --model {place}"]
 
@@ -86,7 +86,7 @@ class _Seen:
 class Dashboard:
     """A reporter that draws: progress, figures, curves and the latest story.
 
-    What it knows changes with events only; the clock goes on between them.
+    It changes with events only, except for the clock.
     """
 
     def __init__(self, console: Console, ending: str) -> None:
@@ -117,7 +117,7 @@ class Dashboard:
         self._live.stop()
 
     def report(self, event: Event) -> None:
-        """Take note of `event` and redraw."""
+        """Record `event` and redraw."""
         seen = self._seen
         match event:
             case Started():
@@ -204,7 +204,7 @@ class Dashboard:
 
 
 class PlainLog:
-    """A reporter that writes a plain line an event."""
+    """A reporter that writes a plain line for each event."""
 
     def __init__(self, console: Console, ending: str) -> None:
         self._console, self._ending = console, ending
@@ -221,7 +221,7 @@ class PlainLog:
                 self._total = event.total_steps
                 return [
                     f"{event.run}: {event.parameters:,} parameters, steps {event.first_step} to "
-                    f"{event.total_steps}, {event.tokens_per_step:,} tokens a step"
+                    f"{event.total_steps}, {event.tokens_per_step:,} tokens per step"
                 ]
             case Stepped():
                 return [

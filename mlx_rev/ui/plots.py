@@ -9,8 +9,8 @@ from mlx_rev.train.runlog import read_metrics
 def loss_plot(metrics: Path, target: Path) -> None:
     """Draw the training loss and the validation bits per byte of a metrics.jsonl as PNG.
 
-    Without any line to draw there is no file. Uses matplotlib's objects, not pyplot, which would
-    keep global state and might open windows.
+    If there is nothing to draw, no file is written. Uses matplotlib's objects, not pyplot, which
+    would keep global state and might open windows.
     """
     entries = read_metrics(metrics)
     steps = [(entry["step"], entry["loss"]) for entry in entries if entry["kind"] == "step"]

@@ -1,4 +1,4 @@
-"""What text may do to a terminal: nothing but be read."""
+"""Text made safe for a terminal: it can only be read."""
 
 import re
 from typing import IO
@@ -16,8 +16,8 @@ def one_line(text: str) -> str:
 
 
 def write_story(stream: IO[str], text: str) -> None:
-    """Write text that a model or a file gave: as it is, but on a terminal with its control
-    characters replaced, the tab and the newline kept."""
+    """Write text from a model or a file: as it is, but on a terminal with control characters other
+    than tab and newline replaced."""
     if stream.isatty():
         text = "\t".join(map(visible, text.split("\t")))
     stream.write(text)

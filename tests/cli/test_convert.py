@@ -83,7 +83,7 @@ def test_nothing_is_replaced_without_force(run: Run, trained: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--to", "gguf", "--dtype", "bfloat16"), "gguf has no bfloat16"),
+        (("--to", "gguf", "--dtype", "bfloat16"), "gguf cannot hold bfloat16"),
         (("--to", "onnx"), "onnx"),
         (("--tokenizer", "missing.model"), "missing.model: cannot be read"),
     ],

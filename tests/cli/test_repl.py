@@ -13,7 +13,7 @@ import pytest
 
 from mlx_rev.cli import repl
 from mlx_rev.config import SampleConfig
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.teller import load
 from mlx_rev.repl.replies import Reply, Says
 from mlx_rev.repl.session import Session
@@ -150,7 +150,7 @@ def test_a_closed_pipe_is_no_traceback(command_environment: dict[str, str], trai
     assert process.returncode in (0, 141)
 
 
-def test_the_model_that_ships_is_taken_with_no_network(
+def test_the_built_in_model_is_taken_with_no_network(
     command_environment: dict[str, str], tmp_path: Path
 ) -> None:
     environment = {
@@ -223,7 +223,7 @@ def test_under_plain_nothing_is_framed_and_an_interrupt_ends_an_export(
         for number in interrupts:
             signal.raise_signal(number)
 
-    source = str(shipped_model())
+    source = str(built_in_model())
     session = Session(load(source), source, SampleConfig(max_tokens=3), progress)
     repl._converse(session, View(make_console(output, plain=True)), live=False)
     text = output.getvalue()
@@ -238,7 +238,7 @@ def test_under_plain_an_interrupt_ends_a_story_and_keeps_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["The end."])
-    source = str(shipped_model())
+    source = str(built_in_model())
     session = Session(load(source), source)
     write = session.teller.write
 

@@ -11,7 +11,7 @@ import pytest
 import mlx_rev
 from mlx_rev.config import SampleConfig
 from mlx_rev.data import bundled
-from mlx_rev.generate.evaluate import consistency
+from mlx_rev.generate.consistency import consistency
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.tokenizer import BOUNDARY
 from tests.conftest import Run

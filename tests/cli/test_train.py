@@ -12,6 +12,7 @@ import mlx.core as mx
 import pexpect
 import pytest
 
+from mlx_rev.cli.train import _name_of
 from tests.conftest import training_of
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -145,7 +146,7 @@ def test_what_is_wrong_is_said_in_one_line(
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("config.toml"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_refused_resume_changes_nothing(run: Run, trained: Path, tmp_path: Path) -> None:
@@ -158,6 +159,68 @@ def test_a_refused_resume_changes_nothing(run: Run, trained: Path, tmp_path: Pat
         assert done.returncode == 2, done.stdout
         assert len(done.stderr.splitlines()) == 1
         assert [(folder / name).read_bytes() for name in names] == before
+
+
+def test_a_finished_run_is_left_as_it_is(run: Run, trained: Path, tmp_path: Path) -> None:
+    """But for what a kill at the very end left undone."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder, symlinks=True)
+    (folder / "loss.png").unlink()
+    (folder / ".mlx-rev-new-1.png").touch()
+    (folder / "checkpoints" / ".mlx-rev-new-2").mkdir()
+    shutil.copytree(latest(folder), folder / "checkpoints" / "step-00000001")
+    for flags in ((), ("--steps", 60), ("--steps", 7, "--learning-rate", 0.5)):
+        done = run("train", "--resume", folder, *flags, "--plain")
+        assert done.returncode == 2
+        assert "already finished, at step 60" in done.stderr
+        found, expected = (
+            {
+                path.relative_to(run): path.read_bytes() if path.is_file() else b""
+                for path in run.rglob("*")
+            }
+            for run in (folder, trained)
+        )
+        assert found == expected
+
+
+@pytest.mark.parametrize("name", ["link", "link/checkpoints/latest"])
+def test_a_link_to_a_run_is_followed(run: Run, trained: Path, tmp_path: Path, name: str) -> None:
+    folder, link = tmp_path / "run", tmp_path / "link"
+    shutil.copytree(trained, folder, symlinks=True)
+    link.symlink_to(folder)
+    assert run("convert", tmp_path / name, tmp_path / "model.bin", "--plain").returncode == 0
+    (folder / "config.toml").rename(tmp_path / "elsewhere.toml")
+    (folder / "config.toml").symlink_to(tmp_path / "elsewhere.toml")
+    before = (tmp_path / "elsewhere.toml").read_text()
+    done = run("train", "--resume", link, "--steps", 61, "--plain")
+    assert done.returncode == 0, done.stderr
+    assert link.readlink() == folder
+    assert latest(folder).resolve().name == "step-00000061"
+    # A link to a file is replaced by what is written.
+    assert not (folder / "config.toml").is_symlink()
+    assert (tmp_path / "elsewhere.toml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("stories.txt", "stories"),
+        ("bundled", "bundled"),
+        ("texts/*.txt", "texts"),
+        ("texts/more[0-9]/*/x.json", "texts"),
+        ("*.txt", "here"),
+        (".", "here"),
+        ("a[1].txt", "a[1]"),
+        ("/", "stories"),
+    ],
+)
+def test_a_run_is_named_after_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, name: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("a[1].txt").touch()
+    assert _name_of(data) == name
 
 
 def test_a_run_is_not_overwritten(run: Run, trained: Path, tiny_flags: list[str]) -> None:
@@ -214,16 +277,21 @@ def test_a_killed_training_is_explained_with_its_checkpoint(
 def test_in_a_terminal_that_is_closed_it_saves_first(
     command_environment: dict[str, str], tiny_flags: list[str], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "closed"
+    folder, temporary = tmp_path / "closed", tmp_path / "tmp"
+    temporary.mkdir()
     flags = [*tiny_flags, "--save-every", "1000000", "--eval-every", "1000000"]
     terminal = pexpect.spawn(
         sys.executable,
         ["-m", "mlx_rev", "train", *flags, "--steps", "1000000", "--out", str(folder)],
-        env=command_environment,
+        env=command_environment | {"TMPDIR": str(temporary)},
     )
     wait_for(folder / "metrics.jsonl")
     os.close(terminal.child_fd)  # No signal but the system's own.
     wait_for(latest(folder))
+    while terminal.isalive():
+        time.sleep(0.05)
+    assert not list(folder.rglob(".mlx-rev-*"))
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.slow

@@ -148,10 +148,10 @@ def test_problems_are_named() -> None:
         for problem in check(f"{beginning}The moon ate it. {story.ending}")
     )
     assert any(
-        "can not be about the object castle" in problem
+        "cannot be about the object castle" in problem
         for problem in check(story.text.replace(story.object, "castle"))
     )
-    assert any("no plot ends so" in problem for problem in check(beginning))
+    assert any("no plot ends like this" in problem for problem in check(beginning))
     assert check(story.ending)
     name = next(name for name in words.BOYS if name not in story.facts.values())
     boy = story.text.replace(story.name, name)

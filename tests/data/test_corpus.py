@@ -86,13 +86,13 @@ def test_the_fingerprint_tells_contents_and_splits_apart(tmp_path: Path) -> None
         ("s.jsonl", b'{"text": " "}\n[]\n', "there is no story in it"),
         ("s.txt", b"\xff\xfe bad", "not UTF-8"),
         ("s.json", b'[{"story": "a"}', "not JSON"),
-        ("s.json", b'{"tale": "a"}', "of its fields 'tale' one may be it: name it with --field"),
+        ("s.json", b'{"tale": "a"}', "if it is in 'tale', name that with --field"),
         ("s.json", b"7", "has no story"),
         ("s.json", b"[1]", "entry 1 has no story"),
         ("s.jsonl", b'{"story": "a"}\n{"tale": "b"}', "line 2 has no story"),
         ("s.jsonl", b'{"story": "a"}\n{', "line 2: not JSON"),
-        ("s.jsonl", b'"a"\n' + b"9" * 5000, "line 2: JSON that no story needs"),
-        ("s.json", b"[" * 100_000, "JSON that no story needs"),
+        ("s.jsonl", b'"a"\n' + b"9" * 5000, "line 2: JSON beyond what a story needs"),
+        ("s.json", b"[" * 100_000, "JSON beyond what a story needs"),
         ("s.json", b'["a", "\\ud800"]', "story 2: the text has a lone surrogate"),
         ("s.txt", "A dog.\n\nA▁cat.".encode(), r"story 2: the text has U\+2581"),
         ("missing.txt", None, "no such file"),
@@ -116,9 +116,9 @@ def test_nothing_left_to_hold_out_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="all of it is one story, so none can be held out"):
         opened(path)
     path.write_text("One story.\n\nAnother.")
-    with pytest.raises(DataError, match="no story of it falls into the held-out share"):
+    with pytest.raises(DataError, match="none of its stories is in the held-out share"):
         opened(path, valid_share=1e-9)
-    with pytest.raises(DataError, match="no story of it falls into the training share"):
+    with pytest.raises(DataError, match="none of its stories is in the training share"):
         opened(path, valid_share=1 - 1e-9)
 
 
@@ -144,11 +144,11 @@ def test_a_story_a_line_is_split_and_said_but_lines_of_one_story_are_not(tmp_pat
     path.write_text("\n".join(stories) + "\n")
     assert list(read_stories(path)) == stories
     [notice] = notices(str(path))
-    assert "each of its 5 lines is taken for a story" in notice
+    assert "each of its 5 lines is read as a story" in notice
     path.write_text("A dog ran\nto the far hill,\nand home.\n")
     assert list(read_stories(path)) == ["A dog ran\nto the far hill,\nand home."]
     [notice] = notices(str(path))
-    assert "its 3 lines are taken for one story" in notice
+    assert "its 3 lines are read as one story" in notice
 
 
 @pytest.mark.parametrize(

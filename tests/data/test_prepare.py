@@ -86,7 +86,7 @@ def test_shards_of_another_tokenizer_are_refused_and_damaged_ones_made_again(
         corpus_fingerprint=found.corpus_fingerprint,
     )
     expected = found.tokenizer_fingerprint[:12]
-    said = rf"{valid.name}: was made with the tokenizer abababababab, here it is {expected}"
+    said = rf"{valid.name}: was made with the tokenizer abababababab, expected {expected}"
     with pytest.raises(DataError, match=said):
         prepare(config, 400, cache)
 

@@ -86,17 +86,17 @@ def test_a_story_that_cannot_be_made_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_ids_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"s\.bin: has a token 300 of a vocabulary of 300"):
+    with pytest.raises(DataError, match=r"s\.bin: has token 300 in a vocabulary of 300"):
         write(tmp_path / "s.bin", [([5, 300], 9)])
 
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("tokenizer_fingerprint", "ef" * 32, "the tokenizer abababababab, here it is efefefefefef"),
-        ("corpus_fingerprint", "ef" * 32, "the corpus cdcdcdcdcdcd, here it is efefefefefef"),
-        ("order", "token", "the order word, here it is token"),
-        ("vocab_size", 301, "the vocabulary 300, here it is 301"),
+        ("tokenizer_fingerprint", "ef" * 32, "the tokenizer abababababab, expected efefefefefef"),
+        ("corpus_fingerprint", "ef" * 32, "the corpus cdcdcdcdcdcd, expected efefefefefef"),
+        ("order", "token", "the order word, expected token"),
+        ("vocab_size", 301, "the vocabulary 300, expected 301"),
     ],
 )
 def test_a_shard_of_something_else_is_refused_by_what_differs(

@@ -215,7 +215,7 @@ def test_a_damaged_archive_is_downloaded_anew(tmp_path: Path) -> None:
 def test_a_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     archive = tmp_path / "a.tar.gz"
     archive.write_bytes(content)
-    with pytest.raises(DataError, match=r"not a whole tar\.gz"):
+    with pytest.raises(DataError, match=r"not a complete tar\.gz"):
         tinystories.unpack(archive, tmp_path, lambda share: None)
 
 

@@ -10,7 +10,7 @@ import pytest
 from mlx_rev import files
 from mlx_rev.__main__ import run
 from mlx_rev.errors import RevError
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 
 KINDS = ("pipe", "device", "socket", "folder")
 
@@ -110,7 +110,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_option(
 ) -> None:
     (short / "file").write_text("in the way")
     (short / "x.txt").write_text("One story.\n\nAnother story.")
-    tokenizer = str(shipped_model() / "tokenizer.model")
+    tokenizer = str(built_in_model() / "tokenizer.model")
     for cache in ("file", "file/cache"):
         monkeypatch.setenv("MLX_REV_CACHE", str(short / cache))
         assert run("prepare", ["--data", "x.txt", "--tokenizer", tokenizer]) == 2

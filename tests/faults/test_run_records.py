@@ -19,9 +19,9 @@ from mlx_rev.train.runlog import read_metrics
         ('{"kind": "step", "step": 1e400, "loss": 1}', "its step is no whole number"),
         ('{"kind": "step", "step": 1}', "its loss is no number"),
         ('{"kind": "eval", "step": 1, "bits_per_byte": NaN}', "its bits_per_byte is no number"),
-        ('{"kind": "sample", "step": 1, "story": 3}', "its story is no text"),
+        ('{"kind": "sample", "step": 1, "story": 3}', "its story is not a string"),
         ('{"kind": "sample", "step": 1, "story": "\\ud800"}', "it has a lone surrogate"),
-        ('{"kind": 3, "step": 1}', "its kind is no text"),
+        ('{"kind": 3, "step": 1}', "its kind is not a string"),
         ("[1]", "expected an object"),
         ("[" * 100_000, "expected an object"),
     ],
@@ -56,9 +56,9 @@ def described(run: Path, harm: dict[str, object]) -> None:
         ({"progress": {"step": 1, "losses": ["a"]}}, "0 is 'a', expected a number"),
         ({"progress": {"step": 1, "best": "x"}}, "best is 'x', expected a number"),
         ({"progress": 3}, "progress is 3, expected an object"),
-        ({"sha256": {"model.safetensors": "ab"}}, "has no 'optimizer.safetensors'"),
-        ({"sha256": None}, "has no 'model.safetensors'"),
-        ({"corpus_sha256": 5}, "corpus_sha256 is 5, expected a text"),
+        ({"sha256": {"model.safetensors": "ab"}}, "optimizer.safetensors is missing"),
+        ({"sha256": None}, "model.safetensors is missing"),
+        ({"corpus_sha256": 5}, "corpus_sha256 is 5, expected a string"),
     ],
 )
 def test_training_json(tmp_path: Path, harm: dict[str, object], said: str) -> None:
@@ -88,5 +88,5 @@ def test_a_shard_with_an_id_beyond_its_vocabulary(tmp_path: Path) -> None:
         )
         if token == 299:
             assert open_shard(path).story(0).tolist() == [1, 5, 299, 1]
-    with pytest.raises(DataError, match="a token 300 of a vocabulary of 300"):
+    with pytest.raises(DataError, match="token 300 in a vocabulary of 300"):
         open_shard(path)

@@ -95,5 +95,5 @@ def test_a_token_reversed_model_warns(talking: ModelFile, to: str, program: str)
 def test_the_card_of_eight_bits_promises_no_transformers(talking: ModelFile) -> None:
     assert "With mlx-lm or transformers" in model_card(talking, "m", "")
     card = model_card(talking, "my m", "", quantised=True)
-    assert "transformers does not read" in card
+    assert "transformers cannot read" in card
     assert "--model 'my m'" in card

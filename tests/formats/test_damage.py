@@ -75,7 +75,7 @@ def change(key: str, value: object) -> Callable[[dict[str, object]], None]:
     ("key", "value", "said"),
     [
         ("model_type", "mistral", "model_type is 'mistral'"),
-        ("hidden_size", None, "has no 'hidden_size'"),
+        ("hidden_size", None, "hidden_size is missing"),
         ("hidden_size", -32, "dim is -32"),
         ("hidden_size", "many", "hidden_size is 'many', expected a whole number"),
         ("hidden_size", 128.5, r"hidden_size is 128\.5, expected a whole number"),
@@ -87,8 +87,8 @@ def change(key: str, value: object) -> Callable[[dict[str, object]], None]:
         ("rope_parameters", "x", "rope_parameters is 'x', expected an object"),
         ("rope_scaling", {"type": "llama3"}, "type is 'llama3'"),
         ("tie_word_embeddings", "false", "tie_word_embeddings is 'false'"),
-        ("mlx_rev", {"reversal": []}, r"reversal is \[\], expected a text"),
-        ("mlx_rev", {"tokenizer_sha256": 5}, "tokenizer_sha256 is 5, expected a text"),
+        ("mlx_rev", {"reversal": []}, r"reversal is \[\], expected a string"),
+        ("mlx_rev", {"tokenizer_sha256": 5}, "tokenizer_sha256 is 5, expected a string"),
         ("num_attention_heads", 5, "n_heads 5 does not divide"),
         ("attention_bias", True, "attention_bias is True"),
         ("hidden_act", "gelu", "hidden_act is 'gelu'"),
@@ -170,7 +170,7 @@ def test_bytes_after_the_last_tensor_are_refused(
     path = weight_file(tmp_path, talking, to)
     with open(path, "ab") as file:
         file.write(b"more")
-    with pytest.raises(FormatError, match="cut or damaged"):
+    with pytest.raises(FormatError, match="truncated or damaged"):
         open_model(tmp_path / FILES[to])
 
 
@@ -190,7 +190,7 @@ def test_bytes_after_the_last_tensor_are_refused(
         ("tokenizer.ggml.token_type", np.ones(400, np.float32), "expected a list of whole"),
         ("tokenizer.ggml.token_type", np.full(400, 9, np.int32), "token_type has 9"),
         ("tokenizer.ggml.scores", np.full(400, np.nan, np.float32), "score of piece 0 is nan"),
-        ("mlx_rev.reversal", ["word"], "reversal is .*expected a text"),
+        ("mlx_rev.reversal", ["word"], "reversal is .*expected a string"),
         ("mlx_rev.reversal", "sideways", "reversal is 'sideways'"),
     ],
 )

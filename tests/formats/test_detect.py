@@ -7,7 +7,7 @@ import pytest
 
 from mlx_rev.errors import FormatError, RevError
 from mlx_rev.formats.convert import convert
-from mlx_rev.formats.detect import built_in_models, open_model, shipped_model
+from mlx_rev.formats.detect import built_in_model, built_in_models, open_model
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
@@ -70,9 +70,9 @@ def test_a_built_in_model_answers_to_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert open_model("stories1m").source == str(shipped_model())
-    assert open_model(Path("stories1m")).source == str(shipped_model())
-    assert built_in_models()["stories1m"] == shipped_model()
+    assert open_model("stories1m").source == str(built_in_model())
+    assert open_model(Path("stories1m")).source == str(built_in_model())
+    assert built_in_models()["stories1m"] == built_in_model()
 
 
 def test_what_exists_under_the_name_is_taken_first(

@@ -56,7 +56,7 @@ def test_a_folder_without_its_weights(
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("stories15M.pt", b"PK\x03\x04" + b"\0" * 22 + b"archive/data.pkl", r"export\.py makes"),
+        ("stories15M.pt", b"PK\x03\x04" + b"\0" * 22 + b"archive/data.pkl", r"export\.py turns"),
         ("pytorch_model.bin", b"PK\x03\x04" + b"\0" * 300, "a PyTorch checkpoint"),
         ("old.pt", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P", "a PyTorch checkpoint"),
         ("weights.npz", npz(), "arrays of NumPy"),
@@ -103,7 +103,7 @@ def test_groups_over_the_ends_of_rows_are_named(tmp_path: Path) -> None:
     assert struct.unpack_from("<i", content, 37) == (32,)
     struct.pack_into("<i", content, 37, 64)
     (tmp_path / "m.bin").write_bytes(content)
-    with pytest.raises(FormatError, match=r"over the ends of rows.*--version 0 or 1"):
+    with pytest.raises(FormatError, match=r"cross the ends of rows.*--version 0 or 1"):
         open_model(tmp_path / "m.bin")
 
 

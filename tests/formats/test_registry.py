@@ -33,7 +33,7 @@ def test_a_new_format_is_a_module_and_a_line(tmp_path: Path, talking: ModelFile)
     assert again.config == talking.config
     for name, weight in talking.weights():
         assert np.array_equal(again.weight(name), weight)
-    with pytest.raises(FormatError, match="toy has no q8; expected --dtype float32"):
+    with pytest.raises(FormatError, match="toy cannot hold q8; expected --dtype float32"):
         convert(talking, tmp_path / "other", "toy", Dtype.Q8)
 
 

@@ -29,7 +29,7 @@ def nucleus(weights: np.ndarray, p: float) -> np.ndarray:
 
 @given(rows, st.integers(1, 12))
 def test_top_k_keeps_the_k_likeliest(row: np.ndarray, k: int) -> None:
-    mask = sampler.keep_top_k(sampler.relative(row), k) > 0
+    mask = sampler.keep_top_k(sampler.unnormalised(row), k) > 0
     assert (mask.sum(axis=1) == k).all()
     assert (
         np.where(mask, row, np.inf).min(axis=1) >= np.where(mask, -np.inf, row).max(axis=1)
@@ -38,7 +38,7 @@ def test_top_k_keeps_the_k_likeliest(row: np.ndarray, k: int) -> None:
 
 @given(rows, st.floats(0.05, 0.99), st.integers(0, 1000))
 def test_top_p_draws_in_the_nucleus_only(row: np.ndarray, p: float, seed: int) -> None:
-    weights = sampler.relative(row)[0]
+    weights = sampler.unnormalised(row)[0]
     allowed = set(nucleus(weights.astype(np.float64), p + 1e-6))
     random = np.random.default_rng(seed)
     assert all(sampler.draw(weights, weights, p, random) in allowed for _ in range(20))
@@ -56,7 +56,7 @@ def test_top_p_keeps_the_shares_of_the_nucleus(p: float) -> None:
 
 @given(rows, st.floats(0.01, 1))
 def test_min_p_keeps_what_is_likely_enough(row: np.ndarray, p: float) -> None:
-    mask = sampler.keep_min_p(sampler.relative(row), p) > 0
+    mask = sampler.keep_min_p(sampler.unnormalised(row), p) > 0
     ratio = np.exp(row - row.max(axis=1, keepdims=True))
     clear = np.abs(ratio - p) > 1e-5
     assert (mask[clear] == (ratio >= p)[clear]).all()

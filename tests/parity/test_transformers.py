@@ -12,7 +12,7 @@ import pytest
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.formats.convert import convert
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.model.llama import Llama, set_weights
 from mlx_rev.text.order import WORD
@@ -48,21 +48,21 @@ def test_logits(
 
 
 def test_token_ids() -> None:
-    theirs = transformers.AutoTokenizer.from_pretrained(shipped_model())
-    mine = Tokenizer.load(shipped_model() / "tokenizer.model")
+    theirs = transformers.AutoTokenizer.from_pretrained(built_in_model())
+    mine = Tokenizer.load(built_in_model() / "tokenizer.model")
     assert theirs.eos_token_id == theirs.bos_token_id == BOUNDARY
     for text in TEXTS:
         assert theirs(text).input_ids == [BOUNDARY, *mine.encode(text)], text
         assert theirs.decode(mine.encode(text)) == text
 
 
-def test_the_model_that_ships_tells_a_story_that_ends_at_the_boundary() -> None:
+def test_the_built_in_model_tells_a_story_that_ends_at_the_boundary() -> None:
     import mlx_rev
 
     ending = "They all lived happily ever after."
     told = mlx_rev.load().tell(ending, temperature=0.0)
-    model = transformers.AutoModelForCausalLM.from_pretrained(shipped_model())
-    theirs = transformers.AutoTokenizer.from_pretrained(shipped_model())
+    model = transformers.AutoModelForCausalLM.from_pretrained(built_in_model())
+    theirs = transformers.AutoTokenizer.from_pretrained(built_in_model())
     prompt = theirs(WORD.reverse(ending), return_tensors="pt").input_ids
     written = model.generate(prompt, do_sample=False, max_length=256)[0, prompt.shape[1] :].tolist()
     assert written[: len(told.tokens)] == list(told.tokens)

@@ -6,7 +6,7 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.repl.commands import COMMANDS, Command, help_text, read
 
 
-def test_only_a_stroke_at_the_start_makes_a_command() -> None:
+def test_only_a_slash_at_the_start_makes_a_command() -> None:
     assert read("They went home.") is None
     assert read(" /again") is None
     assert read("") is None
@@ -17,11 +17,11 @@ def test_only_a_stroke_at_the_start_makes_a_command() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("/agian", "no command /agian; did you mean /again?"),
-        ("/scor x", "no command /scor; did you mean /score?"),
-        ("/", "no command /; there are /again, /candidates"),
+        ("/agian", "unknown command /agian; did you mean /again?"),
+        ("/scor x", "unknown command /scor; did you mean /score?"),
+        ("/", "unknown command /; expected one of /again, /candidates"),
         ("/score", "/score needs TEXT"),
-        ("/quit now", "/quit takes nothing, found 'now'"),
+        ("/quit now", "/quit takes no argument, found 'now'"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_would_be_right(line: str, message: str) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError, RevError, in_a_line
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.repl.replies import (
     Converted,
@@ -128,11 +128,11 @@ def test_scores_are_those_of_the_command(run: Run, tmp_path: Path) -> None:
     text = "Tom went home. “Très bien!” said Mom."  # of more bytes than characters
     path = tmp_path / "story.txt"
     path.write_text(text, encoding="utf-8")
-    done = run("score", path, "--model", shipped_model())
+    done = run("score", path, "--model", built_in_model())
     found = re.search(r"(\d+) bytes, (\d+) tokens: ([\d.]+) nats.* ([\d.]+) bits", done.stdout)
     assert found, done.stderr
     assert int(found[1]) == len(text.encode())
-    said = last(Session(load(), str(shipped_model())), f"/score {text}")
+    said = last(Session(load(), str(built_in_model())), f"/score {text}")
     nats, bits = float(found[3]), float(found[4])
     assert said == Says(f"{bits:.3f} bits per byte, {nats:.3f} nats per token, {found[2]} tokens")
 
@@ -142,13 +142,13 @@ def test_both_stories_of_a_comparison_are_shown_from_the_start_and_stopped_toget
 ) -> None:
     last(session, ENDING)
     shown = []
-    for reply in session.respond(f"/compare {shipped_model()}"):
+    for reply in session.respond(f"/compare {built_in_model()}"):
         assert isinstance(reply, Grows | Offers)
         shown.append([len(story.tokens) for story in reply.stories])
         if len(shown) == 4:
             session.stop()
     assert shown == [[0, 0], [1, 0], [2, 0], [3, 0], [3, 0], [3, 0]]
-    assert [story.model for story in reply.stories] == ["tiny", str(shipped_model())]
+    assert [story.model for story in reply.stories] == ["tiny", str(built_in_model())]
 
 
 @pytest.mark.parametrize("suffix", ["txt", "md", "html", "svg"])
@@ -178,7 +178,7 @@ def test_save_replaces_nothing_without_force(session: Session, tmp_path: Path) -
 def test_what_the_system_refuses_is_said_of_what_is_in_the_way(
     tmp_path: Path, command: str
 ) -> None:
-    session = Session(load(), str(shipped_model()), SampleConfig(max_tokens=2))
+    session = Session(load(), str(built_in_model()), SampleConfig(max_tokens=2))
     last(session, ENDING)
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file") as error:
@@ -187,7 +187,7 @@ def test_what_the_system_refuses_is_said_of_what_is_in_the_way(
 
 
 def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
-    source = str(shipped_model())
+    source = str(built_in_model())
     progress: list[float] = []
     session = Session(
         load(source), source, SampleConfig(max_tokens=8), lambda _, share: progress.append(share)
@@ -213,7 +213,7 @@ def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
 
 
 def test_a_run_is_exported_to_be_trained_further(tmp_path: Path) -> None:
-    session = Session(load(), str(shipped_model()))
+    session = Session(load(), str(built_in_model()))
     with pytest.raises(ConfigError, match="does not apply"):
         last(session, f"/export {tmp_path / 'run'} --to run --force")
     done = last(session, f"/export {tmp_path / 'run'} --to run")
@@ -225,14 +225,14 @@ def test_a_run_is_exported_to_be_trained_further(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_path: Path) -> None:
-    teller = Session(load(), str(shipped_model()))
+    teller = Session(load(), str(built_in_model()))
     list(teller.respond(f"/export {tmp_path / 'model.bin'}"))
     (tmp_path / "model.bin.json").unlink()
     guessed = last(session, f"/model {tmp_path / 'model.bin'}")
     assert isinstance(guessed, Says)
-    assert "from an opening. Nothing says how its text is reversed" in guessed.text
+    assert "from an opening. It does not say how its text is reversed" in guessed.text
     assert session.prompt == "opening> "
-    tokenizer = shipped_model() / "tokenizer.model"
+    tokenizer = built_in_model() / "tokenizer.model"
     told = last(session, f"/model {tmp_path / 'model.bin'} --reversal word --tokenizer {tokenizer}")
     assert isinstance(told, Says)
     assert told.text.endswith("leftwards from an ending.")
@@ -254,14 +254,14 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
         ("/set seed 1.5", "/set seed: expected a whole number, found '1.5'"),
         ("/model nowhere", "nowhere: no such model"),
         ("/export x --to pdf", "/export --to: expected"),
-        ("/export x y", "/export: y is one too many"),
+        ("/export x y", "/export: unexpected y"),
         ("/export --force", "/export: needs TARGET"),
         ("/model x --reversal sideways", "/model --reversal: expected word2, word, token, none"),
         ("/model x --tokenizer", "/model --tokenizer: expected a file"),
         ("/export 'x", "/export: a quotation mark is not closed"),
         ("/save x.txt", "no story yet"),
-        ("/save x.txt y", "/save: y is one too many; it takes FILE [--force]"),
-        ("/model ~nobody.here/x", "~nobody.here/x: there is no such user"),
+        ("/save x.txt y", "/save: unexpected y; it takes FILE [--force]"),
+        ("/model ~nobody.here/x", "~nobody.here/x: no such user"),
         ("/hlep", "did you mean /help?"),
     ],
 )
@@ -280,7 +280,7 @@ def test_a_long_ending_is_handled_in_words(session: Session) -> None:
     ending = "Tom went home. " * 80
     says, *_, told = session.respond(ending)
     assert isinstance(says, Says)
-    assert "it sees the first 47 tokens" in says.text
+    assert "it sees only the first 47 tokens" in says.text
     assert isinstance(told, Tells)
     assert told.story.text.endswith(ending)
 
@@ -313,8 +313,8 @@ seed                3
 > \x20
 Type how the story ends, or /help.
 > /xyzzy
-! no command /xyzzy; there are /again, /candidates, /surprise, /raw, /save, /history,
-/score, /tokens, /compare, /model, /export, /settings, /set, /help, /quit
+! unknown command /xyzzy; expected one of /again, /candidates, /surprise, /raw, /save,
+/history, /score, /tokens, /compare, /model, /export, /settings, /set, /help, /quit
 > /quit
 """
 

@@ -13,7 +13,7 @@ from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import FORWARD, TOKEN, WORD, Order
 from mlx_rev.train import checkpoint
 from mlx_rev.train.checkpoint import Progress, TrainingState
-from mlx_rev.train.optimizer import initial_moments
+from mlx_rev.train.optimizer import Moments, initial_moments
 
 
 def save(
@@ -93,6 +93,37 @@ def test_the_newest_and_the_best_are_kept(
         "step-00000005",
     ]
     assert (root / "best").resolve().name == "step-00000002"
+
+
+def test_without_its_link_the_latest_is_the_newest_whole_one(
+    tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
+) -> None:
+    """As an earlier version left it when it was killed; what a removal left is not whole."""
+    for step in (1, 2):
+        save(tmp_path, tiny, codecs[WORD], step)
+    root = tmp_path / "checkpoints"
+    (root / "latest").unlink()
+    (root / "step-00000003").mkdir()
+    assert checkpoint.load(tmp_path, tiny, corpus_fingerprint="abc").progress.step == 2
+    assert open_model(tmp_path).source.endswith("step-00000002")
+    save(tmp_path, tiny, codecs[WORD], 3)
+    assert (root / "latest").resolve().name == "step-00000003"
+
+
+def test_the_order_in_which_arrays_are_held_does_not_show_in_the_files(
+    tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
+) -> None:
+    state = save(tmp_path / "a", tiny, codecs[WORD], 1)
+    turned = replace(
+        state,
+        weights=dict(reversed(state.weights.items())),
+        moments=Moments(*(dict(reversed(kind.items())) for kind in state.moments)),
+    )
+    checkpoint.save(tmp_path / "b", tiny, codecs[WORD], turned, corpus_fingerprint="abc", best=True)
+    for name in ("model.safetensors", "optimizer.safetensors", "training.json"):
+        one, other = (tmp_path / run / "checkpoints" / "latest" / name for run in "ab")
+        assert one.read_bytes() == other.read_bytes()
+    assert (tmp_path / "b" / "checkpoints" / "best").readlink() == Path("step-00000001")
 
 
 def test_a_checkpoint_loads_in_mlx_lm_as_it_is(

@@ -132,4 +132,4 @@ def test_a_node_that_never_comes_is_not_waited_for(
     [first] = start([flags], tmp_path, command_environment, missing=1)
     _, error = first.communicate(timeout=200)
     assert first.returncode == 2
-    assert "no other machine came" in error
+    assert "no other machine joined" in error

@@ -10,10 +10,12 @@ from mlx_rev.config import RunConfig
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError, TrainingError
 from mlx_rev.model.load import load_model
+from mlx_rev.train import checkpoint
 from mlx_rev.train.events import Evaluated, Event, Sampled, Saved, Started, Stepped, Stopped
 from mlx_rev.train.loop import evaluate, fit
 from mlx_rev.train.optimizer import learning_rate
 from mlx_rev.train.runlog import read_metrics
+from mlx_rev.train.step import TrainingStep
 
 
 class Recorder:
@@ -176,8 +178,88 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
     with pytest.raises(TrainingError, match=r"loss of step \d+ is (nan|inf).*step 2 is kept"):
         fit(tmp_path, changed(wild, save_every=100), prepared, Recorder(), resume=True)
     assert same(weights_of(tmp_path), good)
-    with pytest.raises(TrainingError, match="no checkpoint was saved before; begin again"):
+    with pytest.raises(TrainingError, match="no checkpoint was saved before; start again"):
         fit(tmp_path / "new", changed(wild, save_every=100), prepared, Recorder())
+
+
+WILD = {"learning_rate": 1e30, "min_learning_rate": 1e30, "gradient_clip": 0.0}
+
+
+@pytest.mark.parametrize("due", ["save_every", "eval_every", "sample_every"])
+@pytest.mark.parametrize("harm", ["weights", "mean", "square", "overflow"])
+def test_a_state_that_is_no_good_is_not_saved_evaluated_or_sampled(
+    run_config: RunConfig,
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    due: str,
+    harm: str,
+) -> None:
+    """Broken by the update of a step whose own loss is still good."""
+    rare = {"save_every": 100, "eval_every": 100, "sample_every": 100, "compile": False}
+    config = changed(run_config, **rare)
+    steps = iter(range(2))
+    fit(tmp_path, config, prepared, Recorder(), should_stop=lambda: next(steps, None) is None)
+    good = weights_of(tmp_path)
+    whole_step = TrainingStep.__call__
+
+    def broken(self: TrainingStep, *given: object) -> object:
+        loss = whole_step(self, *given)  # type: ignore[arg-type]
+        arrays = {"mean": self.moments.mean, "square": self.moments.square}.get(harm, self.weights)
+        name = "model.norm.weight"
+        arrays[name] = mx.full(arrays[name].shape, 1e38 if harm == "overflow" else float("nan"))
+        return loss
+
+    monkeypatch.setattr(TrainingStep, "__call__", broken)
+    recorder = Recorder()
+    said = "the loss after step 3 is" if harm == "overflow" else "step 3 left weights or moments"
+    with pytest.raises(TrainingError, match=rf"{said}.*; the checkpoint of step 2 is kept"):
+        fit(
+            tmp_path,
+            changed(config, **{due: 3}),
+            prepared,
+            recorder,
+            resume=True,
+            write_story=lambda model, step: "never",
+        )
+    assert [type(event) for event in recorder.events] == [Started]
+    assert (tmp_path / "checkpoints" / "latest").resolve().name == "step-00000002"
+    assert same(weights_of(tmp_path), good)
+
+
+def test_with_every_step_saved_evaluated_and_sampled_the_one_kept_is_good(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path
+) -> None:
+    steps = iter(range(2))
+    fit(tmp_path, run_config, prepared, Recorder(), should_stop=lambda: next(steps, None) is None)
+    wild = changed(run_config, **WILD, save_every=1, eval_every=1, sample_every=1, log_every=1)
+    recorder = Recorder()
+    with pytest.raises(TrainingError) as error:
+        fit(tmp_path, wild, prepared, recorder, resume=True, write_story=lambda model, step: "")
+    last = recorder.of(Saved)[-1].step if recorder.of(Saved) else 2
+    assert f"the checkpoint of step {last} is kept" in str(error.value)
+    state = checkpoint.load(
+        tmp_path, run_config.model, corpus_fingerprint=prepared.corpus_fingerprint
+    )
+    assert state.progress.step == last
+    arrays = [state.weights, *state.moments]
+    assert all(mx.isfinite(array).all().item() for kind in arrays for array in kind.values())
+    assert all(entry["step"] <= last + 1 for entry in logged(tmp_path))
+
+
+def test_what_a_start_left_that_came_to_no_checkpoint_is_replaced(
+    run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "step", "step": 5, "loss": 99.0}\n')
+    (tmp_path / "samples.md").write_text("old")
+    (tmp_path / "checkpoints" / ".step-00000005-left").mkdir(parents=True)
+    fit(tmp_path, run_config, prepared, Recorder())
+    expected = [entry for entry in logged(whole_run[0]) if entry["kind"] != "sample"]
+    assert logged(tmp_path) == expected
+    assert not (tmp_path / "samples.md").exists()
+    with pytest.raises(CheckpointError, match="has a run already; resume it with --resume"):
+        fit(tmp_path, run_config, prepared, Recorder())
+    assert logged(tmp_path) == expected
 
 
 def test_evaluation_is_of_the_saved_model(
@@ -201,7 +283,7 @@ def test_bfloat16_is_refused_on_the_cpu(
 def test_resume_needs_a_checkpoint_of_the_same_corpus(
     run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
+    with pytest.raises(CheckpointError, match="no checkpoint to resume from"):
         fit(tmp_path, run_config, prepared, Recorder(), resume=True)
     other = replace(prepared, corpus_fingerprint="0" * 64)
     with pytest.raises(CheckpointError, match="trained on a corpus with sha256"):

@@ -104,7 +104,7 @@ def test_an_abort_is_explained_with_the_last_checkpoint(start: Start, tmp_path: 
         2,
         "",
         "mlx-rev train: the training was aborted (SIGABRT) by MLX or a library under it, whose "
-        "reason stands above if it gave one; resume from the last checkpoint, step-00000250: "
+        "reason, if it gave one, is above; resume from the last checkpoint, step-00000250: "
         "mlx-rev train --resume 'my run'\n",
     )
 
@@ -155,8 +155,8 @@ def test_memory_is_judged_by_the_runs_record_too(start: Start, tmp_path: Path) -
         ),
         (
             replace(LINUX, signal=signal.SIGABRT),
-            "the training was aborted (SIGABRT) by MLX or a library under it, whose reason stands "
-            "above if it gave one;",
+            "the training was aborted (SIGABRT) by MLX or a library under it, whose reason, "
+            "if it gave one, is above;",
         ),
         (
             replace(LINUX, signal=signal.SIGBUS, temporary_free=3_000_000),
@@ -170,7 +170,7 @@ def test_memory_is_judged_by_the_runs_record_too(start: Start, tmp_path: Path) -
         ),
         (
             replace(LINUX, signal=signal.SIGSEGV),
-            "the training crashed (SIGSEGV) in native code, which is a fault of MLX or of "
+            "the training crashed (SIGSEGV) in native code, which is a bug in MLX or in "
             "mlx-rev; report it if it happens again, and meanwhile",
         ),
     ],
@@ -203,7 +203,7 @@ def test_one_that_nobody_joins_is_killed_with_the_reason(start: Start) -> None:
     assert end(start("parent.expect_steps(0.5); time.sleep(1000)")) == (
         2,
         "",
-        "mlx-rev train: 0.5 s without a step: no other machine came; start the same command on "
+        "mlx-rev train: 0.5 s without a step: no other machine joined; start the same command on "
         "all of them\n",
     )
 

@@ -1,8 +1,8 @@
 """Short children's stories made from a table of plots, and a judge of their consistency.
 
 They are the corpus of a first run without any download, and the ground truth of tests: because
-the table that tells the stories also reads them, `check` can say of any text, also of a model's,
-whether who, what and where agree from the ending back to the beginning.
+the table that generates the stories can also parse them, `check` can say of any text, a model's
+included, whether who, what and where agree from the ending back to the beginning.
 """
 
 from __future__ import annotations

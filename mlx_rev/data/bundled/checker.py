@@ -18,7 +18,7 @@ from mlx_rev.data.bundled.patterns import (
 from mlx_rev.data.bundled.words import CLOSINGS, GENDERS, listed
 
 LONGEST_TEXT = 20_000
-"""No story comes near this many characters; longer texts are not read."""
+"""No story comes close to this many characters; longer texts are not read."""
 MOST_PARSES = 32
 SHOWN_CHARACTERS = 100
 
@@ -31,7 +31,7 @@ class _Step:
     sentences: tuple[Sentence, ...]
 
     def words(self) -> list[tuple[str, str, Sentence]]:
-        """The roles it mentions, by which word, in which sentence."""
+        """The roles it mentions, each with its word and sentence."""
         entities = [word for sentence in self.sentences for word in sentence.entities]
         return [
             (role, word, self.sentences[number])
@@ -44,7 +44,7 @@ class _Step:
 
 @dataclass
 class _Search:
-    """The ways to read the sentences as one plot, and the furthest that any of them came."""
+    """The ways to read the sentences as one plot, and how far the best one got."""
 
     pattern: PlotPattern
     sentences: list[Sentence]
@@ -79,7 +79,7 @@ def _fitting(slot: SlotPattern, sentences: list[Sentence], position: int) -> lis
             continue
         entities = [word for sentence in part for word in sentence.entities]
         for variant in variants:
-            # A text that holds the marks of the keys itself has fewer entities than the key.
+            # A text that itself contains the marks used in keys has fewer entities than the key.
             if len(entities) == len(variant.roles) and all(
                 role or own == word
                 for (role, own), word in zip(variant.roles, entities, strict=True)
@@ -93,7 +93,7 @@ def check(text: str) -> list[str]:
 
     A consistent story is one plot's sentences from its beginning to its ending, in any of their
     wordings, about the same people, things and places throughout; a closing such as "The end." may
-    follow. Any string may be asked about.
+    follow. Any string may be given.
     """
     if len(text) > LONGEST_TEXT:
         return [f"the text has {len(text)} characters, too many for a story"]
@@ -139,12 +139,12 @@ def _ending_steps(search: _Search) -> list[_Step]:
 
 
 def _unread(searches: list[_Search], ended: list[_Search]) -> list[str]:
-    """Why a text is no plot's sentences from beginning to end."""
+    """Why a text cannot be read as one plot from beginning to end."""
     sentences = searches[0].sentences
     begun = max(searches, key=lambda search: search.furthest)
     problems: list[str] = []
     if not ended:
-        problems.append(f"no plot ends so: '{_shown(sentences[-1].text)}'")
+        problems.append(f"no plot ends like this: '{_shown(sentences[-1].text)}'")
     elif begun not in ended and begun.furthest > ended[0].furthest:
         ending, beginning = ended[0].pattern.plot.name, begun.pattern.plot.name
         problems.append(
@@ -184,7 +184,7 @@ def _disagreements(plot: Plot, steps: tuple[_Step, ...]) -> list[str]:
         allowed = plot.allowed(role)
         if allowed is not None and word not in allowed:
             problems.append(
-                f"the plot '{plot.name}' can not be about the {role} {word}, "
+                f"the plot '{plot.name}' cannot be about the {role} {word}, "
                 f"only about {listed(allowed)}"
             )
     for step in reversed(steps):

@@ -71,7 +71,7 @@ def stories(split: str = "train", *, seed: int = 0, count: int | None = None) ->
     if count is None:
         count = TRAIN_COUNT if split == "train" else VALID_COUNT
     if count < 0:
-        raise DataError(f"cannot make {count} stories: the count must not be negative")
+        raise DataError(f"cannot make {count} stories; expected 0 or more")
     return _drawn(split, seed, count)
 
 
@@ -91,7 +91,7 @@ def _drawn(split: str, seed: int, count: int) -> Iterator[Story]:
 
 
 def _pick(rng: random.Random, items: tuple[T, ...]) -> T:
-    # `random()` keeps its sequence between Python versions; `choice` is not promised to.
+    # `random()` gives the same sequence in all Python versions; `choice` does not promise to.
     return items[int(rng.random() * len(items))]
 
 
@@ -147,7 +147,7 @@ def _tell(plot: Plot, pair: tuple[str, str], rng: random.Random) -> Story:
 def fingerprint() -> str:
     """A SHA-256 that changes with the plots, the word lists or the way stories are drawn.
 
-    The first stories of both splits are hashed too, so a change of the generator's code shows.
+    The first stories of both splits are hashed too, so changes to the generator's code show.
     """
     digest = hashlib.sha256()
     parameters = (

@@ -4,7 +4,7 @@ A plot is written as a script, one wording a line, and a blank line between slot
 
     @opening                      the shared first sentence
     ? {He} felt very sad.         a line of an optional slot (every line of it has the mark)
-    --                            where a story of two paragraphs is broken
+    --                            where the second paragraph may begin
     {hero} thanked {friend}.      the last slot is the ending
 
 The same table drives the generator and the checker.
@@ -78,7 +78,7 @@ class Plot:
         return frozenset(role for role in map(role_of_field, fields))
 
     def allowed(self, role: str) -> tuple[str, ...] | None:
-        """The only words that may play the role in this plot, or None for any of its class."""
+        """The words that may play the role in this plot, or None for any word of its class."""
         if role in ("object", "other"):
             return self.objects
         return self.places if role == "place" else None

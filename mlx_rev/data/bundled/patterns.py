@@ -32,7 +32,7 @@ WORD = re.compile(r"[A-Za-z]+")
 SENTENCE_GAP = re.compile(r'(?:(?<=[.!?])|(?<=[.!?]"))[ \n](?=["A-Z])')
 MARKS = {"name": "\ue000", "parent": "\ue001", "thing": "\ue002", "place": "\ue003"}
 GENDERS: tuple[Gender, ...] = ("girl", "boy")
-# Words that no list has stand for the roles while the templates are read, so that a template's
+# Words that are in no list stand for the roles while the templates are read, so that a template's
 # own words ("a box on the floor") are never taken for a role's. A person's is capitalized.
 STAND_INS = {
     role: ("xx" if kind in ("thing", "place") else "Xx") + role
@@ -93,7 +93,7 @@ def _template_lexicon() -> Mapping[str, str]:
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text; a quotation and the words after it stay together if in one."""
+    """The sentences of a text; a quotation stays with what follows it in the same sentence."""
     return SENTENCE_GAP.split(text)
 
 

@@ -83,7 +83,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
 
 
 def class_of_words() -> dict[str, str]:
-    """Each entity's word with its class, and a refusal of a word that would have two."""
+    """Each entity's word with its class. Raises ValueError for a word that has two."""
     found: dict[str, str] = {}
     for class_name, words in CLASSES.items():
         for word in words:
@@ -93,7 +93,7 @@ def class_of_words() -> dict[str, str]:
 
 
 def with_article(word: str) -> str:
-    """The word after its indefinite article; no word of the lists breaks the rule of letters."""
+    """The word after its indefinite article; for every listed word the first letter decides it."""
     return f"{article_of(word)} {word}"
 
 

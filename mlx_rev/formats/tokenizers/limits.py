@@ -1,5 +1,5 @@
-"""Which tokenizers other formats can hold: SentencePiece can do more than run.c, llama.cpp and
-tokenizer.json are told."""
+"""Which tokenizers other formats can hold: SentencePiece can do more than tokenizer.bin, GGUF and
+tokenizer.json can say."""
 
 from collections.abc import Iterator
 
@@ -9,18 +9,18 @@ from mlx_rev.text.tokenizer import Tokenizer
 
 
 def check_exportable(tokenizer: Tokenizer, source: str, *, finds_bytes: bool = False) -> None:
-    """Raise FormatError where tokenizer.bin, tokenizer.json or GGUF would encode otherwise.
+    """Raise FormatError if tokenizer.bin, tokenizer.json or GGUF would encode differently.
 
-    `finds_bytes` is for a format that looks for the byte pieces rather than counting from 3.
+    `finds_bytes` is for a format that looks the byte pieces up rather than counting from 3.
     """
     if not is_bpe(tokenizer):
         raise FormatError(
-            f"{source}: its tokenizer is no BPE model, and no other kind can be written; train "
+            f"{source}: its tokenizer is not a BPE model, and no other kind can be written; train "
             "one with mlx-rev prepare, or convert --to run"
         )
     if not finds_bytes and not _bytes_in_place(tokenizer):
         raise FormatError(
-            f"{source}: its tokenizer has the 256 byte pieces not at ids {FIRST_BYTE} to "
+            f"{source}: its tokenizer does not have the byte pieces at ids {FIRST_BYTE} to "
             f"{FIRST_BYTE + 255}, where run.c and tokenizer.json expect them; convert --to gguf"
         )
 
@@ -31,7 +31,7 @@ def is_exportable(tokenizer: Tokenizer) -> bool:
 
 
 def differences(tokenizer: Tokenizer) -> Iterator[str]:
-    """What the tokenizer does to a text and other formats do not, a sentence each."""
+    """What the tokenizer does to a text and other programs do not, a sentence each."""
     spec = parsed(tokenizer).normalizer_spec
     if spec.precompiled_charsmap:
         yield (
@@ -40,11 +40,11 @@ def differences(tokenizer: Tokenizer) -> Iterator[str]:
         )
     if spec.remove_extra_whitespaces:
         yield (
-            "the tokenizer drops spaces at the ends and joins several, which other programs do "
-            "not; give them text without such spaces"
+            "the tokenizer drops spaces at the ends and merges repeated ones, which other programs "
+            "do not; give them text without such spaces"
         )
     if any(piece.type == Kind.USER_DEFINED for piece in parsed(tokenizer).pieces):
-        yield "the tokenizer takes some pieces before it merges, which other programs do not"
+        yield "the tokenizer matches some pieces before it merges any, which other programs do not"
 
 
 def _bytes_in_place(tokenizer: Tokenizer) -> bool:

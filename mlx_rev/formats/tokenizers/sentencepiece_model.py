@@ -40,7 +40,7 @@ def pieces_of(tokenizer: Tokenizer) -> list[Piece]:
 def tokenizer_of(pieces: list[Piece], *, adds_space: bool, source: str) -> Tokenizer:
     """A BPE tokenizer with these pieces, white space kept as it stands.
 
-    Raises FormatError for a piece or score that cannot be, DataError where SentencePiece cannot use
+    Raises FormatError for an impossible piece or score, DataError if SentencePiece cannot use
     them.
     """
     for token, piece in enumerate(pieces):
@@ -68,7 +68,7 @@ def tokenizer_of(pieces: list[Piece], *, adds_space: bool, source: str) -> Token
 
 
 def kind_at(token: int, text: str) -> Kind:
-    """The kind of a piece in a vocabulary laid out as llama2.c's: unknown, marks, bytes, rest."""
+    """The kind of a piece in llama2.c's layout of a vocabulary: unknown, marks, bytes, the rest."""
     if token == UNKNOWN:
         return Kind.UNKNOWN
     if token in (BOUNDARY, END):
@@ -89,8 +89,8 @@ def without_marks(text: str) -> str:
 
 
 def padded(tokenizer: Tokenizer, size: int) -> Tokenizer:
-    """The tokenizer with unused pieces up to `size`: for a model with more rows than there are
-    pieces, as many are, so that these ids have a place and no text."""
+    """The tokenizer with unused pieces up to `size`: many models have more rows than pieces, and
+    these ids then have a place and no text."""
     model = parsed(tokenizer)
     for token in range(len(model.pieces), size):
         model.pieces.add(piece=padding_text(token), score=0.0, type=int(Kind.UNUSED))
@@ -99,17 +99,17 @@ def padded(tokenizer: Tokenizer, size: int) -> Tokenizer:
 
 
 def padding_text(token: int) -> str:
-    """The name of an unused piece; SentencePiece wants one, and no two alike."""
+    """The name of an unused piece; SentencePiece needs names, and no two alike."""
     return f"<unused {token}>"
 
 
 def is_bpe(tokenizer: Tokenizer) -> bool:
-    """Whether it merges pairs, as all formats but SentencePiece's own suppose."""
+    """Whether it is a BPE model, as all formats but SentencePiece's own assume."""
     return bool(parsed(tokenizer).trainer_spec.model_type == _protobuf().TrainerSpec.BPE)
 
 
 def parsed(tokenizer: Tokenizer) -> Any:
-    """The message of a tokenizer's .model file, to be changed at will."""
+    """The protobuf message of a tokenizer's .model file, a copy."""
     return _protobuf().ModelProto.FromString(tokenizer.model)
 
 

@@ -31,8 +31,8 @@ _NEVER_MERGED = -1e30
 def to_bytes(tokenizer: Tokenizer) -> bytes:
     """The content of tokenizer.bin.
 
-    An unused piece gets a text that run.c prints nothing for and never looks up, and a score
-    below the least at which it merges: it refuses to read a piece of no bytes.
+    run.c refuses a piece of no bytes. So an unused piece gets a text that run.c prints nothing
+    for and never looks up, and a score below the least at which it merges.
     """
     return _content(tokenizer, lambda token: (_NEVER_MERGED, _unused_text(token)))
 
@@ -58,8 +58,8 @@ def _content(tokenizer: Tokenizer, unused: Callable[[int], tuple[float, str]]) -
 
 
 def _unused_text(token: int) -> str:
-    """Of an unused piece in the file: scanned by run.c as the byte 0, which it does not print; of
-    more than one character, so that no character of a prompt is looked up as it."""
+    """The text of an unused piece in the file: run.c reads it as byte 0, which it does not print;
+    with more than one character, no character of a prompt is looked up as it."""
     return f"<0x00 unused {token}>"
 
 
@@ -89,7 +89,7 @@ def read(path: Path) -> Tokenizer:
         raise FormatError(f"{path}: {len(content)} bytes; not a tokenizer.bin")
     if _first_piece_at(content, 0):
         raise FormatError(
-            f"{path}: an early llama2.c tokenizer.bin, without scores, so it cannot encode; make "
+            f"{path}: an early llama2.c tokenizer.bin, without scores, which cannot encode; make "
             "it again from its tokenizer.model: mlx-rev convert tokenizer.model tokenizer.bin"
         )
     early = _first_piece_at(content, 4)
@@ -100,7 +100,7 @@ def read(path: Path) -> Tokenizer:
         piece, offset = _read_piece(content, offset, longest, len(pieces), path)
         pieces.append(piece)
     if len(pieces) <= END:
-        raise FormatError(f"{path}: has {len(pieces)} pieces; the marks alone are 3")
+        raise FormatError(f"{path}: has {len(pieces)} pieces, expected more than the 3 marks")
     return tokenizer_of(pieces, adds_space=True, source=str(path))
 
 
@@ -109,7 +109,7 @@ def _read_piece(
 ) -> tuple[Piece, int]:
     begin = offset + 8
     if begin > len(content):
-        raise FormatError(f"{path}: ends inside the head of piece {token}")
+        raise FormatError(f"{path}: ends inside the header of piece {token}")
     score, length = struct.unpack_from("<fi", content, offset)
     if not 0 <= length <= longest:
         raise FormatError(f"{path}: length of piece {token} is {length}, expected 0 to {longest}")

@@ -1,8 +1,8 @@
 """tokenizer.json, as the tokenizers library of transformers and mlx-lm reads it, from a
 SentencePiece BPE model and back.
 
-The format has no pre-tokenizer here: the text gets ▁ in front and for every space, characters
-are merged by rank, and what is no piece falls back to bytes. mlx_lm.convert keeps no other file.
+What is written has no pre-tokenizer: the text gets ▁ in front and for every space, characters are
+merged by rank, and what is not a piece falls back to bytes. mlx_lm.convert keeps no other file.
 """
 
 from typing import Any
@@ -90,8 +90,8 @@ def tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def is_sentencepiece(content: Fields) -> bool:
-    """Whether a tokenizer.json is of the kind made from a SentencePiece BPE model, like Llama's;
-    GPT's, for one, is not."""
+    """Whether a tokenizer.json was made from a SentencePiece BPE model, as Llama's is; GPT's, for
+    instance, is not."""
     model = content.object("model")
     return model.text("type", "") == "BPE" and model.flag("byte_fallback", False)
 
@@ -130,7 +130,7 @@ def tokenizer_from_json(content: Fields) -> Tokenizer:
 
 
 def _merged(model: Fields, merge: Any) -> str:
-    """The piece that a merge makes, of which newer files have a pair, older ones a text."""
+    """The piece that a merge makes; newer files store a pair, older ones a string."""
     pair = merge.split(" ") if isinstance(merge, str) else merge
     if not isinstance(pair, list) or not all(isinstance(part, str) for part in pair):
         raise model.error("merges", "pairs of pieces")
@@ -138,7 +138,7 @@ def _merged(model: Fields, merge: Any) -> str:
 
 
 def _adds_space(content: Fields) -> bool:
-    """Whether ▁ is put in front: older files do it by a normalizer, newer by a pre-tokenizer."""
+    """Whether ▁ is put in front: by a normalizer in older files, a pre-tokenizer in newer ones."""
     normalizer = content.object("normalizer")
     steps = [normalizer, *normalizer.objects("normalizers")]
     if any(step.text("type", "") == "Prepend" for step in steps):

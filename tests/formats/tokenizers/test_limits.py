@@ -83,14 +83,14 @@ def test_a_padded_vocabulary_goes_everywhere_and_is_never_told(
 def test_a_vocabulary_of_another_model_is_still_refused(tmp_path: Path, talking: ModelFile) -> None:
     model = drawn(replace(talking.config, vocab_size=2000))
     write_folder(tmp_path, replace(model, tokenizer=talking.tokenizer))
-    with pytest.raises(FormatError, match="vocabulary of 2000, its tokenizer of 400"):
+    with pytest.raises(FormatError, match="vocabulary of 2000, but its tokenizer has 400"):
         open_model(tmp_path)
 
 
 @pytest.mark.parametrize("to", TARGETS)
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"model_type": "unigram"}, "no BPE model"), ({"pad_id": 3}, "byte pieces not at ids 3")],
+    [({"model_type": "unigram"}, "not a BPE model"), ({"pad_id": 3}, "byte pieces at ids 3")],
     ids=["unigram", "shifted"],
 )
 def test_what_would_be_read_wrongly_is_refused(
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_such_a_tokenizer_has_no_tokenizer_json(tmp_path: Path, 
     [
         ({"normalization_rule_name": "nmt_nfkc"}, "normalises text (nmt_nfkc)"),
         ({"remove_extra_whitespaces": True}, "drops spaces"),
-        ({"user_defined_symbols": ["Tom"]}, "takes some pieces before"),
+        ({"user_defined_symbols": ["Tom"]}, "matches some pieces before"),
     ],
     ids=["nfkc", "spaces", "symbols"],
 )

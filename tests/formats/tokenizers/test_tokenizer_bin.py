@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.detect import shipped_model
+from mlx_rev.formats.detect import built_in_model
 from mlx_rev.formats.sidecar import Sidecar
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.formats.tokenizers.detect import is_tokenizer, read_tokenizer
@@ -27,7 +27,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def built_in() -> Tokenizer:
-    return Tokenizer.load(shipped_model() / "tokenizer.model")
+    return Tokenizer.load(built_in_model() / "tokenizer.model")
 
 
 def test_run_c_encodes_as_we_do(built_in: Tokenizer) -> None:

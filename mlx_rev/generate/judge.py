@@ -1,0 +1,315 @@
+"""How likely a text is under a model that had no part in it: one of ours, or any of mlx-lm's."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_map
+
+from mlx_rev import backend, hub
+from mlx_rev.errors import ConfigError, FormatError, RevError
+from mlx_rev.formats.detect import open_model
+from mlx_rev.model.cache import LayerCache, new_cache
+from mlx_rev.model.llama import Llama
+from mlx_rev.model.load import load_model
+from mlx_rev.text.tokenizer import BOUNDARY
+
+Progress = Callable[[float], None]
+"""Told which share of the work is done, 0 to 1."""
+
+_READ_AT_ONCE = 2048
+"""Positions of whole texts; more fit no CPU's cache."""
+_CACHED_AT_ONCE = 8192
+"""Positions of endings and of the bodies before them, of which each row has its own copy."""
+_LONGEST = 1 << 14
+"""The context of a model by others that does not say."""
+
+
+class Network(Protocol):
+    """A model as a judge needs it."""
+
+    context: int
+    """Most positions in a row."""
+
+    def nats(self, inputs: mx.array, targets: mx.array, cache: Any = None) -> np.ndarray:
+        """The surprise (B, T) of targets (B, T), each after inputs (B, T) up to its place and
+        what the cache holds, in nats."""
+
+    def read(self, ids: Sequence[int], room: int) -> Any:
+        """A cache of one row that holds `ids`, with room for that many more."""
+
+    def shared(self, cache: Any, rows: int) -> Any:
+        """A new cache of so many rows, each of which holds what the row of `cache` does."""
+
+
+class Judge(Protocol):
+    """Says how surprised it is, in nats."""
+
+    @property
+    def name(self) -> str:
+        """As a person would name it."""
+
+    @property
+    def forward(self) -> bool:
+        """Whether it reads from the beginning to the ending, and so can tell which ending fits."""
+
+    def text_nats(self, texts: Sequence[str], progress: Progress) -> np.ndarray:
+        """The surprise (N,) of whole texts."""
+
+    def ending_nats(
+        self, bodies: Sequence[str], endings: Sequence[str], progress: Progress
+    ) -> np.ndarray:
+        """The surprise (bodies, endings) of every ending after every body; after the body "", of
+        an ending as a text of its own. Raises ConfigError where the judge is not forward."""
+
+
+def ignore(share: float) -> None:
+    """The progress of what nobody watches."""
+
+
+@dataclass(frozen=True)
+class ModelJudge:
+    """A judge that is a network and a vocabulary.
+
+    A text stands after the boundary. Of ours the boundary after it counts too, as it does for
+    `mlx-rev score`; a model by others may close a text with something else than it begins with.
+    """
+
+    name: str
+    network: Network
+    encode: Callable[[str], list[int]]
+    """From a text to ids, without boundaries."""
+    boundary: int
+    closes: bool
+    forward: bool = True
+    says_reversal: bool = True
+
+    def text_nats(self, texts: Sequence[str], progress: Progress = ignore) -> np.ndarray:
+        """See `Judge`. A text longer than the context is read in windows that overlap by half;
+        a token is counted once, in the first window that has it."""
+        nats = np.zeros(len(texts))
+        closing = [self.boundary] if self.closes else []
+        windows = [
+            window
+            for index, text in enumerate(texts)
+            for window in _windows(
+                index, [self.boundary, *self.encode(text), *closing], self.network.context
+            )
+        ]
+        done, total = 0, sum(len(window.ids) for window in windows)
+        for batch in _batches(windows):
+            inputs, targets = _padded([window.ids for window in batch])
+            scored = self.network.nats(inputs, targets)
+            for row, window in zip(scored, batch, strict=True):
+                nats[window.text] += row[window.counted_from : len(window.ids) - 1].sum(dtype=float)
+            done += sum(len(window.ids) for window in batch)
+            progress(done / total)
+        return nats
+
+    def ending_nats(
+        self, bodies: Sequence[str], endings: Sequence[str], progress: Progress = ignore
+    ) -> np.ndarray:
+        """See `Judge`. One space stands before an ending, wherever it comes from, and of a body
+        too long for the context the last part is read.
+
+        Each body is read once and its keys and values serve all endings: that costs as many
+        tokens as the bodies have, and the endings as often as there are bodies.
+        """
+        if not self.forward:
+            raise ConfigError(
+                f"{self.name}: reads backwards, so it meets the ending first; which ending belongs "
+                "to a story takes a judge that reads forwards"
+            )
+        spelled = [self._after_space(ending) for ending in endings]
+        order = sorted(range(len(endings)), key=lambda index: len(spelled[index]))
+        longest = max(map(len, spelled))
+        if longest >= self.network.context:
+            raise ConfigError(
+                f"{self.name}: an ending has {longest} of its tokens, its context only "
+                f"{self.network.context}; give shorter endings or another judge"
+            )
+        nats = np.zeros((len(bodies), len(endings)))
+        for number, body in enumerate(bodies):
+            ids = [self.boundary, *(self.encode(body) if body else [])]
+            ids = ids[-(self.network.context - longest + 1) :]
+            cache = self.network.read(ids[:-1], longest)
+            size = max(1, _CACHED_AT_ONCE // (len(ids) + longest))
+            for start in range(0, len(order), size):
+                part = order[start : start + size]
+                rows = [[ids[-1], *spelled[index]] for index in part]
+                inputs, targets = _padded(rows)
+                scored = self.network.nats(inputs, targets, self.network.shared(cache, len(part)))
+                for row, own, index in zip(scored, rows, part, strict=True):
+                    nats[number, index] = row[: len(own) - 1].sum(dtype=float)
+            progress((number + 1) / len(bodies))
+        return nats
+
+    def _after_space(self, text: str) -> list[int]:
+        """The ids of a text where a sentence and a space come before it."""
+        before = self.encode(".")
+        ids = self.encode(f". {text}")
+        return ids[len(before) :] if ids[: len(before)] == before else self.encode(f" {text}")
+
+
+def load_judge(reference: str, tokenizer: Path | None = None) -> ModelJudge:
+    """The judge called `reference`: what `open_model` opens, or what mlx_lm.load does (a folder,
+    hf:owner/repo). One that does not say how its text is reversed is taken to read forwards.
+
+    `tokenizer` serves a model of ours that has none. Raises RevError.
+    """
+    place = hub.fetch_model(reference) if hub.is_reference(reference) else Path(reference)
+    try:
+        has_own = open_model(place).tokenizer is not None
+        loaded = load_model(
+            place, tokenizer=None if has_own else tokenizer, ops=backend.choose().ops
+        )
+    except RevError as error:
+        if not (place / "config.json").is_file():
+            raise
+        return _load_from_mlx_lm(reference, place, error)
+    return ModelJudge(
+        name=reference,
+        network=OurNetwork(loaded.model),
+        encode=loaded.codec.encode,
+        boundary=BOUNDARY,
+        closes=True,
+        forward=not loaded.codec.order.grows_leftwards,
+        says_reversal=loaded.says_reversal,
+    )
+
+
+class OurNetwork:
+    """A `Network` of ours."""
+
+    def __init__(self, model: Llama) -> None:
+        self._model, self.context = model, model.config.context
+
+    def nats(self, inputs: mx.array, targets: mx.array, cache: Any = None) -> np.ndarray:
+        """See `Network`."""
+        hidden = self._model.model(inputs, cache)
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        weight = self._model.output_weight
+        scored = self._model.ops.token_nats(flat, weight, targets.reshape(-1))
+        return np.array(scored).reshape(targets.shape)
+
+    def read(self, ids: Sequence[int], room: int) -> Any:
+        """See `Network`."""
+        cache = new_cache(self._model.config, 1, len(ids) + room)
+        if ids:
+            mx.eval(self._model.model(mx.array([ids]), cache))
+        return cache
+
+    def shared(self, cache: Any, rows: int) -> Any:
+        """See `Network`."""
+        return [
+            LayerCache(
+                mx.repeat(layer.keys, rows, 0), mx.repeat(layer.values, rows, 0), layer.offset
+            )
+            for layer in cache
+        ]
+
+
+class MlxLmNetwork:
+    """A `Network` that mlx-lm runs."""
+
+    def __init__(self, model: Any, context: int) -> None:
+        self._model, self.context = model, context
+
+    def nats(self, inputs: mx.array, targets: mx.array, cache: Any = None) -> np.ndarray:
+        """See `Network`."""
+        logits = self._model(inputs, cache=cache).astype(mx.float32)
+        return np.array(nn.losses.cross_entropy(logits, targets))
+
+    def read(self, ids: Sequence[int], room: int) -> Any:
+        """See `Network`."""
+        from mlx_lm.models.cache import make_prompt_cache
+
+        cache = make_prompt_cache(self._model)
+        if ids:
+            mx.eval(self._model(mx.array([ids]), cache=cache))
+        return cache
+
+    def shared(self, cache: Any, rows: int) -> Any:
+        """See `Network`. `state` is how every kind of mlx-lm's caches is saved and restored."""
+        from mlx_lm.models.cache import make_prompt_cache
+
+        fresh = make_prompt_cache(self._model)
+        for own, layer in zip(fresh, cache, strict=True):
+            if not layer.empty():
+                own.state = tree_map(partial(_repeated, rows), layer.state)
+        return fresh
+
+
+def _repeated(rows: int, value: Any) -> Any:
+    """The row of an array so many times; a cache's counts are the same for every row."""
+    return mx.repeat(value, rows, 0) if isinstance(value, mx.array) else value
+
+
+def _load_from_mlx_lm(reference: str, folder: Path, refused: RevError) -> ModelJudge:
+    """A judge from mlx-lm; `refused` is why it cannot be one of ours."""
+    import mlx_lm
+
+    try:
+        model, tokenizer = mlx_lm.load(str(folder))[:2]
+    except Exception as error:  # their many kinds, and those of transformers
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise FormatError(f"{refused}; nor can mlx-lm load it ({lines[0]})") from error
+    if mx.default_device() == mx.Device(mx.cpu):
+        model.set_dtype(mx.float32)  # the others take thirty times as long there
+    boundary = tokenizer.bos_token_id
+    boundary = tokenizer.eos_token_id if boundary is None else boundary
+    if boundary is None:
+        raise FormatError(
+            f"{reference}: its tokenizer has no mark for the beginning of a text, so its first "
+            "word cannot be judged; give another judge"
+        )
+    context = getattr(model.args, "max_position_embeddings", None) or _LONGEST
+    return ModelJudge(
+        name=reference,
+        network=MlxLmNetwork(model, int(context)),
+        encode=lambda text: list(tokenizer.encode(text, add_special_tokens=False)),
+        boundary=int(boundary),
+        closes=False,
+    )
+
+
+class _Window(NamedTuple):
+    text: int
+    ids: list[int]
+    counted_from: int
+    """Targets before this one were counted in an earlier window."""
+
+
+def _windows(text: int, ids: list[int], context: int) -> Iterator[_Window]:
+    start, counted = 0, 0
+    while counted < len(ids) - 1:
+        window = ids[start : start + context + 1]
+        yield _Window(text, window, counted - start)
+        counted = start + len(window) - 1
+        start = counted - context // 2
+
+
+def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
+    """Windows of like length together, so that little is padding."""
+    batch: list[_Window] = []
+    for window in sorted(windows, key=lambda window: -len(window.ids)):
+        if batch and (len(batch) + 1) * len(batch[0].ids) > _READ_AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> tuple[mx.array, mx.array]:
+    """Inputs and targets (B, T) of rows of ids; what is behind a shorter row does not count."""
+    width = max(map(len, rows)) - 1
+    ids = np.zeros((len(rows), width + 1), np.int32)
+    for own, row in zip(ids, rows, strict=True):
+        own[: len(row)] = row
+    return mx.array(ids[:, :-1]), mx.array(ids[:, 1:])

@@ -1,0 +1,24 @@
+"""Where the sentences of a story end, and so where its ending begins."""
+
+import re
+
+_GAP = re.compile(r"""(?:(?<=[.!?…])|(?<=[.!?…]["'”’»)]))\s+|(?<=[。！？।؟۔])\s*|\s*\n\s*""")
+_SHORTEST = 12
+"""An ending of fewer characters, such as "The end.", says nothing of its story."""
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without the white space between them. A line break ends one too."""
+    return [sentence for sentence in _GAP.split(text) if sentence.strip()]
+
+
+def last_sentences(story: str) -> str:
+    """How a story ends: its last sentence, and those before it while that is short, as they stand
+    in the story; the whole story where there is no more."""
+    end = len(story)
+    starts = [0, *(gap.end() for gap in _GAP.finditer(story) if gap.end() < end)]
+    for start in reversed(starts):
+        ending = story[start:]
+        if len(ending) >= _SHORTEST:
+            return ending
+    return story

@@ -1,0 +1,53 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlx_rev.data import bundled
+from mlx_rev.text.sentences import last_sentences, sentences
+
+stories = st.text(alphabet='ab .!?"\n。”', max_size=60)
+
+
+def test_sentences_of_every_kind() -> None:
+    assert sentences('Tom said, "Look!" He ran… Home.\nNo stop here\n\nEnd.') == [
+        'Tom said, "Look!"',
+        "He ran…",
+        "Home.",
+        "No stop here",
+        "End.",
+    ]
+    assert sentences("3.5 km e.g.this") == ["3.5 km e.g.this"]
+    assert sentences("狐狸来了。他走了！") == ["狐狸来了。", "他走了！"]
+    assert sentences(" ") == []
+
+
+@given(stories)
+def test_nothing_but_white_space_is_lost(text: str) -> None:
+    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("story", "ending"),
+    [
+        ("A cat sat. They went home happy.", "They went home happy."),
+        ("A cat sat. They went home happy. The end.", "They went home happy. The end."),
+        ("A cat sat.\n\nThey went home happy.\nThe end. ", "They went home happy.\nThe end. "),
+        ("They went.", "They went."),
+        ("", ""),
+        ("很久以前有一只狐狸。他们从此过上了幸福的生活。", "他们从此过上了幸福的生活。"),
+    ],
+)
+def test_an_ending_is_long_enough_to_say_something(story: str, ending: str) -> None:
+    assert last_sentences(story) == ending
+
+
+@given(stories)
+def test_a_story_ends_with_its_ending(story: str) -> None:
+    assert story.endswith(last_sentences(story))
+
+
+def test_the_bundled_stories_end_within_their_plots_ending() -> None:
+    for story in bundled.stories("valid", count=200):
+        ending = last_sentences(story.text)
+        assert story.ending.endswith(ending)
+        assert sentences(ending) == sentences(story.text)[-len(sentences(ending)) :]
