@@ -66,7 +66,7 @@ def test_links_and_the_folder_one_works_in_are_not_replaced(
     (target / "config.json").symlink_to(tmp_path / "config.json")
     before = tree(tmp_path)
     assert "holds config.json" in refused(run, folder, target, "--force")
-    assert "you work in" in refused(run, folder, ".", "--force", cwd=target)
+    assert "the working directory" in refused(run, folder, ".", "--force", cwd=target)
     assert tree(tmp_path) == before
 
 
@@ -95,7 +95,7 @@ def test_neighbours_of_others_stay(run: Run, folder: Path, shared: Path, tmp_pat
 def test_a_file_does_not_replace_a_folder(run: Run, folder: Path, tmp_path: Path) -> None:
     for to in ("llama2c", "gguf"):
         said = refused(run, folder, tmp_path, "--to", to, "--force")
-        assert "a folder, and this format is a file" in said
+        assert "a folder, but this format is a file" in said
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_nodes_with_other_options_are_refused(
     for node in nodes:
         _, error = node.communicate(timeout=400)
         assert node.returncode == 2
-        assert "the nodes have different options or corpora" in error
+        assert "the machines have different options or corpora" in error
         assert len(error.splitlines()) == 1
 
 

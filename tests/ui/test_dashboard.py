@@ -14,7 +14,7 @@ from mlx_rev.ui.dashboard import Dashboard, PlainLog, curve, hints, reporter_for
 RUN = Path("runs/my run")
 STORY = "One [red]day[/b] Tom ran.\nHe was happy."
 EVENTS: list[Event] = [
-    Started(RUN, 0, 200, 1_234_567, 4096, 100_000),
+    Started(RUN, 0, 200, 1_234_567, 4096),
     Stepped(20, 3.5, 1e-3, 0.8, 12_345.6, 412_000_000),
     Stepped(40, 2.5, 2e-3, 0.7, 12_345.6, 412_000_000),
     Evaluated(40, 2.4, 1.25, best=True),
