@@ -4,7 +4,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mlx_rev import __version__
 from mlx_rev.errors import RevError, in_a_line
@@ -29,11 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
-        sys.stdout.write(usage())
-        return 0
+        return _reported("mlx-rev", lambda: _show(usage()))
     if given[0] in ("-V", "--version"):
-        sys.stdout.write(f"mlx-rev {__version__}\n")
-        return 0
+        return _reported("mlx-rev", lambda: _show(f"mlx-rev {__version__}\n"))
     if given[0] not in COMMANDS:
         sys.stderr.write(
             f"mlx-rev: unknown command {given[0]!r}; expected one of {', '.join(COMMANDS)}\n"
@@ -54,20 +52,36 @@ def run(
     If `guarded`, training runs in a child process, whose death this one can explain.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    program = program or f"mlx-rev {command}"
-    _ready_streams()
-    try:
+    name = program or f"mlx-rev {command}"
+
+    def work() -> int:
         if command == "train" and guarded:
             from mlx_rev.train import watchdog
 
-            if (code := watchdog.guard(program)) is not None:
+            if (code := watchdog.guard(name)) is not None:
                 return code
-        module = importlib.import_module(f"mlx_rev.cli.{command}")
-        code = module.main(given, program)
+        return int(importlib.import_module(f"mlx_rev.cli.{command}").main(given, name))
+
+    return _reported(f"mlx-rev {command}", work)
+
+
+def _show(text: str) -> int:
+    sys.stdout.write(text)
+    return 0
+
+
+def _reported(name: str, work: Callable[[], int]) -> int:
+    """The exit code of `work`, its errors and those of standard output being one line."""
+    _ready_streams()
+    try:
+        try:
+            code = work()
+        except SystemExit as stop:  # --help, or flags that tyro refused
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         sys.stdout.flush()
-        return int(code)
+        return code
     except RevError as error:
-        sys.stderr.write(f"mlx-rev {command}: {one_line(str(error))}\n")
+        sys.stderr.write(f"{name}: {one_line(str(error))}\n")
         return _USAGE_ERROR
     except KeyboardInterrupt:
         return 130
@@ -75,7 +89,7 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        sys.stderr.write(f"mlx-rev {command}: {one_line(in_a_line(error))}\n")
+        sys.stderr.write(f"{name}: {one_line(in_a_line(error))}\n")
         if error.filename is None:  # standard output itself failed; Python must not flush it again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _USAGE_ERROR

@@ -15,7 +15,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from mlx_rev import backend
 from mlx_rev.config import ReversalMode
-from mlx_rev.formats.detect import built_in_model
+from mlx_rev.formats.detect import BUILT_IN, built_in_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import BACKWARD_NAMES, order_named
 from mlx_rev.ui.visible import one_line
@@ -77,17 +77,17 @@ class ModelChoice:
     tokenizer: Path | None = None
     """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the model comes without one."""
     reversal: ReversalMode | None = None
-    """How the model's text is reversed, if its file does not say."""
+    """How the model's text is reversed, if its file does not say; overrides what it says."""
 
     @property
     def reference(self) -> str:
-        """What to load: the model named, or the built-in one."""
-        return self.model or str(built_in_model())
+        """The model as a person would name it: as given, or the built-in one's name."""
+        return self.model or BUILT_IN.name
 
     def load(self) -> Loaded:
         """Load it. Says on standard error if the reversal had to be assumed. Raises RevError."""
         loaded = load_model(
-            self.reference,
+            self.model or built_in_model(),
             tokenizer=self.tokenizer,
             order=order_named(self.reversal) if self.reversal else None,
             ops=backend.choose().ops,

@@ -109,7 +109,8 @@ def _preload(choice: str) -> ctypes.CDLL | None:
             _warn(f"{VARIABLE}={choice} cannot be used; give a library that has {_NEED}, or off")
         return chosen
     problem = (
-        "install a C compiler (apt install g++) or OpenBLAS (apt install libopenblas0-pthread)"
+        "no optimised BLAS was found; install a C compiler (apt install g++) or OpenBLAS "
+        "(apt install libopenblas0-pthread)"
     )
     with _kernels_of_this_processor():
         for name in (*_wheel(), *_SYSTEM_LIBRARIES):
@@ -118,10 +119,11 @@ def _preload(choice: str) -> ctypes.CDLL | None:
                     return found
             except OSError as error:  # only the shim's: what cannot be loaded is passed over
                 problem = (
-                    f"{cache_folder()} cannot be written ({error.strerror or error}): fix "
-                    "that, or set XDG_CACHE_HOME to a folder of yours"
+                    f"the optimised BLAS cannot be used, because {cache_folder()} cannot be "
+                    f"written ({error.strerror or error}); fix that, or set XDG_CACHE_HOME to a "
+                    "folder of yours"
                 )
-    _warn(f"no optimised BLAS was found, training will be ten times slower; {problem}")
+    _warn(f"training will be ten times slower: {problem}")
     return None
 
 

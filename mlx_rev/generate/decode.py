@@ -105,7 +105,7 @@ def write_stories(
         if not running:
             return
         recent = np.concatenate([recent[:, 1:], chosen[:, None]], axis=1)
-        tokens = mx.array(chosen[:, None])
+        tokens = mx.array(chosen[:, None].astype(np.int32))  # the type that is compiled
         forbidden = never[None]
 
 

@@ -198,3 +198,20 @@ def test_every_command_explains_itself(run: Run) -> None:
         assert done.returncode == 0
         assert len(done.stdout) > 200
     assert run("--version").stdout == f"mlx-rev {mlx_rev.__version__}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", ["--help", "--version", "wtac --help", "convert --help"])
+def test_help_that_cannot_be_written_is_no_traceback(
+    command_environment: dict[str, str], arguments: str
+) -> None:
+    line = f"{shlex.quote(sys.executable)} -m mlx_rev {arguments}"
+    done = [
+        subprocess.run(
+            shell, shell=True, env=command_environment, capture_output=True, text=True, check=False
+        )
+        for shell in (f"{line} >/dev/full", f"{{ {line}; echo $? >&2; }} | true")
+    ]
+    name = " ".join(["mlx-rev", *arguments.split()[:-1]])
+    assert (done[0].returncode, done[0].stderr) == (2, f"{name}: No space left on device\n")
+    assert done[1].stderr in ("141\n", "0\n")  # the reader may have gone too late to be missed
