@@ -201,7 +201,7 @@ def test_every_command_explains_itself(run: Run) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("arguments", ["--help", "--version", "wtac --help", "convert --help"])
+@pytest.mark.parametrize("arguments", ["--help", "--version", "convert --help"])
 def test_help_that_cannot_be_written_is_no_traceback(
     command_environment: dict[str, str], arguments: str
 ) -> None:
