@@ -30,7 +30,8 @@ test: setup-dev check
 # For the loop of work: without the tests that start programs, train, or compile kernels.
 quick: setup-dev
 	$(PYTEST) -m 'not slow and not gpu and not parity and not process' \
-		--hypothesis-profile quick --ignore tests/cpu --ignore tests/train $(ARGS)
+		--hypothesis-profile quick --ignore tests/cpu --ignore tests/train \
+		--ignore tests/cli --ignore tests/faults --ignore tests/formats/tokenizers $(ARGS)
 
 # Against PyTorch's transformers. On Linux the index has the build without CUDA.
 parity: setup-dev
