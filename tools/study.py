@@ -121,12 +121,12 @@ def main() -> None:
                 continue
             target = command.results / f"{size}-{arm.name}-{seed}.json"
             if not target.exists():
-                result = _result(command, arm, size, seed)
+                result = result_of(command, arm, size, seed)
                 files.write_text(target, json.dumps(result) + "\n")
                 print(f"{time.strftime('%H:%M')} {target.name} {result['cpu_seconds']:.0f} s")
 
 
-def _result(command: Run, arm: Arm, size: str, seed: int) -> dict[str, Any]:
+def result_of(command: Run, arm: Arm, size: str, seed: int) -> dict[str, Any]:
     """Train an arm and measure it."""
     config = SIZES[size]
     data, vocabulary = prepare_arm(
@@ -160,9 +160,17 @@ def _train(
     steps = command.steps or config.train.steps
     train = replace(
         config.train,
-        **{"steps": steps, "seed": seed + 1, "workers": 1, "min_learning_rate": 0.0},
-        **{"warmup": min(100, steps // 2), "log_every": 50, "eval_every": steps},
-        **{"eval_stories": 100, "save_every": 100, "keep": 1, "sample_every": steps},
+        steps=steps,
+        seed=seed + 1,
+        workers=1,
+        min_learning_rate=0.0,
+        warmup=min(100, steps // 2),
+        log_every=50,
+        eval_every=steps,
+        eval_stories=100,
+        save_every=100,
+        keep=1,
+        sample_every=steps,
     )
     order = data.codec.order.name
     config = RunConfig(
