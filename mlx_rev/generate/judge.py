@@ -14,7 +14,7 @@ from mlx.utils import tree_map
 from mlx_rev import backend, hub
 from mlx_rev.errors import ConfigError, FormatError, RevError
 from mlx_rev.formats.detect import open_model
-from mlx_rev.model.cache import LayerCache, new_cache
+from mlx_rev.model.cache import chosen_rows, new_cache
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import load_model
 from mlx_rev.text.tokenizer import BOUNDARY
@@ -206,12 +206,7 @@ class OurNetwork:
 
     def shared(self, cache: Any, rows: int) -> Any:
         """See `Network`."""
-        return [
-            LayerCache(
-                mx.repeat(layer.keys, rows, 0), mx.repeat(layer.values, rows, 0), layer.offset
-            )
-            for layer in cache
-        ]
+        return chosen_rows(cache, [0] * rows)
 
 
 class MlxLmNetwork:
