@@ -23,7 +23,7 @@ from mlx_rev.model.ops import Ops, rope_frequencies
 _ATTENTION_BLOCK = 64
 """Query rows per block; each block is held against the keys up to its own end."""
 _FEW_SCORES = 1 << 13
-"""With a cache and fewer scores than this, MLX's softmax takes less time than more operations do."""
+"""With a cache and fewer scores than this, MLX's one operation takes less time than several."""
 _MASKED = -1e6
 """Added to scores that may not be seen; `exp_neg` makes 0 of it, also after logits of 1e4."""
 
@@ -31,7 +31,7 @@ with_gradient: Any = mx.custom_function  # its stub forgets what it returns
 
 
 class CpuOps(Ops):
-    """The forms that a CPU is fast at. With a cache, MLX's own attention is faster for few scores."""
+    """The forms that a CPU is fast at. For few scores MLX's own attention is faster."""
 
     def rms_norm(self, x: mx.array, weight: mx.array, eps: float) -> mx.array:
         """See `Ops`."""

@@ -1,7 +1,5 @@
 """Keys and values of what a model has read, so that a new token costs only that token."""
 
-from collections.abc import Sequence
-
 import mlx.core as mx
 
 from mlx_rev.config import ModelConfig
@@ -35,12 +33,10 @@ def new_cache(config: ModelConfig, batch: int, length: int) -> Cache:
     return [LayerCache(mx.zeros(shape), mx.zeros(shape), offset) for _ in range(config.n_layers)]
 
 
-def chosen_rows(cache: Cache, rows: Sequence[int]) -> Cache:
+def chosen_rows(cache: Cache, rows: list[int]) -> Cache:
     """A new cache of these rows of another; a row may be taken more than once."""
     places = mx.array(rows)
-    return [
-        LayerCache(layer.keys[places], layer.values[places], layer.offset) for layer in cache
-    ]
+    return [LayerCache(layer.keys[places], layer.values[places], layer.offset) for layer in cache]
 
 
 def advance(cache: Cache, length: int) -> None:
