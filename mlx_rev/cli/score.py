@@ -28,7 +28,6 @@ from mlx_rev.generate.scoring import (
     ScoredText,
     Sentence,
     by_sentence,
-    encode_texts,
     score_encoded,
     total,
 )
@@ -105,7 +104,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     """Print the figures or, if asked for, JSON. Raises RevError."""
     command = parse(ScoreCommand, arguments, program)
     given = _check(command)
-    models = [_load(command, name) for name in command.model or (None,)]
+    models = _both_ways([_load(command, name) for name in command.model or (None,)])
     corpus = _is_corpus(given)
     texts = (
         list(islice(_source(given, command.field), command.count or None)) if corpus else [given]
@@ -173,11 +172,21 @@ def _load(command: ScoreCommand, name: str | None) -> tuple[str, Loaded]:
     return name, loaded
 
 
+def _both_ways(models: list[tuple[str, Loaded]]) -> list[tuple[str, Loaded]]:
+    """The models; if there is only one and it reads in two directions, it is two."""
+    (name, loaded), *others = models
+    opposite = loaded.codec.opposite
+    if others or opposite is None:
+        return models
+    forwards = dataclasses.replace(loaded, codec=opposite)
+    return [(f"{name} backwards", loaded), (f"{name} forwards", forwards)]
+
+
 def _scored(
     name: str, loaded: Loaded, texts: Sequence[str], judging: ScoreCommand | None
 ) -> _Scores:
     """The scores of all texts; if that takes a while, standard error shows the progress."""
-    encoded = encode_texts(loaded.codec, texts)
+    encoded = loaded.codec.enclosed(texts)
     tokens = sum(len(ids) - 1 for ids in encoded)
     console = make_console(stderr=True)
     live = is_interactive(console)

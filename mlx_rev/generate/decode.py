@@ -14,7 +14,6 @@ from mlx_rev.model.cache import chosen_rows, new_cache
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.tokenizer import BOUNDARY
 
 
 def kept_prompt(spelling: Sequence[int], context: int) -> tuple[int, ...]:
@@ -78,7 +77,9 @@ def write_stories(
     steps = min(room, config.max_tokens) if config.max_tokens else room
     prompts, prompt_of = _different(stories)
     padding = mx.array([[longest - len(prompt)] for prompt in prompts])
-    tokens = mx.array([[BOUNDARY] * (longest - len(prompt)) + [*prompt] for prompt in prompts])
+    tokens = mx.array(
+        [[codec.boundary] * (longest - len(prompt)) + [*prompt] for prompt in prompts]
+    )
     cache = new_cache(model.config, len(prompts), context)
     never = _never_written(codec)
     joins = [codec.joins_prompt(story.prompt, story.spelling) for story in stories]
@@ -100,7 +101,7 @@ def write_stories(
             token = int(chosen[row])
             story.grow(token, pieces[token], float(surprises[row]))
             story.seconds = time.perf_counter() - started
-            if token == BOUNDARY:
+            if token == codec.boundary:
                 story.stop("boundary")
             elif step == steps - 1:
                 story.stop("length")
@@ -157,5 +158,5 @@ def _never_written(codec: StoryCodec) -> np.ndarray:
     """Ids that add no text and are not the boundary, and the unknown piece: (vocabulary,)."""
     never = np.array([not piece for piece in codec.tokenizer.piece_bytes])
     never[0] = True
-    never[BOUNDARY] = False
+    never[codec.boundary] = False
     return never

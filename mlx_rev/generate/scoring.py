@@ -11,7 +11,6 @@ from mlx_rev.model.llama import Llama
 from mlx_rev.model.score import Score, token_nats
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.sentences import sentence_starts
-from mlx_rev.text.tokenizer import BOUNDARY
 
 _PARTS_AT_ONCE = 256
 """Stories, or parts of long ones, between two reports of progress."""
@@ -48,17 +47,13 @@ class Sentence:
         return self.bits / len(self.text.encode())
 
 
-def encode_texts(codec: StoryCodec, texts: Sequence[str]) -> list[np.ndarray]:
-    """The ids of texts with a boundary at both ends. Raises DataError."""
-    return [np.array([BOUNDARY, *ids, BOUNDARY]) for ids in codec.encode_batch(texts)]
-
-
 def score_encoded(
     model: Llama,
-    encoded: Sequence[np.ndarray],
+    encoded: Sequence[Sequence[int]],
     progress: Callable[[int], None] = lambda tokens: None,
 ) -> list[ScoredText]:
-    """Score what `encode_texts` gives; `progress` is told how many more tokens are done."""
+    """Score texts that `StoryCodec.enclosed` encoded; `progress` is told how many more tokens are
+    done."""
     found: list[list[np.ndarray]] = [[] for _ in encoded]
     parts = _parts(encoded, model.config.context)
     while part := list(islice(parts, _PARTS_AT_ONCE)):
@@ -67,7 +62,7 @@ def score_encoded(
             found[place].append(row[counted:])
             progress(len(row) - counted)
     return [
-        ScoredText(tuple(ids[1:-1].tolist()), np.concatenate(nats))
+        ScoredText(tuple(ids[1:-1]), np.concatenate(nats))
         for ids, nats in zip(encoded, found, strict=True)
     ]
 
@@ -97,7 +92,7 @@ def by_sentence(codec: StoryCodec, text: str, scored: ScoredText) -> list[Senten
     ]
 
 
-def _parts(encoded: Sequence[np.ndarray], context: int) -> Iterator[tuple[int, np.ndarray, int]]:
+def _parts(encoded: Sequence[Sequence[int]], context: int) -> Iterator[tuple[int, np.ndarray, int]]:
     """Each text, a long one in parts, with its place and how many of a part's targets the part
     before has.
 
@@ -109,7 +104,7 @@ def _parts(encoded: Sequence[np.ndarray], context: int) -> Iterator[tuple[int, n
     for place, ids in enumerate(encoded):
         start, done = 0, 0
         while done < len(ids) - 1:
-            part = ids[start : start + most + 1]
+            part = np.array(ids[start : start + most + 1])
             yield place, part, done - start
             done = start + len(part) - 1
             start = done - overlap

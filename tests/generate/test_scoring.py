@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_rev.config import ModelConfig
-from mlx_rev.generate.scoring import ScoredText, by_sentence, encode_texts, score_encoded, total
+from mlx_rev.generate.scoring import ScoredText, by_sentence, score_encoded, total
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.score import score_stories
 from mlx_rev.text.codec import StoryCodec
@@ -26,9 +26,9 @@ def test_the_sentences_join_to_the_text_and_have_all_of_its_surprise(
     codecs: dict[Order, StoryCodec], order: Order, text: str, seed: int
 ) -> None:
     codec = codecs[order]
-    [ids] = encode_texts(codec, [text])
+    [ids] = codec.enclosed([text])
     nats = np.random.default_rng(seed).uniform(0.1, 5, len(ids) - 1)
-    found = by_sentence(codec, text, ScoredText(tuple(ids[1:-1].tolist()), nats))
+    found = by_sentence(codec, text, ScoredText(tuple(ids[1:-1]), nats))
     assert "".join(sentence.text for sentence in found) == text
     assert [sentence.text.strip() for sentence in found] == [s.strip() for s in sentences(text)]
     spelled = sum(
@@ -44,10 +44,10 @@ def test_a_surprise_is_the_sentences_in_which_it_is(
     codecs: dict[Order, StoryCodec], order: Order
 ) -> None:
     codec = codecs[order]
-    [ids] = encode_texts(codec, [TEXT])
+    [ids] = codec.enclosed([TEXT])
     pieces = [codec.tokenizer.piece_bytes[token] for token in ids[1:-1]]
     bits = [float(sum(piece.count(letter) for letter in LETTERS)) for piece in pieces]
-    scored = ScoredText(tuple(ids[1:-1].tolist()), np.array([*bits, 7.0]) * np.log(2))
+    scored = ScoredText(tuple(ids[1:-1]), np.array([*bits, 7.0]) * np.log(2))
     found = by_sentence(codec, TEXT, scored)
     letters = [sum(letter in LETTERS for letter in one.text.encode()) for one in found]
     assert [round(one.bits, 6) for one in found] == letters == [16, 8, 10, 6]
@@ -62,11 +62,14 @@ def test_a_long_text_is_scored_as_score_stories_does(
     codec, model = codecs[ORDERS[0]], Llama(tiny)
     initialise(model, 1)
     stories = ["The dog ran. " * 120, "Tom went home."]
-    encoded, done = encode_texts(codec, stories), []
+    done: list[int] = []
+    encoded = codec.enclosed(stories)
     scored = score_encoded(model, encoded, done.append)
     assert [len(one.nats) for one in scored] == [len(ids) - 1 for ids in encoded]
     assert sum(done) == sum(len(one.nats) for one in scored)
-    expected = score_stories(model, encoded, sum(len(story) for story in stories))
+    expected = score_stories(
+        model, [np.array(ids) for ids in encoded], sum(len(story) for story in stories)
+    )
     found = total(scored, stories)
     assert found.nats == pytest.approx(expected.nats, rel=1e-5)
     assert (found.tokens, found.text_bytes) == (expected.tokens, expected.text_bytes)
