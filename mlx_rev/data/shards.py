@@ -107,8 +107,9 @@ def write_shard(
     ]
     checksum = _checksum(_HEADER.pack(*fields, _NO_CHECKSUM), *parts)
     with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
-        for part in (_HEADER.pack(*fields, checksum), *parts):
-            file.write(part)
+        file.write(_HEADER.pack(*fields, checksum))
+        for part in parts:
+            file.write(part.data)
 
 
 def open_shard(path: Path) -> Shard:
