@@ -20,18 +20,21 @@ from pathlib import Path
 from mlx_rev import run_folder
 from mlx_rev.errors import RevError
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading, in binary.
 
     Raises RevError at once, where open() would wait or read without end, for a folder, a pipe, a
-    device or a socket; OSError as open() does, for instance where nothing is there.
+    device or a socket, and for what Git LFS leaves in a file's place; OSError as open() does, for
+    instance where nothing is there.
     """
     # Without O_NONBLOCK, opening a pipe waits for a writer; a socket cannot be opened at all.
     if not stat.S_ISSOCK(path.stat().st_mode):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return open(descriptor, "rb")
+            return _checked(path, open(descriptor, "rb"))
         os.close(descriptor)
     raise RevError(f"{path}: is {_kind(path.stat().st_mode)}, expected a regular file")
 
@@ -45,6 +48,15 @@ def read_bytes(path: Path) -> bytes:
 def check_regular(path: Path) -> None:
     """Raise what `open_regular` would; for readers that want a name."""
     open_regular(path).close()
+
+
+def _checked(path: Path, file: io.BufferedReader) -> io.BufferedReader:
+    try:
+        check_content(path, file.peek(64))
+    except (RevError, OSError):
+        file.close()
+        raise
+    return file
 
 
 def _kind(mode: int) -> str:
@@ -73,9 +85,6 @@ def sync_file(path: Path) -> None:
     """Make the contents of `path` durable."""
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
-
-
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 _UNFINISHED = ".mlx-rev-new-"

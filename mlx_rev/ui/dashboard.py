@@ -46,7 +46,8 @@ def hints(run: Path, ending: str, *, finished: bool) -> list[str]:
     """What to do next: talk to the model, and resume a run that was stopped."""
     place = shlex.quote(str(run))
     lines = [] if finished else [f"resume the run:      mlx-rev train --resume {place}"]
-    quoted = '"' + ending.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    # The text is a corpus's: pasted into a shell, it must not be run.
+    quoted = shlex.quote(ending) if set(ending) & set('"$`\\!') else f'"{ending}"'
     return [*lines, f"talk to the model:   mlx-rev tell {quoted} --model {place}"]
 
 
