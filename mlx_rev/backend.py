@@ -9,7 +9,7 @@ from typing import Protocol
 
 import mlx.core as mx
 
-from mlx_rev.config import ModelConfig, TrainConfig
+from mlx_rev.config import Dtype, ModelConfig, TrainConfig
 from mlx_rev.cpu import cores, kernels
 from mlx_rev.cpu.decode import CompiledReader
 from mlx_rev.cpu.ops import CpuOps
@@ -72,7 +72,7 @@ class Backend:
                     "leave it out"
                 )
             return dataclasses.replace(config, workers=1)
-        if config.dtype != "float32":
+        if config.dtype != Dtype.FLOAT32:
             raise ConfigError(
                 f"--dtype {config.dtype} on CPU: its matrix products run at a thirtieth of "
                 "float32's speed here; use float32"
