@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -93,7 +92,6 @@ CPU = Backend("cpu", CpuOps(), Workers, CompiledReader)
 
 def choose() -> Backend:
     """The backend for MLX's default device."""
-    if sys.platform == "linux":
-        kernels.use_private_folder()
+    kernels.use_private_folder()
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     return CPU if on_cpu and os.environ.get(VARIABLE) != "off" else PLAIN

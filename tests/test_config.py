@@ -102,7 +102,7 @@ def test_a_byte_order_mark_is_no_toml(tmp_path: Path) -> None:
 def test_a_dtype_that_training_has_not_is_refused(tmp_path: Path, value: str) -> None:
     path = tmp_path / "run.toml"
     path.write_text(f"[train]\ndtype = {value}\n")
-    with pytest.raises(ConfigError, match="dtype is .*, expected float32 or bfloat16"):
+    with pytest.raises(ConfigError, match=r"dtype is .*, expected float32 or bfloat16"):
         read_toml(path)
     with pytest.raises(ConfigError, match="dtype is q8, expected float32 or bfloat16"):
         validate_run(RunConfig(train=TrainConfig(dtype=Dtype.Q8)))  # type: ignore[arg-type]
