@@ -41,7 +41,11 @@ def parse(
             args=list(arguments),
             prog=program,
             default=tyro.MISSING_NONPROP if default is None else default,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            config=(
+                tyro.conf.OmitArgPrefixes,
+                tyro.conf.OmitSubcommandPrefixes,
+                tyro.conf.EnumChoicesFromValues,
+            ),
         )
     return options
 
