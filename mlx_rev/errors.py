@@ -1,5 +1,8 @@
 """The errors that are shown to a person: one line, no traceback, exit code 2."""
 
+import difflib
+from collections.abc import Sequence
+
 
 class RevError(Exception):
     """Something the user can put right; the message names what was found and what was expected."""
@@ -11,6 +14,12 @@ def in_a_line(error: RevError | OSError) -> str:
         return str(error)
     reason = error.strerror or str(error)
     return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def nearest(given: str, known: Sequence[str]) -> str:
+    """Which of the known names was probably meant, as a question; "" where none is near."""
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 class ConfigError(RevError):

@@ -33,6 +33,11 @@ OPTIMIZER = "optimizer.safetensors"
 TRAINING = "training.json"
 
 
+def runs(folder: Path) -> list[Path]:
+    """The run folders in a folder, by their name."""
+    return sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+
+
 def checkpoints(run: Path) -> list[Path]:
     """The folders of all checkpoints, by their step."""
     found = (run / CHECKPOINTS).glob(STEPS)

@@ -1,6 +1,5 @@
 """`mlx-rev train` and `python -m mlx_rev.train`: flags to a configuration, then fit."""
 
-import argparse
 import errno
 import glob
 import itertools
@@ -8,23 +7,21 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from mlx_rev import backend, files, run_folder
-from mlx_rev.cli.options import RUNS, cache_folder, parse, say_not_reversed
+from mlx_rev.cli.options import RUNS, say_not_reversed
 from mlx_rev.cli.preparing import prepare_shown
+from mlx_rev.cli.train_options import TrainCommand, given_model, parse_command
 from mlx_rev.config import (
-    FORMER_NAMES,
-    DataConfig,
-    ModelConfig,
     RunConfig,
     SampleConfig,
     TrainConfig,
     validate_run,
 )
-from mlx_rev.config_file import read_toml, to_toml
+from mlx_rev.config_file import to_toml
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import (
     CheckpointError,
@@ -34,12 +31,10 @@ from mlx_rev.errors import (
     TrainingError,
     in_a_line,
 )
-from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
-from mlx_rev.presets import preset
 from mlx_rev.run_folder import CONFIG, LOSS_PICTURE, METRICS, TOKENIZER
 from mlx_rev.text.order import ASSUMED
 from mlx_rev.text.tokenizer import Tokenizer
@@ -51,34 +46,6 @@ from mlx_rev.train.watchdog import Parent, resuming
 from mlx_rev.ui.console import make_console
 from mlx_rev.ui.dashboard import reporter_for
 from mlx_rev.ui.plots import loss_plot
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainCommand:
-    """Train a model on reversed stories, or resume a run.
-
-    Options come from --preset, then --config, then the other flags.
-    """
-
-    preset: str = "quick"
-    """quick, 260k, 15m, 42m or 110m: a size with its recipe."""
-    config: Path | None = None
-    """TOML with tables [model], [data] and [train]."""
-    out: Path | None = None
-    """Run folder; by default a new one in runs/."""
-    resume: Path | None = None
-    """Run folder to resume."""
-    init_from: str | None = None
-    """Begin with the weights of a model, of any format; its shape, tokenizer and reversal too."""
-    cache: Path = field(default_factory=cache_folder)
-    """Where corpora and token shards are kept."""
-    plain: bool = False
-    """Plain lines instead of the dashboard."""
-    patience: float = 600.0
-    """Seconds without a step after which a run on several machines ends."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -117,7 +84,7 @@ def _train(
         _check_unfinished(run, config.train)
     initial, source = None, config.data
     if command.init_from is not None:
-        given = _given_model(command.init_from, config.data)
+        given = given_model(command.init_from, config.data)
         if given.order is None and config.data.reversal == ASSUMED.name:
             say_not_reversed(command.init_from)
         initial = read_weights(given)
@@ -146,64 +113,6 @@ def _train(
             should_stop=should_stop,
             nodes=nodes,
         )
-
-
-def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
-    """The command, its defaults taken from the preset, the TOML file or the run to resume."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    first.add_argument("--preset", default=None)
-    first.add_argument("--config", type=Path)
-    first.add_argument("--resume", type=Path)
-    first.add_argument("--init-from")
-    first.add_argument("--tokenizer")
-    try:
-        early, _ = first.parse_known_args(list(arguments))
-    except argparse.ArgumentError as error:
-        raise ConfigError(str(error)) from error
-    base = preset(early.preset or "quick")
-    if early.resume is not None:
-        if early.preset or early.config:
-            raise ConfigError(
-                "--resume takes the run's own options; leave out --preset and --config"
-            )
-        base = read_toml(early.resume / CONFIG)
-    elif early.config is not None:
-        base = read_toml(early.config, base)
-    if early.init_from is not None:
-        if early.resume is not None:
-            raise ConfigError("--resume takes the run's own weights; leave out --init-from")
-        given = _given_model(early.init_from, replace(base.data, tokenizer=early.tokenizer))
-        reversal = (given.order or ASSUMED).name
-        base = replace(base, model=given.config, data=replace(base.data, reversal=reversal))
-    default = TrainCommand(
-        preset=early.preset or "quick",
-        config=early.config,
-        resume=early.resume,
-        init_from=early.init_from,
-        model=base.model,
-        data=base.data,
-        train=base.train,
-    )
-    return parse(TrainCommand, _renamed(arguments), program, default)
-
-
-def _renamed(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with the names that options have now."""
-    flags = {_flag(old): _flag(new) for old, new in FORMER_NAMES.items()}
-    found = []
-    for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        found.append(flags.get(flag, flag) + equals + value)
-    return found
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _given_model(reference: str, data: DataConfig) -> ModelFile:
-    """The model to begin with; --tokenizer helps one that has none."""
-    return open_model(reference, tokenizer=Path(data.tokenizer) if data.tokenizer else None)
 
 
 def _kept_tokenizer(given: ModelFile, cache: Path) -> Path:
