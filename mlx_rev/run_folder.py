@@ -57,3 +57,8 @@ def latest(run: Path) -> Path | None:
 def checkpoint_name(step: int) -> str:
     """The folder of the checkpoint at a step."""
     return f"step-{step:08d}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint, which its folder is called after."""
+    return int(checkpoint.name.rpartition("-")[2])

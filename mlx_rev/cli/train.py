@@ -4,16 +4,16 @@ import errno
 import glob
 import itertools
 import os
-import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
-from mlx_rev import backend, files, run_folder
+from mlx_rev import backend, estimate, files, run_folder
 from mlx_rev.cli.options import RUNS, say_not_reversed
 from mlx_rev.cli.preparing import prepare_shown
+from mlx_rev.cli.stopping import stop_on_signal
 from mlx_rev.cli.train_options import TrainCommand, given_model, parse_command
 from mlx_rev.config import (
     RunConfig,
@@ -42,9 +42,11 @@ from mlx_rev.train import checkpoint
 from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
+from mlx_rev.train.rehearsal import matrix_speed, rehearse
 from mlx_rev.train.watchdog import Parent, resuming
 from mlx_rev.ui.console import make_console
-from mlx_rev.ui.dashboard import reporter_for
+from mlx_rev.ui.dashboard import Dashboard, view_for
+from mlx_rev.ui.outlook import Outlook
 from mlx_rev.ui.plots import loss_plot
 
 
@@ -91,22 +93,33 @@ def _train(
         source = replace(source, tokenizer=str(_kept_tokenizer(given, command.cache)))
         config = replace(config, data=replace(source, tokenizer=str(run / TOKENIZER)))
     data = prepare_shown(source, config.model.vocab_size, command.cache, console)
+    outlook = _outlook(config, data, run if command.resume is not None else None)
+    for line in outlook.lines():
+        console.print(line, soft_wrap=True)
+    if command.check:
+        if nodes.count == 1:
+            for line in outlook.rehearsed(rehearse(config, data, backend.choose())):
+                console.print(line, soft_wrap=True)
+        return
     with ExitStack() as stack:
         stack.enter_context(_saying_what_is_kept(run))
-        reporter = stack.enter_context(
-            reporter_for(console, ending=config.train.ending, plain=command.plain)
+        view = stack.enter_context(
+            view_for(console, ending=config.train.ending, plain=command.plain, outlook=outlook)
         )
-        asked = stack.enter_context(_stop_on_signal())
+        if isinstance(view, Dashboard):
+            parent.takes_screen()
+        asked = stack.enter_context(stop_on_signal(view.stopping))
 
         def should_stop() -> bool:
             parent.step_done()
+            view.step_begins()
             return asked()
 
         fit(
             run,
             config,
             data,
-            _RunFolder(run, config, data.codec.tokenizer, reporter.report),
+            _RunFolder(run, config, data.codec.tokenizer, view.report),
             resume=command.resume is not None,
             initial=initial,
             write_story=_story_writer(data, config.train.ending),
@@ -169,9 +182,28 @@ def _check_unfinished(run: Path, config: TrainConfig) -> None:
         raise
 
 
+def _outlook(config: RunConfig, data: Prepared, resumed: Path | None) -> Outlook:
+    """What is known of a training before its first step."""
+    model, train = config.model, config.train
+    latest = run_folder.latest(resumed) if resumed else None
+    parts = [data] if data.opposite is None else [data, data.opposite]
+    return Outlook(
+        parameters=estimate.parameters(model),
+        corpus_tokens=sum(len(part.train.tokens) for part in parts),
+        steps=train.steps,
+        first_step=run_folder.step_of(latest) if latest else 0,
+        tokens_per_step=train.batch_size * train.accumulation * model.context,
+        flops_per_token=estimate.training_flops(model),
+        least_memory=estimate.training_bytes(model, train),
+        machine_memory=estimate.machine_memory(),
+        matrix_speed=matrix_speed(train.dtype),
+    )
+
+
 @contextmanager
 def _saying_what_is_kept(run: Path) -> Iterator[None]:
-    """To what the system refuses in the run folder, such as room on the disk, add how to resume."""
+    """Add how to resume to what the system refuses in the run folder, such as room on the disk, and
+    to a stop at once."""
     try:
         yield
     except OSError as error:
@@ -180,6 +212,9 @@ def _saying_what_is_kept(run: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = f"make room, and then {resuming(run)}" if full else resuming(run)
         raise TrainingError(f"{in_a_line(error)}; {advice}") from error
+    except KeyboardInterrupt:
+        sys.stderr.write(f"stopped; {resuming(run)}\n")
+        raise
 
 
 def _story_writer(data: Prepared, ending: str) -> StoryWriter:
@@ -216,30 +251,3 @@ class _RunFolder:
         if isinstance(event, Saved | Stopped):
             loss_plot(self._run / METRICS, self._run / LOSS_PICTURE)
         self._pass_on(event)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C, SIGTERM and a closed terminal ask for a stop after the step; a second Ctrl-C
-    interrupts at once."""
-    asked = False
-    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked = True
-        if number == signal.SIGHUP:
-            for stream in terminals:  # What is written to a closed one fails.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -87,7 +87,7 @@ def _default(arguments: Sequence[str]) -> TrainCommand:
             raise ConfigError(
                 "--resume takes the run's own options; leave out --preset and --config"
             )
-        _check_run(early.resume)
+        check_run(early.resume, f"--resume {early.resume}")
         base = read_toml(early.resume / run_folder.CONFIG)
     elif early.config is not None:
         base = read_toml(early.config, base)
@@ -108,15 +108,13 @@ def _default(arguments: Sequence[str]) -> TrainCommand:
     )
 
 
-def _check_run(run: Path) -> None:
-    """Raise ConfigError, which says what runs there are, where `run` is none."""
+def check_run(run: Path, named: str) -> None:
+    """Raise ConfigError, which says what runs there are, where `run` is none; it was `named`."""
     if (run / run_folder.CONFIG).exists():
         return
     known = run_folder.runs(RUNS)
-    there = (
-        f"there are {', '.join(map(str, known))}" if known else f"there is none in {RUNS} either"
-    )
-    raise ConfigError(f"--resume {run}: no training run (it has no {run_folder.CONFIG}); {there}")
+    there = f"there are {', '.join(map(str, known))}" if known else f"nor is there one in {RUNS}"
+    raise ConfigError(f"{named}: no training run (it has no {run_folder.CONFIG}); {there}")
 
 
 def _renamed(arguments: Sequence[str]) -> list[str]:

@@ -61,8 +61,8 @@ def test_wrong_flags_are_named_in_one_line(run: Run, line: str, message: str) ->
 def test_resuming_what_is_no_run_says_which_runs_there_are(run: Run, tmp_path: Path) -> None:
     done = run("train", "--resume", "runs/nope", cwd=tmp_path)
     assert done.stderr == (
-        "mlx-rev train: --resume runs/nope: no training run (it has no config.toml); there is none "
-        "in runs either\n"
+        "mlx-rev train: --resume runs/nope: no training run (it has no config.toml); nor is there "
+        "one in runs\n"
     )
     for name in ("one", "two"):
         (tmp_path / "runs" / name).mkdir(parents=True)
