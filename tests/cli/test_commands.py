@@ -1,4 +1,5 @@
 import os
+import re
 import select
 import shlex
 import subprocess
@@ -189,6 +190,14 @@ def test_prepare_reports(run: Run, tiny_flags: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     for label in ("stories", "padding", "targets that see their story's boundary"):
         assert label in done.stdout
+
+
+def test_prepare_shows_rows_as_training_reads_them(run: Run, tiny_flags: list[str]) -> None:
+    done = run("prepare", *tiny_flags[:6], "--context", 96, "--show", 2, "--plain")
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^row (\d) of ", done.stdout, re.MULTILINE) == ["1", "2"]
+    assert "   reads  " in done.stdout
+    assert "   model  " in done.stdout
 
 
 def test_every_command_explains_itself(run: Run) -> None:
