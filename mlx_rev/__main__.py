@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from mlx_rev import __version__
 from mlx_rev.cli.help import COMMANDS, usage
-from mlx_rev.errors import ConfigError, RevError, in_a_line, nearest
+from mlx_rev.errors import ConfigError, RevError, in_a_line, nearest, warning_in_a_line
 from mlx_rev.ui.visible import one_line
 
 _USAGE_ERROR = 2
@@ -73,7 +73,8 @@ def _reported(name: str, work: Callable[[], int]) -> int:
     _ready_streams()
     try:
         try:
-            code = work()
+            with warning_in_a_line():
+                code = work()
         except SystemExit as stop:  # --help, or flags that tyro refused
             code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         sys.stdout.flush()

@@ -29,7 +29,7 @@ def test_runs_are_listed_and_a_damaged_one_says_why(run: Run, folder: Path) -> N
     assert rows[1][0] == "runs/bad"
     assert "not TOML" in rows[1][1]
     found = {row[0]: row for row in rows}
-    assert found["runs/whole"][1:3] == ["32K, 2 layers of 32, word2", "60/60"]
+    assert found["runs/whole"][1:3] == ["44K, 2 layers of 32, word2", "60/60"]
     assert 1 < float(found["runs/whole"][3]) < 10
     assert re.fullmatch(r"\d+ kB|[\d.]+ MB", found["runs/whole"][4])
     assert re.fullmatch(r"\d+ (s|min|h)", found["runs/whole"][5])
