@@ -8,13 +8,13 @@ from rich.box import HEAVY_HEAD
 from rich.table import Table
 
 from mlx_rev.cli.options import cache_folder, parse
-from mlx_rev.cli.preparing import prepare_shown
 from mlx_rev.config import DataConfig, ModelConfig, TrainConfig, validate
 from mlx_rev.data.packing import pack, packing_report
 from mlx_rev.data.shards import Shard
 from mlx_rev.errors import ConfigError
 from mlx_rev.presets import preset
 from mlx_rev.ui.console import is_interactive, make_console
+from mlx_rev.ui.preparation import prepare_shown
 from mlx_rev.ui.rows import show_rows
 
 

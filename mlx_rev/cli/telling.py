@@ -1,4 +1,4 @@
-"""Stories of `mlx-rev tell` in a terminal: they grow before one's eyes, and stand there in colour."""
+"""Stories of `mlx-rev tell` in a terminal: they grow before one's eyes, then stand in colour."""
 
 import sys
 import time

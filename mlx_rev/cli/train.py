@@ -12,7 +12,6 @@ from pathlib import Path
 
 from mlx_rev import backend, estimate, files, run_folder
 from mlx_rev.cli.options import RUNS, say_not_reversed
-from mlx_rev.cli.preparing import prepare_shown
 from mlx_rev.cli.stopping import stop_on_signal
 from mlx_rev.cli.train_options import TrainCommand, given_model, parse_command
 from mlx_rev.config import (
@@ -48,6 +47,7 @@ from mlx_rev.ui.console import make_console
 from mlx_rev.ui.dashboard import Dashboard, view_for
 from mlx_rev.ui.outlook import Outlook
 from mlx_rev.ui.plots import loss_plot
+from mlx_rev.ui.preparation import prepare_shown
 
 
 def main(arguments: Sequence[str], program: str) -> int:
