@@ -17,7 +17,7 @@ from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.formats.tokenizers.detect import is_tokenizer, read_tokenizer
-from mlx_rev.formats.tokenizers.limits import check_exportable
+from mlx_rev.formats.tokenizers.limits import check_bin
 from mlx_rev.text.order import order_named
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import make_console
@@ -92,11 +92,12 @@ def _refuse(command: ConvertCommand, what: str, options: Sequence[str]) -> None:
 
 
 def _convert_tokenizer(source: Path, target: Path, *, force: bool) -> None:
-    if target.suffix not in (".bin", ".model"):
-        raise ConfigError(f"{target}: a tokenizer is written as .bin (llama2.c) or .model")
     tokenizer = read_tokenizer(source)
+    own = Path(tokenizer.file_name).suffix
+    if target.suffix not in (".bin", own):
+        raise ConfigError(f"{target}: this tokenizer is written as .bin (llama2.c) or {own}")
     overwrite.check_file(target, force=force)
+    content = tokenizer.content
     if target.suffix == ".bin":
-        check_exportable(tokenizer, str(source))
-    content = tokenizer_bin.to_bytes(tokenizer) if target.suffix == ".bin" else tokenizer.model
+        content = tokenizer_bin.to_bytes(check_bin(tokenizer, str(source)))
     files.write_bytes(target, content)

@@ -20,7 +20,6 @@ from mlx_rev.generate.consistency import consistency
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.load import Loaded
 from mlx_rev.model.score import Score, token_nats
-from mlx_rev.text.tokenizer import BOUNDARY
 from mlx_rev.ui.console import is_interactive, make_console
 from mlx_rev.ui.visible import write_story
 
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str], program: str) -> int:
 
 def _scored(loaded: Loaded, stories: list[str]) -> Score:
     """The score of all `stories`; if that takes a while, standard error shows the progress."""
-    sequences = [np.array([BOUNDARY, *ids, BOUNDARY]) for ids in loaded.codec.encode_batch(stories)]
+    sequences = [np.array(ids) for ids in loaded.codec.enclosed(stories)]
     tokens = sum(len(sequence) - 1 for sequence in sequences)
     console = make_console(stderr=True)
     live = is_interactive(console)

@@ -69,17 +69,18 @@ def write_shard(
     order: str,
     tokenizer_fingerprint: str,
     corpus_fingerprint: str,
+    boundary: int = BOUNDARY,
 ) -> None:
     """Write a shard, whole or not at all, from stories as (ids without boundaries, text bytes).
 
     Raises DataError if there is no story.
     """
     kind = np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
-    tokens = array("H" if kind.itemsize == 2 else "I", [BOUNDARY])
+    tokens = array("H" if kind.itemsize == 2 else "I", [boundary])
     starts, text_bytes = array("Q", [0]), array("I")
     for ids, size in stories:
         tokens.extend(ids)
-        tokens.append(BOUNDARY)
+        tokens.append(boundary)
         starts.append(len(tokens) - 1)
         text_bytes.append(size)
     if not text_bytes:

@@ -9,10 +9,10 @@ import numpy as np
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
+from mlx_rev.fields import Fields
 from mlx_rev.formats import names
-from mlx_rev.formats.fields import Fields
 from mlx_rev.text.order import ORDER_NAMES, Order, order_named
-from mlx_rev.text.tokenizer import Tokenizer
+from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,18 @@ class ModelFile:
     def shapes(self) -> dict[str, names.Shape]:
         """Names and shapes of the weights, in the order of the forward pass."""
         return names.shapes(self.config)
+
+    @property
+    def boundary(self) -> int:
+        """The id that stands in front of a text."""
+        return BOUNDARY if self.tokenizer is None else self.tokenizer.boundary
+
+    @property
+    def end_of_text(self) -> int:
+        """The id that closes one: the boundary again, but for a model by others that says more."""
+        if self.tokenizer is None or self.order is not None:
+            return self.boundary
+        return self.tokenizer.end_of_text
 
     @property
     def parameters(self) -> int:

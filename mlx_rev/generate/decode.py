@@ -14,7 +14,6 @@ from mlx_rev.model.cache import new_cache
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.tokenizer import BOUNDARY
 
 
 def kept_prompt(spelling: Sequence[int], context: int) -> tuple[int, ...]:
@@ -78,7 +77,10 @@ def write_stories(
     steps = min(room, config.max_tokens) if config.max_tokens else room
     padding = mx.array([[longest - len(story.spelling)] for story in stories])
     tokens = mx.array(
-        [[BOUNDARY] * (longest - len(story.spelling)) + [*story.spelling] for story in stories]
+        [
+            [codec.boundary] * (longest - len(story.spelling)) + [*story.spelling]
+            for story in stories
+        ]
     )
     never = _never_written(codec)
     joins = [codec.joins_prompt(story.prompt, story.spelling) for story in stories]
@@ -96,7 +98,7 @@ def write_stories(
             story, token = stories[row], int(chosen[row])
             story.grow(token, pieces[token], float(surprises[row]))
             story.seconds = time.perf_counter() - started
-            if token == BOUNDARY:
+            if token in codec.ends:
                 story.stop("boundary")
             elif step == steps - 1:
                 story.stop("length")
@@ -140,8 +142,9 @@ def _choose_spelling(nats: np.ndarray, temperature: float, seed: int) -> int:
 
 
 def _never_written(codec: StoryCodec) -> np.ndarray:
-    """Ids that add no text and are not the boundary, and the unknown piece: (vocabulary,)."""
+    """Ids that add no text and end no story, and the unknown piece: (vocabulary,)."""
     never = np.array([not piece for piece in codec.tokenizer.piece_bytes])
-    never[0] = True
-    never[BOUNDARY] = False
+    if codec.tokenizer.unknown is not None:
+        never[codec.tokenizer.unknown] = True
+    never[[*codec.ends]] = False
     return never

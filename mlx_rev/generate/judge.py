@@ -17,7 +17,6 @@ from mlx_rev.formats.detect import open_model
 from mlx_rev.model.cache import LayerCache, new_cache
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import load_model
-from mlx_rev.text.tokenizer import BOUNDARY
 
 Progress = Callable[[float], None]
 """Told which share of the work is done, 0 to 1."""
@@ -172,13 +171,14 @@ def load_judge(reference: str, tokenizer: Path | None = None) -> ModelJudge:
         if not (place / "config.json").is_file():
             raise
         return _load_from_mlx_lm(reference, place, error)
+    codec = loaded.codec.opposite or loaded.codec
     return ModelJudge(
         name=reference,
         network=OurNetwork(loaded.model),
-        encode=loaded.codec.encode,
-        boundary=BOUNDARY,
+        encode=codec.encode,
+        boundary=codec.boundary,
         closes=True,
-        forward=not loaded.codec.order.grows_leftwards,
+        forward=not codec.order.grows_leftwards,
         says_reversal=loaded.says_reversal,
     )
 

@@ -33,7 +33,6 @@ from mlx_rev.repl.replies import (
 )
 from mlx_rev.repl.saving import save_story
 from mlx_rev.text.order import BACKWARD_NAMES
-from mlx_rev.text.tokenizer import BOUNDARY
 
 MOST_CANDIDATES = 16
 
@@ -190,7 +189,7 @@ class Session:
 
     def _do_score(self, rest: str) -> Iterator[Reply]:
         codec = self.teller.codec
-        ids = np.array([BOUNDARY, *codec.encode(rest), BOUNDARY])
+        ids = np.array(codec.enclosed([rest])[0])
         score = score_stories(self.teller.model, [ids], len(rest.encode()))
         yield Says(
             f"{score.bits_per_byte:.3f} bits per byte, {score.nats_per_token:.3f} nats per token, "

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mlx_rev.errors import DataError
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, Order
 from mlx_rev.text.stream import Growth
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer, check_encodable
+from mlx_rev.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,28 @@ class StoryCodec:
 
     tokenizer: Tokenizer
     order: Order
+    is_opposite: bool = False
+    """Whether this is the forward half of a model that reads in both directions."""
+
+    @property
+    def boundary(self) -> int:
+        """The id before and after every story."""
+        known = self.tokenizer
+        return known.forward_boundary if self.is_opposite else known.boundary
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The ids with which a story may end."""
+        if self.order.grows_leftwards or self.is_opposite:
+            return frozenset({self.boundary})
+        return frozenset({self.boundary, self.tokenizer.end_of_text})
+
+    @property
+    def opposite(self) -> "StoryCodec | None":
+        """How a model that also reads forwards does that; None for any other."""
+        if not self.order.also_forward:
+            return None
+        return StoryCodec(self.tokenizer, FORWARD, is_opposite=True)
 
     def encode(self, story: str) -> list[int]:
         """The ids of a whole story in model order, without boundaries."""
@@ -40,9 +62,13 @@ class StoryCodec:
         except DataError:
             # Name the place in the story, rather than in the text that the tokenizer sees.
             for story in stories:
-                check_encodable(story)
+                self.tokenizer.check(story)
             raise
         return [self.order.reverse_ids(ids) for ids in encoded]
+
+    def enclosed(self, stories: Sequence[str]) -> list[list[int]]:
+        """`encode_batch`, with the boundary at both ends of each story: what a model scores."""
+        return [[self.boundary, *ids, self.boundary] for ids in self.encode_batch(stories)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The story of ids in model order."""
@@ -53,10 +79,10 @@ class StoryCodec:
 
         Raises DataError for what cannot be encoded.
         """
-        check_encodable(text)
+        self.tokenizer.check(text)
         fed = text.strip()
         spellings = self.order.spellings(self.tokenizer, fed) if fed else [[]]
-        return Prompt(text, tuple(dict.fromkeys((BOUNDARY, *ids) for ids in spellings)))
+        return Prompt(text, tuple(dict.fromkeys((self.boundary, *ids) for ids in spellings)))
 
     def joins_prompt(self, prompt: str, spelling: Sequence[int]) -> list[bool]:
         """For each id, whether it would change the first word of an ending if generated first."""

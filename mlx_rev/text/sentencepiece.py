@@ -13,10 +13,8 @@ import sentencepiece
 
 from mlx_rev import files
 from mlx_rev.errors import DataError
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer, check_unicode
+from mlx_rev.text.tokenizer import BOUNDARY, FORWARD_BOUNDARY, Tokenizer, check_unicode
 
-END = 2
-"""EOS."""
 SPACE_MARK = "▁"
 """SentencePiece writes a space as this character, so no text may contain it."""
 SPECIAL_PIECES = 259
@@ -36,11 +34,12 @@ class SentencePiece(Tokenizer):
 
     file_name: ClassVar[str] = "tokenizer.model"
     boundary = BOUNDARY
-    forward_boundary = END
+    forward_boundary = FORWARD_BOUNDARY
+    end_of_text = BOUNDARY
     unknown = 0
 
     def __init__(self, content: bytes, *, source: str = "tokenizer") -> None:
-        self.content, self.source = content, source
+        self._content, self.source = content, source
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=content)
             self._processor.id_to_piece(list(range(self._processor.vocab_size())))
@@ -76,6 +75,11 @@ class SentencePiece(Tokenizer):
             if lines.error is not None:
                 raise lines.error from None
             raise DataError(_why_not(str(error), lines, vocab_size)) from error
+
+    @property
+    def content(self) -> bytes:
+        """The .model file."""
+        return self._content
 
     @cached_property
     def fingerprint(self) -> str:

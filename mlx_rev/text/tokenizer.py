@@ -9,8 +9,10 @@ from mlx_rev import files
 from mlx_rev.errors import DataError
 
 BOUNDARY = 1
-"""The id before every story and after the last in a vocabulary of SentencePiece's: BOS, as in
+"""The id before every story and after the last in a SentencePiece vocabulary: BOS, as in
 llama2.c."""
+FORWARD_BOUNDARY = 2
+"""The same for a story read forwards by a model that also reads backwards: EOS."""
 
 
 class Tokenizer(ABC):
@@ -18,14 +20,14 @@ class Tokenizer(ABC):
 
     file_name: ClassVar[str]
     """What its file is called in a run or a model folder."""
-    content: bytes
-    """Its file."""
     source: str
     """Where it came from, for messages."""
     boundary: int
     """The id that bounds the stories of a model of one direction."""
     forward_boundary: int
     """The id that bounds the forward stories of a model that was trained on both."""
+    end_of_text: int
+    """The id with which a forward model by others closes a text."""
     unknown: int | None = None
     """The id of what could not be encoded, where there is one: no story is written with it."""
 
@@ -33,6 +35,11 @@ class Tokenizer(ABC):
     @abstractmethod
     def adds_space(self) -> bool:
         """Whether a space is put in front of every text (SentencePiece's dummy prefix)."""
+
+    @property
+    @abstractmethod
+    def content(self) -> bytes:
+        """Its file."""
 
     @property
     @abstractmethod
