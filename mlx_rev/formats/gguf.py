@@ -27,7 +27,7 @@ from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.gguf_rope import rope_factors, scaled
 from mlx_rev.formats.gguf_types import Q8_GROUP, WRITTEN_BLOCKS, Type, block_of, decoded, encoded
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
-from mlx_rev.formats.model_file import ModelFile, checked_config, order_in
+from mlx_rev.formats.model_file import ModelFile, checked_config, order_in, provenance_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.tokenizers.gguf_tokenizer import metadata_of, tokenizer_in
 from mlx_rev.formats.tokenizers.limits import check_gguf
@@ -152,7 +152,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         read_weight,
         tokenizer_in(metadata) if tokenizer is None else tokenizer,
         order_in(metadata, "mlx_rev.reversal"),
-        _provenance(metadata),
+        provenance_in(metadata, "mlx_rev."),
     )
 
 
@@ -287,11 +287,6 @@ def _check_tensors(
             f"{path}: its tensors take {_aligned(end, alignment)} bytes, it has {room}; truncated "
             "or damaged"
         )
-
-
-def _provenance(metadata: Fields) -> dict[str, str]:
-    corpus = metadata.text("mlx_rev.corpus_sha256", "")
-    return {"corpus_sha256": corpus} if corpus else {}
 
 
 def _gguf_name(name: str) -> str:

@@ -19,7 +19,7 @@ from mlx_rev.formats.format import Format, Source, Written
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
 from mlx_rev.formats.model_card import model_card
-from mlx_rev.formats.model_file import ModelFile, order_in
+from mlx_rev.formats.model_file import ModelFile, order_in, provenance_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
 from mlx_rev.formats.tokenizers import folder as tokenizer_files
@@ -102,7 +102,6 @@ def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
     extra = described.object("mlx_rev")
     tensors = _entries(folder)
     quantization = described.object("quantization")
-    stated = {"corpus_sha256": extra.text("corpus_sha256", "")}
 
     def read_weight(name: str) -> np.ndarray:
         if _is_quantised(tensors, name):
@@ -118,7 +117,7 @@ def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
         read_weight,
         found,
         order_in(extra, "reversal"),
-        {key: value for key, value in stated.items() if value},
+        provenance_in(extra),
     )
     _check_entries(model, tensors, quantization)
     return model

@@ -14,6 +14,8 @@ from mlx_rev.formats import names
 from mlx_rev.text.order import ORDER_NAMES, Order, order_named
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
+_PROVENANCE = ("corpus_sha256", "kept_layers", "kept_pieces")
+
 
 @dataclass(frozen=True)
 class ModelFile:
@@ -87,6 +89,12 @@ def checked_config(source: str, config: ModelConfig) -> ModelConfig:
     if problems:
         raise FormatError(f"{source}: {'; '.join(problems)}")
     return config
+
+
+def provenance_in(described: Fields, prefix: str = "") -> dict[str, str]:
+    """What a file says about where its model came from and what was left out of it."""
+    stated = {name: described.text(prefix + name, "") for name in _PROVENANCE}
+    return {name: value for name, value in stated.items() if value}
 
 
 def order_in(described: Fields, name: str) -> Order | None:

@@ -1,6 +1,6 @@
 """Byte-level BPE, the tokenizer of Llamas since 2024, through the `tokenizers` library.
 
-Every string of UTF-8 has a spelling, and every piece its bytes: nothing is lost.
+A text is spelled byte by byte and comes back byte by byte: what has no spelling is refused.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ByteLevel(Tokenizer):
     """A byte-level BPE vocabulary.
 
-    Raises DataError where a byte has no piece, a merge makes none, or a boundary is no mark.
+    Raises DataError where a piece is there twice, a merge makes none, or a boundary is no mark.
     """
 
     file_name: ClassVar[str] = "tokenizer.json"
@@ -54,6 +54,22 @@ class ByteLevel(Tokenizer):
             self.check(text)
         encoded = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
         return [list(each.ids) for each in encoded]
+
+    def check(self, text: str) -> None:
+        """Raise DataError where `text` could not come back; characters count from 1."""
+        super().check(text)
+        known = self.vocabulary.single_bytes
+        if not text.encode().translate(None, known):
+            return
+        place, character = next(
+            (place, character)
+            for place, character in enumerate(text, 1)
+            if character.encode().translate(None, known)
+        )
+        raise DataError(
+            f"the text has U+{ord(character):04X} at character {place}, which this vocabulary "
+            "cannot spell; leave it out, or use another tokenizer"
+        )
 
     def encode_inside(self, text: str) -> list[int]:
         """The ids of `text` where it follows other text directly: those that it has anywhere."""

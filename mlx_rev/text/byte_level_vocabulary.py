@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mlx_rev.errors import DataError
@@ -73,6 +74,13 @@ class Vocabulary:
     verbatim: frozenset[int] = frozenset()
     """Ids of pieces that are found in a text before anything is merged."""
 
+    @cached_property
+    def single_bytes(self) -> bytes:
+        """The bytes that have a piece. Some vocabularies have none for control characters, of which
+        a text can have none then."""
+        plain = {piece for token, piece in enumerate(self.pieces) if token not in self.marks}
+        return bytes(byte for byte in range(256) if BYTES[byte] in plain)
+
     @property
     def pre_tokenizer_name(self) -> str | None:
         """llama.cpp's name for how a text is split; None where it has none."""
@@ -83,7 +91,7 @@ class Vocabulary:
 
 
 def check(known: Vocabulary, source: str) -> None:
-    """Raise DataError where not every text could be spelled, or no story bounded."""
+    """Raise DataError for a vocabulary that makes no sense, or that bounds no story."""
     pieces = set(known.pieces)
     if len(pieces) != len(known.pieces):
         raise DataError(f"{source}: has a piece twice; expected each once")
@@ -94,12 +102,6 @@ def check(known: Vocabulary, source: str) -> None:
                 f"{source}: piece {token}, {known.pieces[token]!r}, does not stand for bytes"
             )
     single = {known.pieces[token] for token in plain}
-    missing = [byte for byte in range(256) if BYTES[byte] not in single]
-    if missing:
-        raise DataError(
-            f"{source}: has no piece for the byte 0x{missing[0]:02X}, so some texts have no "
-            "spelling; expected one for each of the 256 bytes"
-        )
     for what, token in (("beginning", known.boundary), ("end", known.forward_boundary)):
         if token not in known.marks:
             marks = ", ".join(map(str, sorted(known.marks)[:8])) or "none, it has no marks"
