@@ -12,6 +12,14 @@ def sentences(text: str) -> list[str]:
     return [sentence for sentence in _GAP.split(text) if sentence.strip()]
 
 
+def sentence_starts(text: str) -> list[int]:
+    """Where each sentence of a text starts, the first at 0: the white space before the first and
+    after each is part of it."""
+    leading = len(text) - len(text.lstrip())
+    starts = [gap.end() for gap in _GAP.finditer(text) if gap.start() > leading]
+    return [0, *(start for start in starts if start < len(text))]
+
+
 def last_sentences(story: str) -> str:
     """How a story ends: its last sentence, and those before it while that is short, as they stand
     in the story; the whole story where there is no more."""
