@@ -1,16 +1,21 @@
 """How replies look, printed once into the scrollback; growing stories are in `growing`."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from rich.columns import Columns
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from mlx_rev.formats.convert import Progress
 from mlx_rev.generate.story import Story
 from mlx_rev.repl.replies import (
+    Alternatives,
     Converted,
+    Edits,
+    Lists,
     Offers,
     Pieces,
     Reply,
@@ -26,12 +31,18 @@ READING_COLUMNS = 100
 """Wider lines are hard to read."""
 _FINISHED = {
     "boundary": "◆",
-    "length": "… its other end did not fit:",
+    "length": "… unfinished:",
     "stopped": "… stopped:",
     None: "…",
 }
-_SURPRISE_STYLES = ((8.0, "bold red"), (4.0, "yellow"), (1.0, "none"), (0.0, "dim"))
-"""The style of a word with at least so many bits."""
+_SURPRISE_STYLES = ((8.0, "bold red underline"), (4.0, "red"), (1.0, "none"), (0.0, "dim"))
+"""The style of a word with at least so many bits; told apart on light and on dark."""
+_FEWEST_BITS = 1.0
+"""Without colours, the bits of words that had fewer are left out."""
+_TWO_COLUMNS = 60
+"""On a narrower screen the columns of a list stand one below the other."""
+_PANEL_COLUMNS = 44
+"""The least width of a story beside others."""
 
 
 class View:
@@ -51,19 +62,47 @@ class View:
             case Tells(story):
                 self._print(Text(summary(story), style="label"))
                 self._print(story_text(visible(story.text), visible(story.prompt)))
-            case Offers(stories, titles, pick):
-                if is_interactive(self.console):
-                    self._print(_panels(stories, titles))
-                else:
-                    self._print(_titled(stories, titles))
-                if pick:
-                    self._print(Text("type a number to keep one, or go on", style="label"))
+            case Lists(rows, after):
+                narrow = self.console.width < _TWO_COLUMNS
+                self._print(_stacked(rows) if narrow else _lists(rows))
+                if after:
+                    self._print(Text(visible(after), style="label"))
+            case Edits(_, in_editor):
+                where = "in your editor" if in_editor else "below; Enter"
+                hint = (
+                    f"Change the story {where} grows it on from there, Ctrl-C leaves it as it is."
+                )
+                if in_editor:
+                    hint = "Change the story in your editor; it is grown on from what you save."
+                self._print(Text(hint, style="label"))
+            case Offers():
+                self._show_offer(reply)
+            case Alternatives():
+                self._print(_alternatives(reply))
+                self._print(Text("type a number to choose one, or go on", style="label"))
             case Shades(words):
-                self._print(_shaded(words))
+                self._print(_shaded(words) if self._coloured else _with_figures(words))
             case Pieces(tokens):
                 self._print(_pieces(tokens))
             case Converted(done):
                 conversion.show(done, self.console)
+
+    def _show_offer(self, offer: Offers) -> None:
+        titles = [
+            f"{title}, the best" if number == offer.best else title
+            for number, title in enumerate(offer.titles)
+        ]
+        if is_interactive(self.console):
+            self.console.print(_panels(offer.stories, titles, self.console.width))
+        else:
+            self._print(_titled(offer.stories, titles))
+        if offer.pick:
+            hint = "type a number to go on with one; all are in the /history"
+            self._print(Text(hint, style="label"))
+
+    @property
+    def _coloured(self) -> bool:
+        return self.console.color_system is not None and not self.console.no_color
 
     def error(self, message: str) -> None:
         """Print what went wrong, in a line."""
@@ -80,7 +119,7 @@ class View:
         self._bar.close()
         self._advance = None
 
-    def _print(self, renderable: object) -> None:
+    def _print(self, renderable: RenderableType) -> None:
         self.console.print(renderable, width=min(self.console.width, READING_COLUMNS))
 
 
@@ -93,21 +132,23 @@ def summary(story: Story) -> str:
     )
 
 
-def _panels(stories: tuple[Story, ...], titles: tuple[str, ...]) -> Columns:
+def _panels(stories: Sequence[Story], titles: Sequence[str], width: int) -> Columns:
+    """The stories side by side, as many as there is room for."""
+    beside = max(1, min(len(stories), width // _PANEL_COLUMNS))
     return Columns(
         [
             Panel(
                 story_text(visible(story.text), visible(story.prompt)),
-                title=Text(title),
+                title=Text(visible(title)),
                 subtitle=Text(_figures(story)),
+                width=min(READING_COLUMNS, (width - beside + 1) // beside),
             )
             for story, title in zip(stories, titles, strict=True)
         ],
-        equal=True,
     )
 
 
-def _titled(stories: tuple[Story, ...], titles: tuple[str, ...]) -> Text:
+def _titled(stories: Sequence[Story], titles: Sequence[str]) -> Text:
     """The stories one after the other, without frames: for screen readers and pipes."""
     text = Text()
     for story, title in zip(stories, titles, strict=True):
@@ -134,9 +175,70 @@ def _shaded(words: tuple[tuple[str, float | None], ...]) -> Text:
     return text + legend
 
 
+def _with_figures(words: tuple[tuple[str, float | None], ...]) -> Text:
+    """The words with their bits behind them in brackets."""
+    text = Text()
+    for word, bits in words:
+        text.append(visible(word))
+        if bits is not None and bits >= _FEWEST_BITS:
+            text.append(f"[{bits:.0f}]")
+    return text.append(f"\n\nin brackets: bits, where there are {_FEWEST_BITS:.0f} or more")
+
+
 def _pieces(tokens: tuple[tuple[str, int], ...]) -> Text:
     text = Text()
     for number, (piece, token) in enumerate(tokens):
-        text.append(visible(piece.replace("\n", "⏎")), style="cyan" if number % 2 else "magenta")
+        shown = visible(piece.replace("\n", "⏎").replace(" ", "␣"))
+        text.append(f"⟨{shown}⟩", style="cyan" if number % 2 else "magenta")
         text.append(f"{token} ", style="label")
     return text
+
+
+def _lists(rows: tuple[tuple[str, str], ...]) -> Table:
+    """Rows in two columns, the first as wide as its widest entry."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for left, right in rows:
+        table.add_row(Text(visible(left), style="bold"), Text(visible(right)))
+    return table
+
+
+def _stacked(rows: tuple[tuple[str, str], ...]) -> Text:
+    """The two columns one below the other."""
+    text = Text()
+    for left, right in rows:
+        text.append(visible(left), style="bold").append(f"\n  {visible(right)}\n")
+    text.rstrip()
+    return text
+
+
+def _alternatives(reply: Alternatives) -> Table:
+    """The words that could stand there, each with its number and probability; the one that does
+    is marked."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    beside = " ".join(visible(reply.beside).split())
+    for number, (word, probability) in enumerate(reply.words, 1):
+        shown = visible(word.replace("\n", "⏎")) or "◆ (the story has its other end here)"
+        stands = word == reply.chosen
+        mark = "as it stands" if stands else ""
+        table.add_row(
+            Text(str(number)),
+            Text(f"{probability:6.1%}" if probability >= 0.001 else "< 0.1%"),
+            Text(shown, style="bold"),
+            Text(mark or _context(beside, reply.leftwards), style="label"),
+        )
+    return table
+
+
+def _context(beside: str, leftwards: bool) -> str:
+    """The words next to a place, as far as they fit in a glance."""
+    if leftwards:
+        return beside[:_GLANCE] + ("…" if len(beside) > _GLANCE else "")
+    return ("…" if len(beside) > _GLANCE else "") + beside[-_GLANCE:]
+
+
+_GLANCE = 40
