@@ -84,7 +84,6 @@ class Backend:
         """Make the process ready to train with so many workers."""
         if self.name == "cpu":
             cores.share_cores(workers)
-            cores.keep_buffers()
 
 
 PLAIN = Backend("plain")
@@ -96,4 +95,7 @@ def choose() -> Backend:
     if sys.platform == "linux":
         kernels.use_private_folder()
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    return CPU if on_cpu and os.environ.get(VARIABLE) != "off" else PLAIN
+    if not on_cpu or os.environ.get(VARIABLE) == "off":
+        return PLAIN
+    cores.keep_buffers()
+    return CPU

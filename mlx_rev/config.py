@@ -12,8 +12,8 @@ from typing import Literal
 from mlx_rev import estimate
 from mlx_rev.errors import ConfigError
 
-ReversalMode = Literal["word2", "word", "token", "none"]
-"""The names of the orders in text/order.py."""
+ReversalMode = Literal["word2", "word", "token", "none", "word2,none", "word,none", "token,none"]
+"""The names of the orders in text/order.py; with ",none" the model reads forwards too."""
 TrainingDtype = Literal["float32", "bfloat16"]
 
 
@@ -111,7 +111,8 @@ class DataConfig:
     valid_share: float = 0.02
     """Share of stories held out when no --valid is given."""
     reversal: ReversalMode = "word2"
-    """word2: by word, with its marks; word: as in the article; token: by token; none: forward."""
+    """word2: by word, with its marks; word: as in the article; token: by token; none: forward;
+    word2,none: one model of both directions."""
     tokenizer: str | None = None
     """A SentencePiece .model to use; by default one is trained on the data."""
 

@@ -22,7 +22,6 @@ from mlx_rev.formats.dtype import Dtype  # noqa: E402
 from mlx_rev.generate.teller import Teller, load  # noqa: E402
 from mlx_rev.model.llama import get_weights  # noqa: E402
 from mlx_rev.model.score import Score, score_stories  # noqa: E402
-from mlx_rev.text.tokenizer import BOUNDARY  # noqa: E402
 
 SAMPLES = 10
 COPIED = (run_folder.METRICS, run_folder.LOSS_PICTURE)
@@ -83,7 +82,7 @@ one again: `mlx-rev tell ENDING --seed SEED`.
 
 
 def _score(teller: Teller, stories: list[str]) -> Score:
-    ids = [np.array([BOUNDARY, *own, BOUNDARY]) for own in teller.codec.encode_batch(stories)]
+    ids = [np.array(own) for own in teller.codec.enclosed(stories)]
     return score_stories(teller.model, ids, sum(len(story.encode()) for story in stories))
 
 

@@ -1,120 +1,290 @@
-"""`mlx-rev score`: how well a model predicts stories."""
+"""`mlx-rev score`: how well models predict a text, or a corpus."""
 
 import dataclasses
+import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 from rich.progress import Progress
 
-from mlx_rev.cli.options import ModelChoice, parse
-from mlx_rev.config import SampleConfig, validate
+from mlx_rev import backend, files
+from mlx_rev.cli.options import ModelChoice, parse, say_not_reversed
+from mlx_rev.config import ReversalMode, SampleConfig, validate
 from mlx_rev.data import bundled
-from mlx_rev.data.story_files import notices, read_stories
+from mlx_rev.data.story_files import SUFFIXES, notices, read_stories
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate.consistency import consistency
+from mlx_rev.formats.detect import open_model
+from mlx_rev.generate import bootstrap
+from mlx_rev.generate.bootstrap import Estimate
+from mlx_rev.generate.consistency import Consistency, consistency
+from mlx_rev.generate.scoring import (
+    ScoredText,
+    Sentence,
+    by_sentence,
+    score_encoded,
+    total,
+)
 from mlx_rev.generate.teller import Teller
-from mlx_rev.model.load import Loaded
-from mlx_rev.model.score import Score, token_nats
-from mlx_rev.text.tokenizer import BOUNDARY
+from mlx_rev.model.load import Loaded, load_model
+from mlx_rev.model.score import Score
+from mlx_rev.text.order import order_named
 from mlx_rev.ui.console import is_interactive, make_console
-from mlx_rev.ui.visible import write_story
+from mlx_rev.ui.visible import one_line, write_story
 
 BUNDLED = "bundled"
-_PARTS_AT_ONCE = 256
-"""Stories, or parts of long ones, between updates of the progress bar."""
-_WINDOWS_OF_A_PART = 16
+_AS_TEXT = Path("-")
+_MOST_MODELS = 2
 _LONG = 200_000
 """Without a progress bar, a line announces the scoring of more tokens than this."""
+_WIDTH = 11
+"""Of a column of figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreCommand:
-    """Score stories: bits per byte (lower is better), comparable between any two models.
+    """Score a text or a corpus: bits per byte (lower is better), comparable between any two models.
 
-    For the held-out bundled stories, the model is also given 100 of their endings, and the stories
-    it tells are judged: do who, what and where agree from the ending to the beginning?
+    A text is shown sentence by sentence. With a second model: both, and the difference. For the
+    held-out bundled stories, the model is also given 100 of their endings, and the stories it tells
+    are judged: do who, what and where agree from the ending to the beginning?
     """
 
-    stories: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[STORIES]")] = BUNDLED
-    """bundled, or a .txt, .json or .jsonl file of stories, a folder of them, or a glob."""
-    choice: ModelChoice = dataclasses.field(default_factory=ModelChoice)
+    text: Annotated[
+        str | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="TEXT|FILE", help_behavior_hint="(required)"),
+    ] = None
+    """A text, in quotes; or a .txt, .json or .jsonl file of stories, a folder of them, a glob, or
+    bundled."""
+    model: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories1m. May
+    be given twice, to compare two."""
+    tokenizer: Path | None = None
+    """A SentencePiece .model, tokenizer.bin or tokenizer.json, if a model comes without one."""
+    reversal: ReversalMode | None = None
+    """How a model's text is reversed, if its file does not say; with a single model it overrides
+    what the file says."""
     count: int = 0
     """Score only this many stories, the first ones; 0 scores all."""
     endings: int = 100
     """How many bundled endings to tell stories from."""
     field: str | None = None
     """Key of the text in a JSON object; by default "story" or "text"."""
+    json: Path | None = None
+    """Write all figures, story by story and sentence by sentence, to this .json file; - is standard
+    output."""
     sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
 
 
+@dataclass(frozen=True)
+class _Scores:
+    """What one model says of the texts."""
+
+    name: str
+    loaded: Loaded
+    scored: list[ScoredText]
+    score: Score
+    judged: Consistency | None = None
+    """How the stories that it tells hold together, if that was asked for."""
+
+    def sentences(self, texts: Sequence[str]) -> list[list[Sentence]]:
+        """Those of each text."""
+        codec = self.loaded.codec
+        return [by_sentence(codec, text, own) for text, own in zip(texts, self.scored, strict=True)]
+
+
 def main(arguments: Sequence[str], program: str) -> int:
-    """Print nats per token and bits per byte, and for bundled the consistency. Raises RevError."""
+    """Print the figures or, if asked for, JSON. Raises RevError."""
     command = parse(ScoreCommand, arguments, program)
-    validate(command.sample)
-    if command.count < 0 or command.endings < 1:
-        raise ConfigError("--count must be 0 or more, and --endings 1 or more")
-    loaded = command.choice.load()
-    stories = list(islice(_source(command.stories, command.field), command.count or None))
-    score = _scored(loaded, stories)
-    sys.stdout.write(
-        f"{len(stories)} stories, {score.text_bytes} bytes, {score.tokens} tokens: "
-        f"{score.nats_per_token:.4f} nats per token, {score.bits_per_byte:.4f} bits per byte\n"
+    given = _check(command)
+    models = _both_ways([_load(command, name) for name in command.model or (None,)])
+    corpus = _is_corpus(given)
+    texts = (
+        list(islice(_source(given, command.field), command.count or None)) if corpus else [given]
     )
-    if command.stories == BUNDLED:
-        judged = consistency(Teller(loaded), command.endings, command.sample)
-        sys.stdout.write(
-            f"{judged.consistent} of {judged.stories} stories told from held-out endings are "
-            f"consistent (temperature {command.sample.temperature})\n"
-        )
-        for _, fault in judged.faults[:5]:
-            write_story(sys.stdout, f"    {fault}\n")
+    judging = command if given == BUNDLED else None
+    scores = [_scored(name, loaded, texts, judging) for name, loaded in models]
+    difference = _difference(scores, texts) if len(scores) > 1 else None
+    if command.json is not None:
+        _write_json(command.json, _as_json(scores, texts, difference))
+    if command.json != _AS_TEXT:
+        kind = "stories" if corpus else "text"
+        _show(scores, texts, difference, kind, command.sample.temperature)
     return 0
 
 
-def _scored(loaded: Loaded, stories: list[str]) -> Score:
-    """The score of all `stories`; if that takes a while, standard error shows the progress."""
-    sequences = [np.array([BOUNDARY, *ids, BOUNDARY]) for ids in loaded.codec.encode_batch(stories)]
-    tokens = sum(len(sequence) - 1 for sequence in sequences)
-    console = make_console(stderr=True)
-    live = is_interactive(console)
-    if not live and tokens > _LONG:
-        console.print(f"scoring {tokens:,} tokens", soft_wrap=True)
-    nats, parts = 0.0, _parts(sequences, loaded.model.config.context)
-    with Progress(console=console, transient=True, disable=not live) as shown:
-        task = shown.add_task("scoring", total=tokens)
-        while part := list(islice(parts, _PARTS_AT_ONCE)):
-            rows = token_nats(loaded.model, [sequence for sequence, _ in part])
-            new = [row[counted:] for row, (_, counted) in zip(rows, part, strict=True)]
-            nats += sum(float(row.sum()) for row in new)
-            shown.advance(task, sum(map(len, new)))
-    return Score(nats, tokens, sum(len(story.encode()) for story in stories))
+def _check(command: ScoreCommand) -> str:
+    """What is to be scored. Raises ConfigError for what cannot be."""
+    validate(command.sample)
+    if not (command.text or "").strip():
+        raise ConfigError(
+            'nothing to score; give a text, such as "They all lived happily ever after.", a file '
+            "or folder of stories, or bundled"
+        )
+    if command.count < 0 or command.endings < 1:
+        raise ConfigError("--count must be 0 or more, and --endings 1 or more")
+    if len(command.model) > _MOST_MODELS:
+        raise ConfigError(f"--model was given {len(command.model)} times, expected 1 or 2")
+    if command.json is not None and command.json != _AS_TEXT:
+        if command.json.suffix.lower() != ".json":
+            raise ConfigError(f"--json {command.json}: expected a name that ends in .json")
+        if command.json.is_dir():
+            raise ConfigError(f"--json {command.json}: is a folder, expected a file")
+    return command.text or ""
 
 
-def _parts(sequences: list[np.ndarray], context: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Each story, a long one in parts, and how many of a part's targets the one before has.
-
-    Parts begin where `token_nats` begins a window, so that it reads the same windows of the
-    parts as of the whole.
-    """
-    overlap = context // 2
-    most = context + _WINDOWS_OF_A_PART * (context - overlap)
-    for sequence in sequences:
-        start, done = 0, 0
-        while done < len(sequence) - 1:
-            part = sequence[start : start + most + 1]
-            yield part, done - start
-            done = start + len(part) - 1
-            start = done - overlap
+def _is_corpus(given: str) -> bool:
+    """Whether it names a corpus rather than being the text itself."""
+    is_path = not any(map(str.isspace, given)) and any(mark in given for mark in "/*[")
+    named = is_path or given.lower().endswith(SUFFIXES)
+    return given == BUNDLED or named or os.path.exists(given)  # noqa: PTH110, Path's may raise
 
 
 def _source(stories: str, field: str | None) -> Iterator[str]:
     if stories == BUNDLED:
         return (story.text for story in bundled.stories("valid"))
     for notice in notices(stories):
-        sys.stderr.write(f"mlx-rev score: {notice}\n")
+        sys.stderr.write(f"mlx-rev score: {one_line(notice)}\n")
     return read_stories(stories, field)
+
+
+def _load(command: ScoreCommand, name: str | None) -> tuple[str, Loaded]:
+    """A model and what to call it. Of two, each takes what its own file does not say."""
+    choice = ModelChoice(model=name, tokenizer=command.tokenizer, reversal=command.reversal)
+    if len(command.model) < _MOST_MODELS or name is None:
+        return choice.reference, choice.load()
+    opened = open_model(name)
+    loaded = load_model(
+        name,
+        tokenizer=command.tokenizer if opened.tokenizer is None else None,
+        order=order_named(command.reversal) if command.reversal and not opened.order else None,
+        ops=backend.choose().ops,
+    )
+    if not loaded.says_reversal:
+        say_not_reversed(name)
+    return name, loaded
+
+
+def _both_ways(models: list[tuple[str, Loaded]]) -> list[tuple[str, Loaded]]:
+    """The models; if there is only one and it reads in two directions, it is two."""
+    (name, loaded), *others = models
+    opposite = loaded.codec.opposite
+    if others or opposite is None:
+        return models
+    forwards = dataclasses.replace(loaded, codec=opposite)
+    return [(f"{name} backwards", loaded), (f"{name} forwards", forwards)]
+
+
+def _scored(
+    name: str, loaded: Loaded, texts: Sequence[str], judging: ScoreCommand | None
+) -> _Scores:
+    """The scores of all texts; if that takes a while, standard error shows the progress."""
+    encoded = loaded.codec.enclosed(texts)
+    tokens = sum(len(ids) - 1 for ids in encoded)
+    console = make_console(stderr=True)
+    live = is_interactive(console)
+    if not live and tokens > _LONG:
+        console.print(f"scoring {tokens:,} tokens", soft_wrap=True)
+    with Progress(console=console, transient=True, disable=not live) as shown:
+        task = shown.add_task("scoring", total=tokens)
+        scored = score_encoded(loaded.model, encoded, lambda more: shown.advance(task, more))
+    judged = consistency(Teller(loaded), judging.endings, judging.sample) if judging else None
+    return _Scores(name, loaded, scored, total(scored, texts), judged)
+
+
+def _difference(scores: Sequence[_Scores], texts: Sequence[str]) -> Estimate:
+    """The first model's bits per byte less the second's, with an interval over the texts."""
+    size = np.array([len(text.encode()) for text in texts], float)
+    first, second = (np.array([text.bits for text in one.scored]) for one in scores)
+    return bootstrap.estimate((first - second) / size, size, bootstrap.resamples(len(texts), 0))
+
+
+def _show(
+    scores: Sequence[_Scores],
+    texts: Sequence[str],
+    difference: Estimate | None,
+    kind: str,
+    temperature: float,
+) -> None:
+    for one in scores:
+        named = f"{one_line(one.name)}: " if len(scores) > 1 else ""
+        counted = f"{len(texts)} {kind}, " if kind == "stories" else ""
+        sys.stdout.write(
+            f"{named}{counted}{one.score.text_bytes} bytes, {one.score.tokens} tokens: "
+            f"{one.score.nats_per_token:.4f} nats per token, "
+            f"{one.score.bits_per_byte:.4f} bits per byte\n"
+        )
+        if one.judged is not None:
+            _show_consistency(one.judged, temperature)
+    if difference is not None:
+        interval = f" [{difference.low:+.4f}, {difference.high:+.4f}]" if len(texts) > 1 else ""
+        sys.stdout.write(f"difference: {difference.mean:+.4f} bits per byte{interval}\n")
+    if kind == "text":
+        _show_sentences(scores, texts)
+
+
+def _show_consistency(judged: Consistency, temperature: float) -> None:
+    sys.stdout.write(
+        f"{judged.consistent} of {judged.stories} stories told from held-out endings are "
+        f"consistent (temperature {temperature})\n"
+    )
+    for _, fault in judged.faults[:5]:
+        write_story(sys.stdout, f"    {fault}\n")
+
+
+def _show_sentences(scores: Sequence[_Scores], texts: Sequence[str]) -> None:
+    """A line for each sentence of the one text: bits per byte, then the sentence."""
+    heads = ["bits/byte"] if len(scores) == 1 else ["first", "second", "difference"]
+    sys.stdout.write("\n" + "".join(f"{head:>{_WIDTH}}" for head in heads) + "\n")
+    for sentence in zip(*(one.sentences(texts)[0] for one in scores), strict=True):
+        figures = [own.bits_per_byte for own in sentence]
+        cells = [f"{figure:{_WIDTH}.3f}" for figure in figures]
+        if len(figures) > 1:
+            cells.append(f"{figures[0] - figures[1]:+{_WIDTH}.3f}")
+        write_story(sys.stdout, "".join(cells) + f"  {one_line(sentence[0].text.strip())}\n")
+
+
+def _as_json(
+    scores: Sequence[_Scores], texts: Sequence[str], difference: Estimate | None
+) -> dict[str, Any]:
+    by_model = [one.sentences(texts) for one in scores]
+    stories = [
+        {
+            "text": text,
+            "bits": [one.scored[place].bits for one in scores],
+            "sentences": [
+                {"text": own[0].text, "bits": [sentence.bits for sentence in own]}
+                for own in zip(*(found[place] for found in by_model), strict=True)
+            ],
+        }
+        for place, text in enumerate(texts)
+    ]
+    models = [
+        {
+            "model": one.name,
+            "reversal": one.loaded.codec.order.name,
+            "bytes": one.score.text_bytes,
+            "tokens": one.score.tokens,
+            "nats_per_token": one.score.nats_per_token,
+            "bits_per_byte": one.score.bits_per_byte,
+            **({"consistent": one.judged.share} if one.judged else {}),
+        }
+        for one in scores
+    ]
+    between = {"difference": vars(difference)} if difference else {}
+    return {"models": models, **between, "stories": stories}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if path == _AS_TEXT:
+        sys.stdout.write(text)
+    else:
+        files.write_text(path, text)

@@ -8,11 +8,9 @@ end.
 """
 
 import atexit
-import fcntl
 import os
 import shutil
 import tempfile
-import time
 import warnings
 from functools import cache
 from importlib.metadata import version
@@ -21,14 +19,12 @@ from pathlib import Path
 import mlx.core as mx
 import platformdirs
 
+from mlx_rev import files
 from mlx_rev.cpu.trusted import TrustedFolder
 
 _VERSION = version("mlx")
-_PREFIX = "mlx-rev-"
 _ROOM = 64 << 20
 """Bytes that must be free where kernels are built: a full disk truncates them, which is fatal."""
-_HALF_MADE = 3600.0
-"""Seconds after which a folder without a lock also counts as a dead process's."""
 
 
 @cache
@@ -40,10 +36,10 @@ def use_private_folder() -> None:
     cached = Path(platformdirs.user_cache_dir("mlx-rev"))
     store = TrustedFolder(cached / "kernels" / _VERSION)
     for parent in (Path(tempfile.gettempdir()), cached):
-        _remove_leftovers(parent)
+        files.remove_leftovers(parent)
         try:
             if shutil.disk_usage(parent).free > _ROOM:
-                folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+                folder = files.private_folder(parent)
                 break
         except OSError:
             continue
@@ -56,8 +52,6 @@ def use_private_folder() -> None:
         )
         mx.disable_compile()
         return
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)  # until the process ends, however it does
     # MLX reads this whenever it compiles; Python has by now chosen where its own files go.
     os.environ["TMPDIR"] = str(folder)
     atexit.register(_keep, store, folder)
@@ -65,22 +59,6 @@ def use_private_folder() -> None:
     own.mkdir(parents=True)
     for name, content in store.files():
         (own / name).write_bytes(content)
-
-
-def _remove_leftovers(parent: Path) -> None:
-    """Remove the private folders of processes that are dead: nobody holds their locks."""
-    for folder in parent.glob(f"{_PREFIX}*"):
-        try:
-            if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
-                continue
-            if (folder / ".lock").exists():
-                with open(folder / ".lock", "rb") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(folder, ignore_errors=True)
-            elif time.time() - folder.stat().st_mtime > _HALF_MADE:
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            continue
 
 
 def _keep(store: TrustedFolder, folder: Path) -> None:

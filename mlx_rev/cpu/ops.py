@@ -22,6 +22,8 @@ from mlx_rev.model.ops import Ops, rope_frequencies
 
 _ATTENTION_BLOCK = 64
 """Query rows per block; each block is held against the keys up to its own end."""
+_FEW_SCORES = 1 << 13
+"""With a cache and fewer scores than this, MLX's one operation takes less time than several."""
 _MASKED = -1e6
 """Added to scores that may not be seen; `exp_neg` makes 0 of it, also after logits of 1e4."""
 
@@ -29,7 +31,7 @@ with_gradient: Any = mx.custom_function  # its stub forgets what it returns
 
 
 class CpuOps(Ops):
-    """The forms that a CPU is fast at. With a cache, MLX's own attention is faster."""
+    """The forms that a CPU is fast at. For few scores MLX's own attention is faster."""
 
     def rms_norm(self, x: mx.array, weight: mx.array, eps: float) -> mx.array:
         """See `Ops`."""
@@ -73,11 +75,15 @@ class CpuOps(Ops):
 
     def attention(self, q: mx.array, k: mx.array, v: mx.array, scale: float, mask: Any) -> mx.array:
         """See `Ops`."""
-        if not isinstance(mask, BlockBias):
-            return super().attention(q, k, v, scale, mask)
         batch, heads, length, width = q.shape
         kv_heads = k.shape[1]
         groups = heads // kv_heads
+        if not isinstance(mask, BlockBias):
+            # A single story takes MLX's form always, and so never waits for a compiler.
+            if batch == 1 or batch * heads * length * k.shape[2] < _FEW_SCORES:
+                return super().attention(q, k, v, scale, mask)
+            rows = (q * scale).reshape(batch, kv_heads, groups * length, width)
+            return _cached_attention(rows, k, v, mask).reshape(q.shape)
         grouped = (q * scale).reshape(batch, kv_heads, groups, length, width)
         return _attention(grouped, k, v, *mask.of(groups))[0].reshape(batch, heads, length, width)
 
@@ -106,6 +112,23 @@ class BlockBias:
         if groups not in self._tiled:
             self._tiled[groups] = [mx.tile(bias, (1, 1, 1, groups)) for bias in self._tiled[1]]
         return self._tiled[groups]
+
+
+def _cached_attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array) -> mx.array:
+    """softmax(q kᵀ, masked) v for q (B, K, G · T, E), scaled already, without a gradient. mask is
+    (B or 1, 1, T, S), true where a key is seen."""
+    bias = (mask.astype(mx.float32) - 1) * -_MASKED
+    bias = mx.tile(bias, (1, 1, q.shape[2] // mask.shape[2], 1))
+    scores = q @ _transposed(k) + bias
+    weights = _compiled_exp()(mx.max(scores, axis=-1, keepdims=True), scores)
+    return (weights @ v) / (weights @ mx.ones((k.shape[2], 1)))
+
+
+@cache
+def _compiled_exp() -> Callable[..., Any]:
+    """e^(scores - top) as one kernel for all shapes: a pass for each of its operations would take
+    three times as long."""
+    return mx.compile(lambda top, scores: exp_neg(top - scores), shapeless=True)
 
 
 @cache

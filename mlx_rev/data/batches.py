@@ -1,11 +1,12 @@
 """Batches as a pure function of the step: resume needs no loader state."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from mlx_rev.data.packing import Rows, pack
+from mlx_rev.data.packing import pack
 from mlx_rev.data.shards import Shard
 from mlx_rev.errors import DataError
 from mlx_rev.text.tokenizer import BOUNDARY
@@ -38,7 +39,7 @@ class Batch:
 
 
 class Batches:
-    """The rows of a shard, in another order each epoch.
+    """The rows of all `shards` together, in another order each epoch; a row is of one shard.
 
     Row i of step s is row s · rows_per_step + i of the endless sequence of epochs. Raises DataError
     if the stories do not fill one micro-batch.
@@ -46,28 +47,31 @@ class Batches:
 
     def __init__(
         self,
-        shard: Shard,
+        shards: Sequence[Shard],
         *,
         context: int,
         batch_size: int,
         accumulation: int = 1,
         seed: int = 0,
     ) -> None:
-        self._shard, self._context, self._seed = shard, context, seed
-        self._rows = pack(shard.starts, context)
-        if self._rows.count < batch_size:
+        self._shards, self._context, self._seed = shards, context, seed
+        self._rows = [pack(shard.starts, context) for shard in shards]
+        self._first_row = np.cumsum([0, *(rows.count for rows in self._rows)])
+        if self.row_count < batch_size:
             raise DataError(
-                f"the stories make {self._rows.count} rows of {context} tokens, too few for a "
+                f"the stories make {self.row_count} rows of {context} tokens, too few for a "
                 f"batch of {batch_size}; give more text or a smaller --batch-size or --context"
             )
         self._batch_size, self._accumulation = batch_size, accumulation
-        self._targets_of_row = np.add.reduceat(self._rows.lengths, self._rows.first[:-1])
+        self._targets_of_row = np.concatenate(
+            [np.add.reduceat(rows.lengths, rows.first[:-1]) for rows in self._rows]
+        )
         self._order = lru_cache(maxsize=2)(self._order_of_epoch)
 
     @property
-    def rows(self) -> Rows:
-        """How the stories are laid out in rows."""
-        return self._rows
+    def row_count(self) -> int:
+        """Rows of an epoch."""
+        return int(self._first_row[-1])
 
     def batch_at(self, step: int) -> Batch:
         """What step `step`, from 0, reads."""
@@ -83,19 +87,21 @@ class Batches:
         return Batch(inputs, targets, segment_start, int(self._targets_of_row[rows].sum()))
 
     def _row_at(self, number: int) -> int:
-        epoch, place = divmod(number, self._rows.count)
+        epoch, place = divmod(number, self.row_count)
         return int(self._order(epoch)[place])
 
     def _order_of_epoch(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, epoch]).permutation(self._rows.count)
+        return np.random.default_rng([self._seed, epoch]).permutation(self.row_count)
 
     def _read(
         self, row: int, inputs: np.ndarray, targets: np.ndarray, segment_start: np.ndarray
     ) -> None:
+        part = int(np.searchsorted(self._first_row, row, side="right")) - 1
+        shard, rows, row = self._shards[part], self._rows[part], row - self._first_row[part]
         place = 0
-        for segment in range(self._rows.first[row], self._rows.first[row + 1]):
-            start, length = int(self._rows.starts[segment]), int(self._rows.lengths[segment])
-            tokens = self._shard.tokens[start : start + length + 1]
+        for segment in range(rows.first[row], rows.first[row + 1]):
+            start, length = int(rows.starts[segment]), int(rows.lengths[segment])
+            tokens = shard.tokens[start : start + length + 1]
             inputs[place : place + length] = tokens[:-1]
             targets[place : place + length] = tokens[1:]
             segment_start[place : place + length] = place

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mlx_rev.data.shards import Shard, check_origin, open_shard, write_shard
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import Order, order_named
-from mlx_rev.text.tokenizer import Tokenizer, check_encodable
+from mlx_rev.text.tokenizer import BOUNDARY, FORWARD_BOUNDARY, Tokenizer, check_encodable
 
 _STORIES_AT_ONCE = 2000
 _UNKNOWN = " ⁇ ".encode()
@@ -35,6 +35,8 @@ class Prepared:
     valid: Shard
     corpus_fingerprint: str
     """sha256 of all that decides the tokens and which stories are held out."""
+    opposite: "Prepared | None" = None
+    """For a model that also reads forwards: the same stories, read so."""
 
 
 def prepare(
@@ -66,36 +68,56 @@ def prepare(
     codec = StoryCodec(tokenizer, order)
     if config.tokenizer is not None and (loss := loss_of(codec, corpus.train())):
         warn(f"{config.tokenizer}: {loss}")
-    fingerprint = _sha256(corpus.fingerprint, order.name, tokenizer.fingerprint)
+    files.remove_leftovers(cache / "tokenizers")
+    prepared = _prepared(codec, corpus, cache, notify)
+    if codec.opposite is None:
+        return prepared
+    forward = _prepared(codec.opposite, corpus, cache, notify)
+    fingerprint = _sha256(prepared.corpus_fingerprint, forward.corpus_fingerprint)
+    return replace(prepared, corpus_fingerprint=fingerprint, opposite=forward)
+
+
+def _prepared(codec: StoryCodec, corpus: Corpus, cache: Path, notify: Notify) -> Prepared:
+    """The corpus as token shards, in one direction."""
+    tokenizer, name = codec.tokenizer, codec.order.one_way
+    parts = [corpus.fingerprint, name, tokenizer.fingerprint]
+    if codec.boundary != BOUNDARY:
+        parts.append(str(codec.boundary))
+    fingerprint = _sha256(*parts)
     folder = cache / "shards" / fingerprint[:32]
-    for place in (cache / "tokenizers", folder):
-        files.remove_leftovers(place)
+    files.remove_leftovers(folder)
     shards = []
     for part, stories in (("train", corpus.train), ("valid", corpus.valid)):
         path = folder / f"{part}.bin"
         shard = _opened(path)
         if shard is None:
-            notify(f"tokenising the {part} stories of {corpus.name}", None)
+            notify(f"tokenising the {part} stories of {corpus.name}{_direction(codec)}", None)
             write_shard(
                 path,
                 _encoded(stories(), codec),
                 vocab_size=tokenizer.vocab_size,
-                order=order.name,
+                order=name,
                 tokenizer_fingerprint=tokenizer.fingerprint,
                 corpus_fingerprint=corpus.fingerprint,
+                boundary=codec.boundary,
             )
             shard = open_shard(path)
         check_origin(
             path,
             shard,
             vocab_size=tokenizer.vocab_size,
-            order=order.name,
+            order=name,
             tokenizer_fingerprint=tokenizer.fingerprint,
             corpus_fingerprint=corpus.fingerprint,
         )
         shards.append(shard)
     train, valid = shards
     return Prepared(codec, train, valid, fingerprint)
+
+
+def _direction(codec: StoryCodec) -> str:
+    """What tells the two directions of one model apart, in words."""
+    return ", read forwards" if codec.boundary == FORWARD_BOUNDARY else ""
 
 
 def _tokenizer(
@@ -118,7 +140,8 @@ def _tokenizer(
                 f"{vocab_size}; pass --vocab-size {tokenizer.vocab_size}"
             )
         return tokenizer
-    key = _sha256(corpus.fingerprint, order.vocabulary, str(vocab_size))
+    vocabulary = order.vocabulary + (" and forward" if order.also_forward else "")
+    key = _sha256(corpus.fingerprint, vocabulary, str(vocab_size))
     path = cache / "tokenizers" / f"{key[:32]}.model"
     if path.exists():
         return Tokenizer.load(path)
@@ -135,6 +158,8 @@ def _as_fed(stories: Iterable[str], order: Order) -> Iterator[str]:
     for story in stories:
         check_encodable(story)
         yield order.reverse(story)
+        if order.also_forward:
+            yield story
 
 
 def loss_of(codec: StoryCodec, stories: Iterable[str]) -> str:

@@ -10,7 +10,6 @@ from mlx_rev.generate.decode import begin_stories, kept_prompt
 from mlx_rev.generate.sampler import unnormalised
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.cache import new_cache
-from mlx_rev.text.tokenizer import BOUNDARY
 
 LONGEST_WORD = 12
 """Tokens in which a word is finished; no ordinary one has more."""
@@ -40,7 +39,7 @@ def alternatives(teller: Teller, beside: str, count: int) -> list[Alternative]:
     [begun] = begin_stories(model, codec, [beside], SampleConfig(temperature=0))
     pieces = codec.tokenizer.piece_bytes
     writable = np.array([bool(piece) for piece in pieces])
-    writable[[0, BOUNDARY]] = False, True
+    writable[[0, codec.boundary]] = False, True
     joins = np.array(codec.joins_prompt(beside, begun.spelling))
     logits = _next_logits(teller, begun.spelling)
     weights = unnormalised(np.where(writable & ~joins, logits, -np.inf)).astype(np.float64)
@@ -49,17 +48,17 @@ def alternatives(teller: Teller, beside: str, count: int) -> list[Alternative]:
     for token in np.argsort(-probabilities, kind="stable")[:count]:
         tokens = (
             (int(token),)
-            if token == BOUNDARY
+            if token == codec.boundary
             else _finished(teller, beside, begun.spelling, int(token))
         )
         growth = codec.growth(beside, begun.spelling)
         for each in tokens:
             growth.push(pieces[each])
-        if token == BOUNDARY:
+        if token == codec.boundary:
             growth.finish()
         text = growth.text + beside if begun.leftwards else beside + growth.text
         alternative = Alternative(growth.text, text, float(probabilities[token]))
-        if alternative.generated.strip() or token == BOUNDARY:
+        if alternative.generated.strip() or token == codec.boundary:
             found.setdefault(alternative.generated, alternative)
     return list(found.values())
 
@@ -76,7 +75,7 @@ def _finished(
             growth.push(codec.tokenizer.piece_bytes[each])
         likeliest = int(_next_logits(teller, spelling + tokens).argmax())
         blank = not growth.text.strip()
-        if likeliest == BOUNDARY or not (
+        if likeliest == codec.boundary or not (
             blank or codec.joins_prompt(growth.text + beside, spelling + tokens)[likeliest]
         ):
             return tokens

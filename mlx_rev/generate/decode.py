@@ -10,11 +10,10 @@ from mlx_rev.backend import Reader
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.generate import sampler
 from mlx_rev.generate.story import Story
-from mlx_rev.model.cache import new_cache
+from mlx_rev.model.cache import chosen_rows, new_cache
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.tokenizer import BOUNDARY
 
 
 def kept_prompt(spelling: Sequence[int], context: int) -> tuple[int, ...]:
@@ -67,8 +66,8 @@ def write_stories(
     by a token.
 
     A story depends only on its prompt and its seed, not on what is written beside it (except for
-    rounding). It ends at the boundary token, or after `max_tokens`, or when the context is full.
-    `reader` replaces `model.next_logits`.
+    rounding). Stories with the same prompt read it once. A story ends at the boundary token, or
+    after `max_tokens`, or when the context is full. `reader` replaces `model.next_logits`.
     """
     read = model.next_logits if reader is None else reader
     started = time.perf_counter()
@@ -76,37 +75,53 @@ def write_stories(
     longest = max(len(story.spelling) for story in stories)
     room = context - longest
     steps = min(room, config.max_tokens) if config.max_tokens else room
-    padding = mx.array([[longest - len(story.spelling)] for story in stories])
+    prompts, prompt_of = _different(stories)
+    padding = mx.array([[longest - len(prompt)] for prompt in prompts])
     tokens = mx.array(
-        [[BOUNDARY] * (longest - len(story.spelling)) + [*story.spelling] for story in stories]
+        [[codec.boundary] * (longest - len(prompt)) + [*prompt] for prompt in prompts]
     )
+    cache = new_cache(model.config, len(prompts), context)
     never = _never_written(codec)
     joins = [codec.joins_prompt(story.prompt, story.spelling) for story in stories]
     forbidden = np.array(joins) | never
-    random = [np.random.default_rng(story.seed) for story in stories]
-    cache = new_cache(model.config, len(stories), context)
+    rows = [(story, np.random.default_rng(story.seed)) for story in stories]
     recent = _recent(stories)
-    running = list(range(len(stories)))
     pieces = codec.tokenizer.piece_bytes
     for step in range(steps):
         logits = np.array(read(tokens, cache, padding))
+        if step == 0 and len(prompts) < len(stories):
+            logits = logits[prompt_of]
+            cache, padding = chosen_rows(cache, prompt_of), padding[mx.array(prompt_of)]
+        random = [source for _, source in rows]
         chosen = sampler.sample(np.where(forbidden, -np.inf, logits), recent, random, config)
         surprises = sampler.surprise(logits, chosen)
-        for row in running:
-            story, token = stories[row], int(chosen[row])
+        for row, (story, _) in enumerate(rows):
+            if story.finished is not None:
+                continue
+            token = int(chosen[row])
             story.grow(token, pieces[token], float(surprises[row]))
             story.seconds = time.perf_counter() - started
-            if token == BOUNDARY:
+            if token == codec.boundary:
                 story.stop("boundary")
             elif step == steps - 1:
                 story.stop("length")
             yield story
-        running = [row for row in running if stories[row].finished is None]
-        if not running:
-            return
         recent = np.concatenate([recent[:, 1:], chosen[:, None]], axis=1)
+        left = [row for row, (story, _) in enumerate(rows) if story.finished is None]
+        if not left:
+            return
+        if 2 * len(left) <= len(rows):  # what is done costs as much as what grows
+            rows, recent, chosen = [rows[row] for row in left], recent[left], chosen[left]
+            cache, padding = chosen_rows(cache, left), padding[mx.array(left)]
         tokens = mx.array(chosen[:, None].astype(np.int32))  # the type that is compiled
         forbidden = never[None]
+
+
+def _different(stories: Sequence[Story]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The different spellings of prompts, and for each story which of them is its own."""
+    places: dict[tuple[int, ...], int] = {}
+    own = [places.setdefault(story.spelling, len(places)) for story in stories]
+    return list(places), own
 
 
 def _recent(stories: Sequence[Story]) -> np.ndarray:
@@ -143,5 +158,5 @@ def _never_written(codec: StoryCodec) -> np.ndarray:
     """Ids that add no text and are not the boundary, and the unknown piece: (vocabulary,)."""
     never = np.array([not piece for piece in codec.tokenizer.piece_bytes])
     never[0] = True
-    never[BOUNDARY] = False
+    never[codec.boundary] = False
     return never

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -14,10 +14,12 @@ from mlx.utils import tree_map
 from mlx_rev import backend, hub
 from mlx_rev.errors import ConfigError, FormatError, RevError
 from mlx_rev.formats.detect import open_model
-from mlx_rev.model.cache import LayerCache, new_cache
+from mlx_rev.model.cache import chosen_rows, new_cache
 from mlx_rev.model.llama import Llama
-from mlx_rev.model.load import load_model
-from mlx_rev.text.tokenizer import BOUNDARY
+from mlx_rev.model.load import Loaded, load_model
+
+if TYPE_CHECKING:
+    from mlx_rev.generate.teller import Teller
 
 Progress = Callable[[float], None]
 """Told which share of the work is done, 0 to 1."""
@@ -172,13 +174,20 @@ def load_judge(reference: str, tokenizer: Path | None = None) -> ModelJudge:
         if not (place / "config.json").is_file():
             raise
         return _load_from_mlx_lm(reference, place, error)
+    return judge_of(loaded, reference)
+
+
+def judge_of(loaded: "Loaded | Teller", name: str = "") -> ModelJudge:
+    """A model that is loaded already as a judge. One that reads in two directions judges
+    forwards."""
+    codec = loaded.codec.opposite or loaded.codec
     return ModelJudge(
-        name=reference,
+        name=name,
         network=OurNetwork(loaded.model),
-        encode=loaded.codec.encode,
-        boundary=BOUNDARY,
+        encode=codec.encode,
+        boundary=codec.boundary,
         closes=True,
-        forward=not loaded.codec.order.grows_leftwards,
+        forward=not codec.order.grows_leftwards,
         says_reversal=loaded.says_reversal,
     )
 
@@ -206,12 +215,7 @@ class OurNetwork:
 
     def shared(self, cache: Any, rows: int) -> Any:
         """See `Network`."""
-        return [
-            LayerCache(
-                mx.repeat(layer.keys, rows, 0), mx.repeat(layer.values, rows, 0), layer.offset
-            )
-            for layer in cache
-        ]
+        return chosen_rows(cache, [0] * rows)
 
 
 class MlxLmNetwork:

@@ -1,9 +1,12 @@
 """The Python API: load a model, give it an ending, get a story."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from mlx_rev import backend
+from mlx_rev.backend import Reader
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.detect import built_in_model
@@ -16,10 +19,18 @@ from mlx_rev.text.order import order_named
 class Teller:
     """Writes stories with a loaded model."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, reader: Reader | None = None) -> None:
+        self._loaded = loaded
         self.model, self.codec = loaded.model, loaded.codec
         self.says_reversal = loaded.says_reversal
-        self._reader = backend.choose().reader(loaded.model)
+        self._reader = reader or backend.choose().reader(loaded.model)
+
+    @cached_property
+    def opposite(self) -> "Teller | None":
+        """The same model in the other direction, if it knows both: it takes openings."""
+        if self.codec.opposite is None:
+            return None
+        return Teller(replace(self._loaded, codec=self.codec.opposite), self._reader)
 
     @property
     def grows_leftwards(self) -> bool:

@@ -33,6 +33,12 @@ def new_cache(config: ModelConfig, batch: int, length: int) -> Cache:
     return [LayerCache(mx.zeros(shape), mx.zeros(shape), offset) for _ in range(config.n_layers)]
 
 
+def chosen_rows(cache: Cache, rows: list[int]) -> Cache:
+    """A new cache of these rows of another; a row may be taken more than once."""
+    places = mx.array(rows)
+    return [LayerCache(layer.keys[places], layer.values[places], layer.offset) for layer in cache]
+
+
 def advance(cache: Cache, length: int) -> None:
     """Count `length` more positions as read, in every layer."""
     offset = cache[0].offset + length

@@ -12,7 +12,6 @@ from mlx_rev.model.score import score_stories
 from mlx_rev.repl.command import Command, Given
 from mlx_rev.repl.models import MODEL_OPTIONS, loaded
 from mlx_rev.repl.replies import Grows, Offers, Pieces, Reply, Says, Shades
-from mlx_rev.text.tokenizer import BOUNDARY
 
 if TYPE_CHECKING:
     from mlx_rev.repl.session import Session
@@ -75,7 +74,7 @@ def _raw(session: "Session", given: Given) -> Iterator[Reply]:
 
 def _score(session: "Session", given: Given) -> Iterator[Reply]:
     codec = session.teller.codec
-    ids = np.array([BOUNDARY, *codec.encode(given.rest), BOUNDARY])
+    ids = np.array(codec.enclosed([given.rest])[0])
     score = score_stories(session.teller.model, [ids], len(given.rest.encode()))
     yield Says(
         f"{score.bits_per_byte:.3f} bits per byte, {score.nats_per_token:.3f} nats per token, "

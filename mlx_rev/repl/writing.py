@@ -9,7 +9,7 @@ from mlx_rev.generate.alternatives import Alternative, alternatives
 from mlx_rev.generate.story import Story
 from mlx_rev.repl.command import Command, Given, Option
 from mlx_rev.repl.replies import Alternatives, Edits, Reply, Tells
-from mlx_rev.text.sentences import starts
+from mlx_rev.text.sentences import sentence_starts
 
 if TYPE_CHECKING:
     from mlx_rev.repl.session import Session
@@ -39,7 +39,7 @@ def _cut(session: "Session", given: Given) -> Iterator[Reply]:
     story = session.in_hand()
     _check_direction(session, story)
     text = story.text.lstrip() if story.leftwards else story.text.rstrip()
-    places = starts(text)
+    places = sentence_starts(text)
     if len(places) == 1:
         raise ConfigError("the story has one sentence only; /edit changes it")
     count = given.number(1, 1, len(places) - 1)

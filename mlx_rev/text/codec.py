@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mlx_rev.errors import DataError
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, Order
 from mlx_rev.text.stream import Growth
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer, check_encodable
+from mlx_rev.text.tokenizer import BOUNDARY, FORWARD_BOUNDARY, Tokenizer, check_encodable
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,15 @@ class StoryCodec:
 
     tokenizer: Tokenizer
     order: Order
+    boundary: int = BOUNDARY
+    """The id before and after every story."""
+
+    @property
+    def opposite(self) -> "StoryCodec | None":
+        """How a model that also reads forwards does that; None for any other."""
+        if not self.order.also_forward:
+            return None
+        return StoryCodec(self.tokenizer, FORWARD, FORWARD_BOUNDARY)
 
     def encode(self, story: str) -> list[int]:
         """The ids of a whole story in model order, without boundaries."""
@@ -44,6 +53,10 @@ class StoryCodec:
             raise
         return [self.order.reverse_ids(ids) for ids in encoded]
 
+    def enclosed(self, stories: Sequence[str]) -> list[list[int]]:
+        """`encode_batch`, with the boundary at both ends of each story: what a model scores."""
+        return [[self.boundary, *ids, self.boundary] for ids in self.encode_batch(stories)]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The story of ids in model order."""
         return self.order.restore(self.tokenizer.decode(self.order.restore_ids(ids)))
@@ -56,7 +69,7 @@ class StoryCodec:
         check_encodable(text)
         fed = text.strip()
         spellings = self.order.spellings(self.tokenizer, fed) if fed else [[]]
-        return Prompt(text, tuple(dict.fromkeys((BOUNDARY, *ids) for ids in spellings)))
+        return Prompt(text, tuple(dict.fromkeys((self.boundary, *ids) for ids in spellings)))
 
     def joins_prompt(self, prompt: str, spelling: Sequence[int]) -> list[bool]:
         """For each id, whether it would change the first word of an ending if generated first."""

@@ -5,7 +5,7 @@ Nothing outside this module asks which order it has; it asks the order itself.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from mlx_rev.config import ReversalMode
 from mlx_rev.errors import ConfigError
@@ -16,9 +16,13 @@ from mlx_rev.text.words import WordPattern, is_word_character
 
 
 class Order(ABC):
-    """How a story is reversed before training and restored after generation."""
+    """How a story is reversed before training and restored after generation.
 
-    name: ClassVar[ReversalMode]
+    With `also_forward`, it is the order of a model that reads stories forwards too: BOS (id 1)
+    bounds a story in this order, EOS (id 2) one that is read forwards.
+    """
+
+    one_way: ClassVar[ReversalMode]
     """In flags and files; the header of a shard has room for 8 bytes."""
     grows_leftwards: ClassVar[bool] = True
     """Whether a prompt is an ending, and text is added in front of it."""
@@ -36,8 +40,17 @@ class Order(ABC):
     by_hand: ClassVar[str] = ""
     """For a model card: what to do without mlx-rev, a sentence or nothing."""
 
+    def __init__(self, *, also_forward: bool = False) -> None:
+        self.also_forward = also_forward
+
     def __repr__(self) -> str:
         return f"<order {self.name}>"
+
+    @property
+    def name(self) -> ReversalMode:
+        """In flags and files: the order, or both orders of a model that reads in two."""
+        name = f"{self.one_way},{ForwardOrder.one_way}" if self.also_forward else self.one_way
+        return cast(ReversalMode, name)
 
     @property
     def pattern(self) -> WordPattern:
@@ -84,7 +97,7 @@ class Order(ABC):
 class ArticleWordOrder(Order):
     """The article's order: words and punctuation marks are reversed, letters are not."""
 
-    name: ClassVar[ReversalMode] = "word"
+    one_way: ClassVar[ReversalMode] = "word"
     vocabulary = "reversed"
     shell_filter = "mlx-rev wtac --article"
     description = (
@@ -119,7 +132,7 @@ class ArticleWordOrder(Order):
 class WordOrder(ArticleWordOrder):
     """The article's order, but each combining mark stays with the character that it follows."""
 
-    name = "word2"
+    one_way = "word2"
     vocabulary = "word2"
     shell_filter = "mlx-rev wtac"
     by_hand = "Reverse the prompt and the answer with `mlx-rev wtac`. "
@@ -144,7 +157,7 @@ class WordOrder(ArticleWordOrder):
 class TokenOrder(Order):
     """The text is left alone, and the token ids between the boundaries are reversed."""
 
-    name = "token"
+    one_way = "token"
     promptable_elsewhere = False
     description = (
         "It reads and writes **backwards**: a text is encoded, and the order of its token ids is "
@@ -182,7 +195,7 @@ class TokenOrder(Order):
 class ForwardOrder(Order):
     """The order of an ordinary model, whose prompts are openings."""
 
-    name = "none"
+    one_way = "none"
     grows_leftwards = False
     example = "Once upon a time"
     description = "It reads and writes forwards, like any other Llama."
@@ -194,7 +207,9 @@ class ForwardOrder(Order):
 
 WORD, WORD2, TOKEN, FORWARD = ArticleWordOrder(), WordOrder(), TokenOrder(), ForwardOrder()
 ORDERS: tuple[Order, ...] = (WORD2, WORD, TOKEN, FORWARD)
-ORDER_NAMES = tuple(order.name for order in ORDERS)
+BOTH_WAYS = tuple(type(order)(also_forward=True) for order in ORDERS if order is not FORWARD)
+"""The orders of models that read forwards too."""
+ORDER_NAMES = tuple(order.name for order in (*ORDERS, *BOTH_WAYS))
 BACKWARD_NAMES = "word2, word or token"
 """For messages: the values of --reversal for a model that is not forward."""
 ASSUMED = FORWARD
@@ -203,7 +218,7 @@ ASSUMED = FORWARD
 
 def order_named(name: str) -> Order:
     """The order of that name. Raises ConfigError, which lists the known names."""
-    for order in ORDERS:
+    for order in (*ORDERS, *BOTH_WAYS):
         if order.name == name:
             return order
     raise ConfigError(f"reversal is {name!r}, expected {', '.join(ORDER_NAMES)}")

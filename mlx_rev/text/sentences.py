@@ -12,15 +12,20 @@ def sentences(text: str) -> list[str]:
     return [sentence for sentence in _GAP.split(text) if sentence.strip()]
 
 
-def starts(text: str) -> list[int]:
-    """Where each sentence of a text begins, and 0."""
-    return [0, *(gap.end() for gap in _GAP.finditer(text) if gap.end() < len(text))]
+def sentence_starts(text: str) -> list[int]:
+    """Where each sentence of a text starts, the first at 0: the white space before the first and
+    after each is part of it."""
+    leading = len(text) - len(text.lstrip())
+    starts = [gap.end() for gap in _GAP.finditer(text) if gap.start() > leading]
+    return [0, *(start for start in starts if start < len(text))]
 
 
 def last_sentences(story: str) -> str:
     """How a story ends: its last sentence, and those before it while that is short, as they stand
     in the story; the whole story where there is no more."""
-    for start in reversed(starts(story)):
+    end = len(story)
+    starts = [0, *(gap.end() for gap in _GAP.finditer(story) if gap.end() < end)]
+    for start in reversed(starts):
         ending = story[start:]
         if len(ending) >= _SHORTEST:
             return ending

@@ -15,6 +15,8 @@ from mlx_rev.errors import DataError
 
 BOUNDARY = 1
 """The id before every story and after the last: BOS, as in llama2.c."""
+FORWARD_BOUNDARY = 2
+"""The same for a story read forwards by a model that also reads backwards: EOS."""
 SPACE_MARK = "▁"
 """SentencePiece writes a space as this character, so no text may contain it."""
 SPECIAL_PIECES = 259

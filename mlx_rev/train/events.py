@@ -40,7 +40,9 @@ class Evaluated:
     """Nats per token."""
     bits_per_byte: float
     best: bool
-    """Whether this is the lowest so far."""
+    """Whether this is the lowest so far; of two directions, their mean."""
+    forward_bits_per_byte: float | None = None
+    """Of a model that also reads forwards, when it does; the other figures are of backwards."""
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ class _Training:
         self._backend = backend
         train = config.train
         self._batches = Batches(
-            data.train,
+            [data.train] if data.opposite is None else [data.train, data.opposite.train],
             context=config.model.context,
             batch_size=train.batch_size,
             accumulation=train.accumulation,
@@ -290,14 +290,19 @@ class _Training:
         self._interval = _Interval([])
 
     def _evaluate(self) -> bool:
-        score = evaluate(self._model(), self._data.valid, self._config.train.eval_stories)
+        stories = self._config.train.eval_stories
+        score = evaluate(self._model(), self._data.valid, stories)
         if not abs(score.nats_per_token) < LARGEST:
             loss = f"the validation loss after step {self.step} is {score.nats_per_token}"
             raise TrainingError(self._unusable(loss))
-        best = self._progress.best is None or score.bits_per_byte < self._progress.best
+        forward, mean = None, score.bits_per_byte
+        if self._data.opposite is not None:
+            forward = evaluate(self._model(), self._data.opposite.valid, stories).bits_per_byte
+            mean = (mean + forward) / 2
+        best = self._progress.best is None or mean < self._progress.best
         if best:
-            self._progress = replace(self._progress, best=score.bits_per_byte)
-        self._report(Evaluated(self.step, score.nats_per_token, score.bits_per_byte, best))
+            self._progress = replace(self._progress, best=mean)
+        self._report(Evaluated(self.step, score.nats_per_token, score.bits_per_byte, best, forward))
         return best
 
     def _save(self, *, best: bool) -> None:

@@ -231,9 +231,11 @@ class PlainLog:
                 ]
             case Evaluated():
                 best = "  best" if event.best else ""
+                forward = event.forward_bits_per_byte
+                also = "" if forward is None else f", {forward:.4f} forwards"
                 return [
                     f"step {event.step}  validation {event.loss:.4f} nats per token  "
-                    f"{event.bits_per_byte:.4f} bits per byte{best}"
+                    f"{event.bits_per_byte:.4f} bits per byte{also}{best}"
                 ]
             case Sampled():
                 return [f"step {event.step}  story:", *_indented(event.story)]

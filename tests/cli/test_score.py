@@ -54,6 +54,81 @@ def test_what_hardly_trained_tells_is_not_called_consistent(run: Run, trained: P
     assert len(faults) == 3
 
 
+TEXT = 'Once there was a fox. He said, "Hi!" They all went home.'
+
+
+def test_a_text_is_scored_sentence_by_sentence(run: Run, trained: Path) -> None:
+    done = run("score", TEXT, "--model", trained)
+    assert done.returncode == 0, done.stderr
+    total, _, head, *lines = done.stdout.splitlines()
+    assert re.match(rf"{len(TEXT)} bytes, \d+ tokens: ", total)
+    assert head.split() == ["bits/byte"]
+    assert [line.split(maxsplit=1)[1] for line in lines] == [
+        "Once there was a fox.",
+        'He said, "Hi!"',
+        "They all went home.",
+    ]
+
+
+def test_two_models_and_their_difference(run: Run, trained: Path, tmp_path: Path) -> None:
+    target = tmp_path / "scores.json"
+    flags = ("--model", trained, "--model", "weights/stories1m", "--json", target)
+    root = Path(__file__).parents[2]
+    done = run("score", TEXT, *flags, cwd=root)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(target.read_text())
+    own, other = (model["bits_per_byte"] for model in found["models"])
+    assert own > other + 0.5
+    assert found["difference"]["mean"] == pytest.approx(own - other)
+    assert f"difference: {own - other:+.4f} bits per byte\n" in done.stdout
+    [story] = found["stories"]
+    assert "".join(sentence["text"] for sentence in story["sentences"]) == story["text"] == TEXT
+    for place, model in enumerate(found["models"]):
+        assert story["bits"][place] == pytest.approx(model["bits_per_byte"] * len(TEXT))
+        inside = sum(sentence["bits"][place] for sentence in story["sentences"])
+        assert story["bits"][place] > inside  # which has not the boundary's
+    lines = done.stdout.splitlines()[-3:]
+    for line, sentence in zip(lines, story["sentences"], strict=True):
+        first, second = (bits / len(sentence["text"]) for bits in sentence["bits"])
+        figures = [float(cell) for cell in line.split()[:3]]
+        assert figures == pytest.approx([first, second, first - second], abs=6e-4)
+    alone = run("score", TEXT, "--model", trained, "--model", trained, "--json", "-")
+    [twice] = json.loads(alone.stdout)["stories"]
+    assert all(first == second for first, second in (one["bits"] for one in twice["sentences"]))
+
+
+def test_of_two_models_each_takes_only_what_its_file_does_not_say(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare.bin"
+    assert run("convert", trained, bare).returncode == 0
+    (tmp_path / "bare.bin.json").unlink()
+    tokenizer = trained / "tokenizer.model"
+    flags = ("--tokenizer", tokenizer, "--reversal", "token")
+    done = run("score", TEXT, "--model", trained, "--model", bare, *flags, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    kinds = [model["reversal"] for model in json.loads(done.stdout)["models"]]
+    assert kinds == ["word2", "token"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "nothing to score; give a text, such as"),
+        ((" ",), "nothing to score"),
+        (("gone.txt",), "gone.txt: no such file"),
+        (("gone/all",), "gone/all: unknown kind of corpus"),
+        (("A text.", "--json", "x.yaml"), "--json x.yaml: expected a name that ends in .json"),
+        (("A text.", *("--model", "x") * 3), "--model was given 3 times"),
+    ],
+)
+def test_what_cannot_be_scored(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    done = run("score", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 @dataclass
 class Known:
     """A story that is known by heart."""

@@ -1,6 +1,5 @@
 """Compiled kernels, each time in a fresh interpreter with a cache of its own."""
 
-import fcntl
 import os
 import stat
 import subprocess
@@ -9,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from mlx_rev import files
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Metal builds kernels in memory")
 
@@ -75,7 +76,7 @@ def test_kernels_are_built_once_in_private(builds: Path) -> None:
         stat.S_IMODE((builds.parent / "cache/mlx-rev/kernels" / version("mlx")).stat().st_mode)
         == 0o700
     )
-    assert not list(builds.parent.glob("mlx*"))
+    assert not [*builds.parent.glob("mlx*"), *builds.parent.glob(".mlx*")]
 
 
 def test_damaged_kernels_are_built_again(builds: Path) -> None:
@@ -97,20 +98,19 @@ def test_damaged_kernels_are_built_again(builds: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_no_error(builds: Path) -> None:
     (builds.parent / "cache").write_text("in the way")
     assert run(builds) == RIGHT
-    assert not list(builds.parent.glob("mlx*"))
+    assert not [*builds.parent.glob("mlx*"), *builds.parent.glob(".mlx*")]
 
 
 def test_what_a_dead_process_left_is_removed(builds: Path) -> None:
-    """Its lock is held by nobody; a folder whose lock is held stays."""
-    dead, alive = builds.parent / "mlx-rev-dead", builds.parent / "mlx-rev-alive"
-    for folder in (dead, alive):
-        folder.mkdir()
-        (folder / ".lock").touch()
-    with open(alive / ".lock", "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert run(builds) == RIGHT
-    assert not dead.exists()
-    assert alive.exists()
+    """Whatever the moment of its death; a folder that is in use stays."""
+    killed = COMPILE + "import os\nos._exit(0)\n"
+    environment = os.environ | {"XDG_CACHE_HOME": str(builds.parent), "TMPDIR": str(builds.parent)}
+    subprocess.run([sys.executable, "-c", killed], env=environment, check=True, timeout=400)
+    [dead] = builds.parent.glob(".mlx-rev-new-*")
+    assert list(dead.glob("mlx/*/cpu/*.so"))
+    alive = files.private_folder(builds.parent)
+    assert run(builds) == RIGHT
+    assert list(builds.parent.glob(".mlx-rev-new-*")) == [alive]
 
 
 def test_without_room_nothing_is_compiled_and_it_is_said(tmp_path: Path) -> None:
@@ -126,4 +126,4 @@ def test_without_room_nothing_is_compiled_and_it_is_said(tmp_path: Path) -> None
     )
     assert done.stdout == RIGHT
     assert "no room for compiled kernels" in done.stderr
-    assert not list(tmp_path.glob("mlx*"))
+    assert not [*tmp_path.glob("mlx*"), *tmp_path.glob(".mlx*")]

@@ -70,10 +70,10 @@ def test_only_long_stories_are_cut_where_they_suffice() -> None:
 
 
 def test_every_token_is_a_target_once_an_epoch_and_follows_its_input(shard: Shard) -> None:
-    batches = Batches(shard, context=32, batch_size=1, seed=5)
-    for start in (0, batches.rows.count):
+    batches = Batches([shard], context=32, batch_size=1, seed=5)
+    for start in (0, batches.row_count):
         seen: list[int] = []
-        for step in range(start, start + batches.rows.count):
+        for step in range(start, start + batches.row_count):
             batch = batches.batch_at(step)
             real = batch.targets != IGNORED
             assert batch.target_count == real.sum()
@@ -84,9 +84,9 @@ def test_every_token_is_a_target_once_an_epoch_and_follows_its_input(shard: Shar
 
 
 def test_a_segment_starts_where_a_position_s_own_story_does(shard: Shard) -> None:
-    batches = Batches(shard, context=96, batch_size=1)
+    batches = Batches([shard], context=96, batch_size=1)
     begins_at_boundary = total = 0
-    for step in range(batches.rows.count):
+    for step in range(batches.row_count):
         batch = batches.batch_at(step)
         inputs, targets = batch.inputs[0, 0], batch.targets[0, 0]
         for place in range(96):
@@ -106,7 +106,7 @@ def test_a_segment_starts_where_a_position_s_own_story_does(shard: Shard) -> Non
 
 
 def test_batches_are_a_pure_function_of_the_step(shard: Shard) -> None:
-    one, other = (Batches(shard, context=32, batch_size=4, seed=3) for _ in range(2))
+    one, other = (Batches([shard], context=32, batch_size=4, seed=3) for _ in range(2))
     for step in (0, 40, 3, 40, 100, 0):
         assert (one.batch_at(step).inputs == other.batch_at(step).inputs).all()
     forward = [one.batch_at(step).targets for step in range(30)]
@@ -115,8 +115,8 @@ def test_batches_are_a_pure_function_of_the_step(shard: Shard) -> None:
 
 
 def test_epochs_and_seeds_give_other_orders_of_the_same_rows(shard: Shard) -> None:
-    one, other = (Batches(shard, context=32, batch_size=1, seed=seed) for seed in (0, 1))
-    count = one.rows.count
+    one, other = (Batches([shard], context=32, batch_size=1, seed=seed) for seed in (0, 1))
+    count = one.row_count
     orders = [
         [batches.batch_at(step).inputs.tobytes() for step in range(start, start + count)]
         for batches, start in ((one, 0), (one, count), (one, 2 * count), (other, 0))
@@ -126,7 +126,7 @@ def test_epochs_and_seeds_give_other_orders_of_the_same_rows(shard: Shard) -> No
 
 
 def test_parts_are_the_rows_in_turn(shard: Shard) -> None:
-    batch = Batches(shard, context=32, batch_size=5, accumulation=2).batch_at(0)
+    batch = Batches([shard], context=32, batch_size=5, accumulation=2).batch_at(0)
     parts = batch.parts(2)
     assert [part.inputs.shape for part in parts] == [(2, 3, 32), (2, 2, 32)]
     for name in ("inputs", "targets", "segment_start"):
@@ -137,7 +137,7 @@ def test_parts_are_the_rows_in_turn(shard: Shard) -> None:
 
 def test_a_batch_that_the_stories_do_not_fill_is_refused(shard: Shard) -> None:
     with pytest.raises(DataError, match="too few for a batch of 1000"):
-        Batches(shard, context=32, batch_size=1000)
+        Batches([shard], context=32, batch_size=1000)
 
 
 @pytest.mark.parametrize("vocabulary", ["own", "llama"])
@@ -222,7 +222,7 @@ def test_stories_that_fit_are_cut_where_nothing_else_fills_the_gaps() -> None:
 
 
 def test_all_arrays_of_a_batch_have_its_shape(shard: Shard) -> None:
-    batch = Batches(shard, context=32, batch_size=3, accumulation=2).batch_at(1)
+    batch = Batches([shard], context=32, batch_size=3, accumulation=2).batch_at(1)
     for array in (batch.inputs, batch.targets, batch.segment_start):
         assert (array.shape, array.dtype) == ((2, 3, 32), np.int32)
 
@@ -230,9 +230,9 @@ def test_all_arrays_of_a_batch_have_its_shape(shard: Shard) -> None:
 def test_steps_take_the_rows_in_turn_over_micro_batches_and_the_end_of_an_epoch(
     shard: Shard,
 ) -> None:
-    whole = Batches(shard, context=32, batch_size=1, seed=4)
-    count = whole.rows.count
-    parted = Batches(shard, context=32, batch_size=3, accumulation=2, seed=4)
+    whole = Batches([shard], context=32, batch_size=1, seed=4)
+    count = whole.row_count
+    parted = Batches([shard], context=32, batch_size=3, accumulation=2, seed=4)
     for step in (0, 1, count // 6):
         rows = parted.batch_at(step).inputs.reshape(6, 32)
         alone = [whole.batch_at(6 * step + row).inputs[0, 0] for row in range(6)]
@@ -240,7 +240,7 @@ def test_steps_take_the_rows_in_turn_over_micro_batches_and_the_end_of_an_epoch(
 
 
 def test_a_batch_may_take_all_rows(shard: Shard) -> None:
-    count = Batches(shard, context=32, batch_size=1).rows.count
-    assert Batches(shard, context=32, batch_size=count).batch_at(0).inputs.shape[1] == count
+    count = Batches([shard], context=32, batch_size=1).row_count
+    assert Batches([shard], context=32, batch_size=count).batch_at(0).inputs.shape[1] == count
     with pytest.raises(DataError, match=f"too few for a batch of {count + 1}"):
-        Batches(shard, context=32, batch_size=count + 1)
+        Batches([shard], context=32, batch_size=count + 1)

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import mlx.core as mx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlx_rev.backend import PlainReader
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.cpu.decode import CompiledReader
 from mlx_rev.errors import ConfigError
@@ -199,7 +202,30 @@ def test_the_penalty_looks_back_on_the_prompt_and_on_what_was_written(
     window = sampler.REPETITION_WINDOW
     assert len(stories[1].spelling) + len(seen) - 1 > window > len(stories[0].spelling)
     for step, recent in enumerate(seen):
-        for row, story in zip(recent, stories, strict=True):
-            if step <= len(story.tokens):
-                read = [*[-1] * window, *story.spelling, *story.tokens[:step]]
-                assert row.tolist() == read[-window:]
+        growing = [story for story in stories if step < len(story.tokens)]
+        for row, story in zip(recent, growing, strict=True):
+            read = [*[-1] * window, *story.spelling, *story.tokens[:step]]
+            assert row.tolist() == read[-window:]
+
+
+def test_a_prompt_that_stories_share_is_read_once_and_done_stories_no_longer(
+    model: Llama, codecs: dict[Order, StoryCodec]
+) -> None:
+    codec, shapes = codecs[WORD], []
+
+    class Watched(PlainReader):
+        def __call__(self, tokens: mx.array, *given: mx.array) -> mx.array:  # type: ignore[override]
+            shapes.append(tokens.shape)
+            return super().__call__(tokens, *given)
+
+    endings = ["Sam went home."] * 5 + ["The dog ran."]
+    config = SampleConfig(temperature=3.0, seed=0)
+    stories = begin_stories(model, codec, endings, config)
+    for _ in write_stories(model, codec, stories, config, Watched(model)):
+        pass
+    assert shapes[:2] == [(2, max(len(story.spelling) for story in stories)), (6, 1)]
+    assert sum(rows for rows, _ in shapes[1:]) < 2 * sum(len(s.tokens) - 1 for s in stories)
+    assert len({story.text for story in stories}) == 6
+    for index in (1, 5):
+        [alone] = told(model, codec, [endings[index]], replace(config, seed=index))
+        assert alone.tokens[:20] == stories[index].tokens[:20]

@@ -70,7 +70,11 @@ def test_a_segment_does_not_see_what_lies_before_it(backend: Backend) -> None:
     assert mx.abs(one[0, 25:] - other[0, 25:]).max().item() < 1e-5
 
 
-def test_the_cache_reads_rows_of_different_length_as_each_alone(backend: Backend) -> None:
+@pytest.mark.parametrize("few_scores", [1 << 13, 0])
+def test_the_cache_reads_rows_of_different_length_as_each_alone(
+    backend: Backend, few_scores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlx_rev.cpu.ops._FEW_SCORES", few_scores)
     model, lengths = random_llama(shape(), backend), [20, 13, 9]
     tokens = np.array(random_tokens(3, 20))
     padding = [20 - length for length in lengths]

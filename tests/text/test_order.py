@@ -8,6 +8,7 @@ from mlx_rev.config import ReversalMode
 from mlx_rev.errors import ConfigError
 from mlx_rev.text.order import (
     BACKWARD_NAMES,
+    BOTH_WAYS,
     FORWARD,
     ORDER_NAMES,
     ORDERS,
@@ -41,12 +42,20 @@ def test_only_a_forward_model_grows_rightwards() -> None:
 
 def test_names_are_those_of_the_options_and_fit_in_the_header_of_a_shard() -> None:
     assert get_args(ReversalMode) == ORDER_NAMES
-    assert all(len(name.encode()) <= 8 for name in ORDER_NAMES)
-    assert [order_named(name) for name in ORDER_NAMES] == list(ORDERS)
+    assert all(len(order.one_way.encode()) <= 8 for order in ORDERS)
+    assert [order_named(name) for name in ORDER_NAMES] == [*ORDERS, *BOTH_WAYS]
     with pytest.raises(ConfigError, match="'sideways', expected word2, word, token, none"):
         order_named("sideways")
     leftwards = [order.name for order in ORDERS if order.grows_leftwards]
     assert BACKWARD_NAMES.replace(" or ", ", ") == ", ".join(leftwards)
+
+
+def test_a_backward_order_can_be_that_of_a_model_of_both_directions() -> None:
+    for both, alone in zip(BOTH_WAYS, (WORD2, WORD, TOKEN), strict=True):
+        assert type(both) is type(alone)
+        assert both.name == f"{alone.name},none"
+        assert both.also_forward
+        assert not alone.also_forward
 
 
 def test_orders_that_see_the_same_text_share_a_vocabulary_and_no_others_do() -> None:
