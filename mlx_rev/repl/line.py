@@ -16,6 +16,7 @@ from prompt_toolkit.completion import (
     PathCompleter,
 )
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
@@ -114,17 +115,11 @@ def typed_lines(history: Path | None, ask: Callable[[], tuple[str, Edits | None]
     `ask` gives the prompt, and what is to be changed, if anything: then Ctrl-C gives an empty line.
     `history` is kept between sessions or, if that is not possible, for this session only.
     """
-    keys = KeyBindings()
-
-    @keys.add("escape", "enter")
-    def _(event: KeyPressEvent) -> None:
-        event.current_buffer.insert_text("\n")
-
     session: PromptSession[str] = PromptSession(
         history=_history(history),
         completer=CommandCompleter(),
         complete_while_typing=False,
-        key_bindings=keys,
+        key_bindings=_keys(),
         enable_history_search=True,
         enable_suspend=True,
         tempfile_suffix=".txt",
@@ -139,6 +134,27 @@ def typed_lines(history: Path | None, ask: Callable[[], tuple[str, Edits | None]
                 yield ""
         except EOFError:
             return
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @Condition
+    def completed() -> bool:
+        state = get_app().current_buffer.complete_state
+        return state is not None and len(state.completions) == 1 and state.complete_index == 0
+
+    # Otherwise it would take back what was completed, the only possibility.
+    @keys.add("tab", filter=completed)
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.complete_state = None
+        event.current_buffer.start_completion(insert_common_part=True)
+
+    return keys
 
 
 def _open_in_editor() -> None:

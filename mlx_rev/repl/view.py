@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from rich.cells import cell_len
 from rich.columns import Columns
 from rich.console import Console, RenderableType
 from rich.panel import Panel
@@ -78,7 +79,7 @@ class View:
             case Offers():
                 self._show_offer(reply)
             case Alternatives():
-                self._print(_alternatives(reply))
+                self._print(_alternatives(reply, min(self.console.width, READING_COLUMNS)))
                 self._print(Text("type a number to choose one, or go on", style="label"))
             case Shades(words):
                 self._print(_shaded(words) if self._coloured else _with_figures(words))
@@ -169,7 +170,7 @@ def _shaded(words: tuple[tuple[str, float | None], ...]) -> Text:
         if bits is not None:
             style = next(style for least, style in _SURPRISE_STYLES if bits >= least)
         text.append(visible(word), style=style)
-    legend = Text("\n\nbits: ", style="label")
+    legend = Text.assemble("\n\n", ("bits: ", "label"))
     for least, style in _SURPRISE_STYLES[::-1]:
         legend.append(f" {least:.0f}+ ", style=style)
     return text + legend
@@ -213,32 +214,33 @@ def _stacked(rows: tuple[tuple[str, str], ...]) -> Text:
     return text
 
 
-def _alternatives(reply: Alternatives) -> Table:
-    """The words that could stand there, each with its number and probability; the one that does
-    is marked."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(3):
-        table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+def _alternatives(reply: Alternatives, width: int) -> Text:
+    """The words that could stand there, each with its number and probability, and what stands
+    beside it as far as there is room; the one that stands there is marked."""
+    words = [visible(word.replace("\n", "⏎")) or _OTHER_END for word, _ in reply.words]
+    widest = max(map(cell_len, words))
+    room = min(width - widest - _BEFORE_CONTEXT, _GLANCE)
     beside = " ".join(visible(reply.beside).split())
-    for number, (word, probability) in enumerate(reply.words, 1):
-        shown = visible(word.replace("\n", "⏎")) or "◆ (the story has its other end here)"
-        stands = word == reply.chosen
-        mark = "as it stands" if stands else ""
-        table.add_row(
-            Text(str(number)),
-            Text(f"{probability:6.1%}" if probability >= 0.001 else "< 0.1%"),
-            Text(shown, style="bold"),
-            Text(mark or _context(beside, reply.leftwards), style="label"),
-        )
-    return table
+    lines = []
+    for number, (shown, (word, chance)) in enumerate(zip(words, reply.words, strict=True), 1):
+        percent = f"{chance:6.1%}" if chance >= 0.001 else "< 0.1%"
+        line = Text.assemble(f"{number:>2}  {percent}  ", (shown, "bold"))
+        if room >= len(_STANDS):
+            context = _STANDS if word == reply.chosen else _glance(beside, room, reply.leftwards)
+            line.append(" " * (widest - cell_len(shown) + 2)).append(context, style="label")
+        lines.append(line)
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 
-def _context(beside: str, leftwards: bool) -> str:
-    """The words next to a place, as far as they fit in a glance."""
-    if leftwards:
-        return beside[:_GLANCE] + ("…" if len(beside) > _GLANCE else "")
-    return ("…" if len(beside) > _GLANCE else "") + beside[-_GLANCE:]
+def _glance(beside: str, room: int, leftwards: bool) -> str:
+    """The words next to a place, as far as there is room."""
+    if len(beside) <= room:
+        return beside
+    return beside[: room - 1] + "…" if leftwards else "…" + beside[len(beside) - room + 1 :]
 
 
+_OTHER_END = "◆ (the story's other end)"
+_STANDS = "as it stands"
+_BEFORE_CONTEXT = 14
+"""Columns of the number, the probability and the gaps."""
 _GLANCE = 40
