@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from mlx_rev.cli.options import ModelChoice, parse
+from mlx_rev.cli.options import ModelChoice, parse, sample_settings
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.estimate import check_telling_fits
@@ -42,8 +42,9 @@ def main(arguments: Sequence[str], program: str) -> int:
     if command.count < 1:
         raise ConfigError(f"--count {command.count}: expected 1 or more")
     loaded = command.choice.load()
+    settings = sample_settings(command, arguments, program, loaded.settings)
     check_telling_fits(loaded.model.config, command.count * len(command.endings))
-    session = Session(Teller(loaded), command.choice.reference, command.sample)
+    session = Session(Teller(loaded), command.choice.reference, settings)
     endings = [ending for ending in command.endings for _ in range(command.count)]
     for reply in session.stories(endings):
         if isinstance(reply, Says):
