@@ -123,7 +123,7 @@ def test_the_sides_that_need_each_other_are_joined(
     right = "One bird found that golden ring. She came home with it. People cheered. "
     stories = {
         "Once there was a fox": [written(forward, "Once there was a fox", left)],
-        "He thanked her.": [written(backward, "He thanked her.", right)],
+        "He thanked her.": [written(backward, "He thanked her.", f"Snow lay deep. {right}")],
     }
     monkeypatch.setattr(infill, "_written", lambda teller, prompt, settings: stories[prompt])
     met = meet(backward, forward, "Once there was a fox", "He thanked her.")
