@@ -45,7 +45,9 @@ def training_flops(model: "ModelConfig") -> float:
 def training_bytes(model: "ModelConfig", train: "TrainConfig") -> int:
     """Least memory of a training step: weights, gradients and moments, what the backward pass
     needs of a micro-batch (each block's input and its two feed-forward products), the batch."""
-    width = 2 if train.dtype == "bfloat16" else _FLOAT32
+    from mlx_rev.config import Dtype  # which imports this module
+
+    width = 2 if train.dtype == Dtype.BFLOAT16 else _FLOAT32
     positions = train.batch_size * model.context
     kept = positions * model.n_layers * (model.dim + 2 * model.hidden_dim) * width
     batch = positions * train.accumulation * _BATCH_ARRAYS * 4

@@ -14,11 +14,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from mlx_rev import run_folder  # noqa: E402
+from mlx_rev.config import Dtype  # noqa: E402
 from mlx_rev.config_file import read_toml  # noqa: E402
 from mlx_rev.data.story_files import read_stories  # noqa: E402
 from mlx_rev.formats.convert import convert  # noqa: E402
 from mlx_rev.formats.detect import open_model  # noqa: E402
-from mlx_rev.formats.dtype import Dtype  # noqa: E402
 from mlx_rev.generate.teller import Teller, load  # noqa: E402
 from mlx_rev.model.llama import get_weights  # noqa: E402
 from mlx_rev.model.score import Score, score_stories  # noqa: E402

@@ -19,7 +19,11 @@ from mlx_rev.errors import ConfigError, nearest
 
 Command = TypeVar("Command")
 
-CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+CONFIG = (
+    tyro.conf.OmitArgPrefixes,
+    tyro.conf.OmitSubcommandPrefixes,
+    tyro.conf.EnumChoicesFromValues,
+)
 _LONGEST_SHOWN = 60
 _INDENT = "  "
 

@@ -5,6 +5,7 @@ import glob
 import itertools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -48,6 +49,9 @@ from mlx_rev.ui.dashboard import Dashboard, view_for
 from mlx_rev.ui.outlook import Outlook
 from mlx_rev.ui.plots import loss_plot
 from mlx_rev.ui.preparation import prepare_shown
+
+_PICTURE_SECONDS = 60.0
+"""Least time between two drawings of loss.png while a run goes on."""
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -231,7 +235,8 @@ def _story_writer(data: Prepared, ending: str) -> StoryWriter:
 class _RunFolder:
     """Passes events on, and keeps in the run's folder what is no checkpoint and no record: its
     options and tokenizer from the moment it starts, not from one that is refused, and loss.png,
-    drawn anew with every checkpoint."""
+    drawn anew at the end, and before with a checkpoint a minute: it takes as long as many steps of
+    a small model."""
 
     def __init__(
         self,
@@ -242,12 +247,15 @@ class _RunFolder:
     ) -> None:
         self._run, self._config, self._tokenizer = run, config, tokenizer
         self._pass_on = pass_on
+        self._drawn = time.monotonic()
 
     def report(self, event: Event) -> None:
         """Write what `event` is the time for, and pass it on."""
         if isinstance(event, Started):
             self._tokenizer.save(self._run / TOKENIZER)
             files.write_text(self._run / CONFIG, to_toml(self._config))
-        if isinstance(event, Saved | Stopped):
+        due = isinstance(event, Saved) and time.monotonic() - self._drawn > _PICTURE_SECONDS
+        if due or isinstance(event, Stopped):
+            self._drawn = time.monotonic()
             loss_plot(self._run / METRICS, self._run / LOSS_PICTURE)
         self._pass_on(event)

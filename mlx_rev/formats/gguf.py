@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from mlx_rev import files
-from mlx_rev.config import ModelConfig
+from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import advice, names, overwrite
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text

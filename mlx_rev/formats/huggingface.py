@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from mlx_rev import files
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import advice, foreign, overwrite, safetensors
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.fields import Fields, read_json
 from mlx_rev.formats.format import Format, Source, Written
 from mlx_rev.formats.llama_config import config_json, model_config

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mlx_rev.config import Dtype
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import registry
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.text.order import ORDER_NAMES
 
 

@@ -7,12 +7,11 @@ from typing import get_type_hints
 
 import numpy as np
 
-from mlx_rev.config import SampleConfig, validate
+from mlx_rev.config import Dtype, SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import registry
 from mlx_rev.formats.convert import Progress, convert
 from mlx_rev.formats.detect import BUILT_IN, built_in_model, open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.surprise import word_surprises
 from mlx_rev.generate.teller import Teller, load

@@ -13,8 +13,11 @@ import mlx.core as mx
 import pexpect
 import pytest
 
+from mlx_rev.cli import train
 from mlx_rev.cli.stopping import stop_on_signal
 from mlx_rev.cli.train import _name_of
+from mlx_rev.config import RunConfig
+from mlx_rev.train.events import Event, Saved, Stopped
 from tests.conftest import training_of
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -85,6 +88,22 @@ def test_a_run_folder_holds_what_it_should(trained: Path) -> None:
     } <= names
     assert (trained / "loss.png").read_bytes()[:4] == b"\x89PNG"
     assert {path.name for path in (trained / "checkpoints").iterdir()} >= {"latest", "best"}
+
+
+def test_the_picture_is_drawn_a_minute_after_the_last_one_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    clock = iter((0, 59, 61, 61, 120, 122, 122, 123))
+    monkeypatch.setattr(train, "loss_plot", lambda *paths: drawn.append(step))
+    monkeypatch.setattr(train.time, "monotonic", lambda: next(clock))
+    passed_on: list[Event] = []
+    folder = train._RunFolder(tmp_path, RunConfig(), None, passed_on.append)  # type: ignore[arg-type]
+    for step in range(4):
+        folder.report(Saved(step, tmp_path))
+    folder.report(Stopped(4, tmp_path, finished=True))
+    assert drawn == [1, 3, 3]
+    assert len(passed_on) == 5
 
 
 def test_killed_and_resumed_is_the_same_to_the_bit(

@@ -10,10 +10,9 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_rev.config import ModelConfig
+from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import built_in_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.model.llama import Llama, set_weights
 from mlx_rev.text.order import WORD
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer

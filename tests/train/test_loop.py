@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_rev.config import RunConfig
+from mlx_rev.config import Dtype, RunConfig
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError, TrainingError
 from mlx_rev.model.load import load_model
@@ -277,7 +277,7 @@ def test_bfloat16_is_refused_on_the_cpu(
     if mx.default_device() != mx.Device(mx.cpu):
         pytest.skip("needs a machine without a GPU")
     with pytest.raises(ConfigError, match="bfloat16 on CPU"):
-        fit(tmp_path, changed(run_config, dtype="bfloat16"), prepared, Recorder())
+        fit(tmp_path, changed(run_config, dtype=Dtype.BFLOAT16), prepared, Recorder())
 
 
 def test_resume_needs_a_checkpoint_of_the_same_corpus(

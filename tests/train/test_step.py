@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlx_rev.backend import CPU, PLAIN, Backend
-from mlx_rev.config import ModelConfig, TrainConfig
+from mlx_rev.config import Dtype, ModelConfig, TrainConfig
 from mlx_rev.cpu import worker
 from mlx_rev.cpu.step import _shared_out
 from mlx_rev.data.batches import Batch
@@ -110,7 +110,7 @@ def test_bfloat16_trains() -> None:
     """In the plain form; the CPU's refuses it, being slow at it."""
     config = shape(context=32)
     full, _, _ = trained(PLAIN, config, CONFIG)
-    half, _, weights = trained(PLAIN, config, replace(CONFIG, dtype="bfloat16"))
+    half, _, weights = trained(PLAIN, config, replace(CONFIG, dtype=Dtype.BFLOAT16))
     assert half != full
     assert half == pytest.approx(full, rel=0.01)
     assert all(weight.dtype == mx.float32 for weight in weights.values())
@@ -272,7 +272,7 @@ def test_what_a_backend_decides() -> None:
     with pytest.raises(ConfigError, match="only a CPU's step"):
         PLAIN.decided(replace(CONFIG, workers=2))
     with pytest.raises(ConfigError, match="bfloat16 on CPU"):
-        CPU.decided(replace(CONFIG, dtype="bfloat16"))
+        CPU.decided(replace(CONFIG, dtype=Dtype.BFLOAT16))
 
 
 def test_a_row_for_each_worker_is_enough(tiny: ModelConfig) -> None:
