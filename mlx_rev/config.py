@@ -71,6 +71,17 @@ class ModelConfig:
     """Added to the mean square in RMSNorm."""
     rope_theta: float = 10000.0
     """Base of the rotary position embedding (RoPE)."""
+    head_size: int = 0
+    """Width of one attention head; 0 is dim / n_heads."""
+    rope_factor: float = 1.0
+    """How many times slower RoPE's slowest rotations are than rope_theta says, as in Llama 3; 1 is
+    no scaling."""
+    rope_low_frequency: float = 1.0
+    """Rotations in rope_original_context below which a frequency counts as slow."""
+    rope_high_frequency: float = 4.0
+    """The same above which it is left alone."""
+    rope_original_context: int = 8192
+    """Context for which the unscaled RoPE was trained."""
     tied: bool = True
     """Use the embedding as the output projection too."""
     dropout: float = 0.0
@@ -79,7 +90,21 @@ class ModelConfig:
     @property
     def head_dim(self) -> int:
         """Width of one attention head."""
-        return self.dim // self.n_heads
+        return self.head_size or self.dim // self.n_heads
+
+    def rope_slowdown(self, pair: int) -> float:
+        """How many times slower a pair of a head's numbers is rotated than rope_theta says.
+
+        Llama 3's rope scaling (transformers, modeling_rope_utils.py): a slow rotation by
+        rope_factor, a fast one not at all, and in between the factor fades.
+        """
+        if self.rope_factor == 1:
+            return 1.0
+        wavelength = 2 * math.pi * self.rope_theta ** (2 * pair / self.head_dim)
+        low, high = self.rope_low_frequency, self.rope_high_frequency
+        kept = (self.rope_original_context / wavelength - low) / (high - low)
+        kept = min(max(kept, 0.0), 1.0)
+        return float(1 / ((1 - kept) / self.rope_factor + kept))
 
     def problems(self) -> list[str]:
         """What makes this shape impossible, in words."""
@@ -97,7 +122,9 @@ class ModelConfig:
             return found
         if self.n_layers > MOST_LAYERS:
             found.append(f"n_layers is {self.n_layers}, expected at most {MOST_LAYERS}")
-        if self.dim % self.n_heads:
+        if self.head_size < 0 or self.head_size > LARGEST_SIZE:
+            found.append(f"head_size is {self.head_size}, expected 0 to {LARGEST_SIZE}")
+        elif not self.head_size and self.dim % self.n_heads:
             found.append(f"n_heads {self.n_heads} does not divide dim {self.dim}")
         elif self.head_dim % 2:
             found.append(f"head size {self.head_dim} is odd, expected even: RoPE rotates pairs")
@@ -109,6 +136,10 @@ class ModelConfig:
             found.append(f"dropout is {self.dropout}, expected 0 or more and under 1")
         if self.norm_eps <= 0 or self.rope_theta <= 0:
             found.append("norm_eps and rope_theta must be positive")
+        if self.rope_factor < 1 or self.rope_original_context < 1:
+            found.append("rope_factor and rope_original_context must be 1 or more")
+        if not 0 < self.rope_low_frequency < self.rope_high_frequency:
+            found.append("rope_low_frequency must be positive, and below rope_high_frequency")
         return found
 
 

@@ -27,7 +27,8 @@ def machine_memory() -> int:
 def parameters(model: "ModelConfig") -> int:
     """How many parameters a model has."""
     key_dim = model.n_kv_heads * model.head_dim
-    attention = 2 * model.dim * model.dim + 2 * model.dim * key_dim
+    query_dim = model.n_heads * model.head_dim
+    attention = 2 * model.dim * (query_dim + key_dim)
     block = attention + 3 * model.dim * model.hidden_dim + 2 * model.dim
     embeddings = (1 if model.tied else 2) * model.vocab_size * model.dim
     return embeddings + model.n_layers * block + model.dim

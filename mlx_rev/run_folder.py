@@ -2,7 +2,7 @@
 
 RUN/
     config.toml                      the run's options
-    tokenizer.model
+    tokenizer.model                  or tokenizer.json, by the tokenizer's kind
     metrics.jsonl, samples.md        what was measured and told
     loss.png
     .lock                            held while a process trains
@@ -18,7 +18,6 @@ resumed.
 from pathlib import Path
 
 CONFIG = "config.toml"
-TOKENIZER = "tokenizer.model"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.md"
 LOSS_PICTURE = "loss.png"

@@ -20,6 +20,7 @@ from mlx_rev.cpu import kernels
 from mlx_rev.data import bundled
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import ORDERS, Order
+from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import Tokenizer
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
@@ -112,7 +113,7 @@ def some_stories() -> list[str]:
 @pytest.fixture(scope="session")
 def tokenizers(some_stories: list[str]) -> dict[Order, Tokenizer]:
     """A small vocabulary for each order."""
-    return {order: Tokenizer.train(map(order.reverse, some_stories), 400) for order in ORDERS}
+    return {order: SentencePiece.train(map(order.reverse, some_stories), 400) for order in ORDERS}
 
 
 @pytest.fixture(scope="session")

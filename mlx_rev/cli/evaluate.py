@@ -27,7 +27,7 @@ from mlx_rev.generate.judge import ModelJudge, load_judge
 from mlx_rev.generate.measures import known_names
 from mlx_rev.generate.teller import Teller
 from mlx_rev.text.order import BACKWARD_NAMES
-from mlx_rev.text.tokenizer import check_encodable
+from mlx_rev.text.sentencepiece import check_encodable
 from mlx_rev.ui import evaluation
 from mlx_rev.ui.console import make_console
 from mlx_rev.ui.visible import one_line

@@ -35,7 +35,7 @@ from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
-from mlx_rev.run_folder import CONFIG, LOSS_PICTURE, METRICS, TOKENIZER
+from mlx_rev.run_folder import CONFIG, LOSS_PICTURE, METRICS
 from mlx_rev.text.order import ASSUMED
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train import checkpoint
@@ -94,8 +94,10 @@ def _train(
         if given.order is None and config.data.reversal == ASSUMED.name:
             say_not_reversed(command.init_from)
         initial = read_weights(given)
-        source = replace(source, tokenizer=str(_kept_tokenizer(given, command.cache)))
-        config = replace(config, data=replace(source, tokenizer=str(run / TOKENIZER)))
+        kept = _kept_tokenizer(given, command.cache)
+        source = replace(source, tokenizer=str(kept))
+        own = run / f"tokenizer{kept.suffix}"
+        config = replace(config, data=replace(source, tokenizer=str(own)))
     data = prepare_shown(source, config.model.vocab_size, command.cache, console)
     outlook = _outlook(config, data, run if command.resume is not None else None)
     for line in outlook.lines():
@@ -136,7 +138,8 @@ def _kept_tokenizer(given: ModelFile, cache: Path) -> Path:
     """A file of the model's own tokenizer, whatever it came in."""
     if given.tokenizer is None:
         raise FormatError(f"{given.source}: has no tokenizer; give it with --tokenizer")
-    path = cache / "tokenizers" / f"{given.tokenizer.fingerprint[:32]}.model"
+    path = cache / "tokenizers" / f"{given.tokenizer.fingerprint[:32]}"
+    path = path.with_suffix(Path(given.tokenizer.file_name).suffix)
     given.tokenizer.save(path)
     return path
 
@@ -252,7 +255,7 @@ class _RunFolder:
     def report(self, event: Event) -> None:
         """Write what `event` is the time for, and pass it on."""
         if isinstance(event, Started):
-            self._tokenizer.save(self._run / TOKENIZER)
+            self._tokenizer.save(self._run / self._tokenizer.file_name)
             files.write_text(self._run / CONFIG, to_toml(self._config))
         due = isinstance(event, Saved) and time.monotonic() - self._drawn > _PICTURE_SECONDS
         if due or isinstance(event, Stopped):

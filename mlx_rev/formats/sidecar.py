@@ -7,10 +7,11 @@ from typing import Any
 
 from mlx_rev import files
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.fields import read_json
+from mlx_rev.fields import read_json
 from mlx_rev.formats.model_file import ModelFile, order_in
 from mlx_rev.formats.tokenizers.tokenizer_bin import pieces_fingerprint
 from mlx_rev.text.order import Order
+from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import Tokenizer
 
 
@@ -28,6 +29,8 @@ class Sidecar:
         """Whether the model was trained with `tokenizer`, as far as is known."""
         if self.tokenizer_sha256 in (None, tokenizer.fingerprint):
             return True
+        if not isinstance(tokenizer, SentencePiece):
+            return False
         return self.tokenizer_pieces_sha256 == pieces_fingerprint(tokenizer)
 
 
@@ -43,7 +46,8 @@ def write(target: Path, content_sha256: str, model: ModelFile) -> None:
         described["reversal"] = model.order.name
     if model.tokenizer is not None:
         described["tokenizer_sha256"] = model.tokenizer.fingerprint
-        described["tokenizer_pieces_sha256"] = pieces_fingerprint(model.tokenizer)
+        if isinstance(model.tokenizer, SentencePiece):
+            described["tokenizer_pieces_sha256"] = pieces_fingerprint(model.tokenizer)
     files.write_text(path_of(target), json.dumps(described, indent=1) + "\n")
 
 

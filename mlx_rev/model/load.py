@@ -38,8 +38,8 @@ def load_model(
     opened = open_model(reference, tokenizer=tokenizer, order=order)
     if opened.tokenizer is None:
         raise FormatError(
-            f"{reference}: has no SentencePiece tokenizer (tokenizer.model, tokenizer.bin, or a "
-            "tokenizer.json made from one); give --tokenizer"
+            f"{reference}: has no tokenizer that can be read (tokenizer.model, tokenizer.bin, "
+            "tokenizer.json); give --tokenizer"
         )
     model = Llama(opened.config, ops)
     set_weights(model, read_weights(opened))

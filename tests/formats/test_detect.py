@@ -58,7 +58,7 @@ def test_a_tokenizer_that_is_named_stands_for_the_one_beside(
                 path.unlink()
             continue
         content = tokenizers[FORWARD]
-        (beside / "tokenizer.model").write_bytes(content.model if harm == "wrong" else b"\n?")
+        (beside / "tokenizer.model").write_bytes(content.content if harm == "wrong" else b"\n?")
         (beside / "tokenizer.bin").write_bytes(tokenizer_bin.to_bytes(content))
     if harm == "wrong" or name == "m":
         with pytest.raises(RevError, match=r"--tokenizer|not a SentencePiece"):

@@ -15,6 +15,7 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.model.llama import Llama, set_weights
 from mlx_rev.text.order import WORD
+from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 from tests.formats.conftest import drawn
 
@@ -48,7 +49,7 @@ def test_logits(
 
 def test_token_ids() -> None:
     theirs = transformers.AutoTokenizer.from_pretrained(built_in_model())
-    mine = Tokenizer.load(built_in_model() / "tokenizer.model")
+    mine = SentencePiece.load(built_in_model() / "tokenizer.model")
     assert theirs.eos_token_id == theirs.bos_token_id == BOUNDARY
     for text in TEXTS:
         assert theirs(text).input_ids == [BOUNDARY, *mine.encode(text)], text

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from mlx_rev.errors import DataError
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import FORWARD, ORDERS, TOKEN, WORD, WORD2, Order
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+from mlx_rev.text.sentencepiece import SentencePiece
+from mlx_rev.text.tokenizer import BOUNDARY
 
 SENTENCE_START = re.compile(r'(?<=[.!?"] )(?=\S)|(?<=\n)(?=\S)')
 
@@ -66,9 +67,9 @@ def test_healed_token_endings_are_spelled_as_they_stood_in_real_stories(
     text = (shared / "tinystories" / "valid.txt").read_text(encoding="utf-8")
     stories = [story.strip() for story in text.split("<|endoftext|>")[:300]]
     if vocabulary == "own":
-        tokenizer = Tokenizer.train(stories, 512)
+        tokenizer = SentencePiece.train(stories, 512)
     else:
-        tokenizer = Tokenizer.load(shared / "llama2c" / "tokenizer.model")
+        tokenizer = SentencePiece.load(shared / "llama2c" / "tokenizer.model")
     endings, healed, unhealed = spelled_as_in_the_story(StoryCodec(tokenizer, TOKEN), stories)
     assert endings > 2000
     assert healed >= 0.999 * endings
