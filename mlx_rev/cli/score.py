@@ -15,7 +15,8 @@ import tyro
 from rich.progress import Progress
 
 from mlx_rev import backend, files
-from mlx_rev.cli.options import ModelChoice, parse, say_not_reversed
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import SAMPLING, ModelChoice, say_not_reversed
 from mlx_rev.config import ReversalMode, SampleConfig, validate
 from mlx_rev.data import bundled
 from mlx_rev.data.story_files import SUFFIXES, notices, read_stories
@@ -80,7 +81,7 @@ class ScoreCommand:
     json: Path | None = None
     """Write all figures, story by story and sentence by sentence, to this .json file; - is standard
     output."""
-    sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
+    sample: Annotated[SampleConfig, SAMPLING] = dataclasses.field(default_factory=SampleConfig)
 
 
 @dataclass(frozen=True)
