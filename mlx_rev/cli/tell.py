@@ -10,7 +10,7 @@ import tyro
 
 from mlx_rev.cli import telling
 from mlx_rev.cli.flags import parse
-from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, say_not_reversed
+from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, sample_settings, say_not_reversed
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.estimate import check_telling_fits
@@ -64,7 +64,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     teller = Teller(loaded)
     endings = [ending for ending in given for _ in range(command.count)]
     check_telling_fits(loaded.model.config, max(len(endings), command.best_of))
-    session = Session(teller, command.choice.reference, command.sample)
+    settings = sample_settings(command, arguments, program, loaded.settings)
+    session = Session(teller, command.choice.reference, settings)
     console = make_console(plain=command.plain)
     pace = command.pace if is_interactive(console) and not command.plain else None
     stories: list[Story] = []

@@ -1,4 +1,4 @@
-"""Which of several stories for one ending is best: one direction proposes, the other chooses.
+"""Which of several stories for one ending to show: one direction proposes, the other chooses.
 
 The likeliest story is not the best one: likelihood rewards loops, under a judge too. So a story is
 held against what real stories have, and what counts is how much its ending has to do with it:
