@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from mlx_rev import files, hub
-from mlx_rev.cli.options import parse
+from mlx_rev.cli.flags import parse
 from mlx_rev.config import Dtype, ReversalMode
 from mlx_rev.data.story_files import read_stories
 from mlx_rev.errors import ConfigError
