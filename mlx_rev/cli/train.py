@@ -52,6 +52,9 @@ from mlx_rev.ui.console import make_console
 from mlx_rev.ui.dashboard import reporter_for
 from mlx_rev.ui.plots import loss_plot
 
+_LONGEST_STORIES = 512
+"""The context that is trained of a model by others, which may have a hundred thousand positions."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommand:
@@ -69,7 +72,8 @@ class TrainCommand:
     resume: Path | None = None
     """Run folder to resume."""
     init_from: str | None = None
-    """Begin with the weights of a model, of any format; its shape, tokenizer and reversal too."""
+    """Begin with the weights of a model, of any format; its shape, tokenizer and reversal too
+    (by others: 512 tokens of its context)."""
     cache: Path = field(default_factory=cache_folder)
     """Where corpora and token shards are kept."""
     plain: bool = False
@@ -175,8 +179,10 @@ def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
         if early.resume is not None:
             raise ConfigError("--resume takes the run's own weights; leave out --init-from")
         given = _given_model(early.init_from, replace(base.data, tokenizer=early.tokenizer))
-        reversal = (given.order or ASSUMED).name
-        base = replace(base, model=given.config, data=replace(base.data, reversal=reversal))
+        reversal, model = (given.order or ASSUMED).name, given.config
+        if given.order is None:
+            model = replace(model, context=min(model.context, _LONGEST_STORIES))
+        base = replace(base, model=model, data=replace(base.data, reversal=reversal))
     default = TrainCommand(
         preset=early.preset or "quick",
         config=early.config,
