@@ -122,7 +122,8 @@ def _judged(judge: Judge, stories: Sequence[Story]) -> tuple[np.ndarray, np.ndar
     if not prompt:
         return np.zeros(len(stories)), whole
     bodies = [story.generated.strip() for story in stories]
-    return -judge.adjoining_nats(bodies, [prompt], ignore)[:, 0] * _BITS, whole
+    likelihood: np.ndarray = -judge.adjoining_nats(bodies, [prompt], ignore)[:, 0] * _BITS
+    return likelihood, whole
 
 
 def _added_by_prompt(model: Llama, codec: StoryCodec, stories: Sequence[Story]) -> np.ndarray:
