@@ -10,6 +10,7 @@ from rich.console import Console
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.formats.detect import built_in_model
+from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.repl.commands import COMMANDS
 from mlx_rev.repl.replies import (
@@ -105,6 +106,24 @@ def test_a_candidate_is_picked_by_its_number(session: Session) -> None:
     assert isinstance(last(session, "Another ending."), Tells)
     assert session.prompt == "ending> "
     assert [story.seed for story in session.told] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_the_best_candidate_is_marked(session: Session) -> None:
+    last(session, ENDING)
+    offer = last(session, "/candidates 3")
+    assert isinstance(offer, Offers)
+    teller = session.teller
+    best = ranked(teller.model, teller.codec, offer.stories)[0].story
+    assert offer.best is not None
+    assert offer.stories[offer.best] is best
+    assert last(session, "/candidates 1").best is None  # type: ignore[union-attr]
+    # One that was stopped is no whole story to be judged.
+    replies = []
+    for reply in session.respond("/candidates 2"):
+        replies.append(reply)
+        session.stop()
+    assert isinstance(replies[-1], Offers)
+    assert replies[-1].best is None
 
 
 def test_an_offer_stays_until_one_is_picked_or_a_story_is_begun(session: Session) -> None:
