@@ -71,6 +71,8 @@ def _compare(session: "Session", given: Given) -> Iterator[Reply]:
 def _surprise(session: "Session", given: Given) -> Iterator[Reply]:
     story = session.in_hand()
     session.check_own(story)
+    if story.generated and not story.tokens:
+        raise ConfigError("this story was not written word by word, so there are no figures")
     if not all(0 <= token < session.teller.model.config.vocab_size for token in story.tokens):
         raise ConfigError("this story was told with another vocabulary; tell one anew")
     words: list[tuple[str, float | None]] = [

@@ -9,6 +9,7 @@ from prompt_toolkit.document import Document
 
 from mlx_rev.repl.commands import read
 from mlx_rev.repl.line import CommandCompleter, _history, _words
+from mlx_rev.text.order import ORDER_NAMES
 
 
 def completed(text: str) -> list[str]:
@@ -31,7 +32,10 @@ def completed(text: str) -> list[str]:
         ("/export x.bin --to g", ["/export x.bin --to gguf"]),
         ("/export --dtype q", ["/export --dtype q8"]),
         ("/model x --rev", ["/model x --reversal"]),
-        ("/model x --reversal w", [f"/model x --reversal {name}" for name in ("word2", "word")]),
+        (
+            "/model x --reversal w",
+            [f"/model x --reversal {name}" for name in ORDER_NAMES if name.startswith("w")],
+        ),
         ("/compare x --tok", ["/compare x --tokenizer"]),
         ("/save x.md --", ["/save x.md --story", "/save x.md --force"]),
         ("/EXP", ["/export"]),
