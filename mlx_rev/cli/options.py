@@ -2,19 +2,24 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import platformdirs
+import tyro
 
 from mlx_rev import backend
-from mlx_rev.cli.flags import parse as parse
-from mlx_rev.config import ReversalMode
+from mlx_rev.cli.flags import parse
+from mlx_rev.config import ReversalMode, SampleConfig
 from mlx_rev.formats.detect import BUILT_IN, built_in_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import BACKWARD_NAMES, order_named
 from mlx_rev.ui.visible import one_line
 
+MODEL, SAMPLING = (tyro.conf.arg(name=name) for name in ("model", "sampling"))
+"""Titles in help, for options that stand together."""
 RUNS = Path("runs")
 """Where training runs go, in the working directory."""
 
@@ -51,6 +56,17 @@ class ModelChoice:
         if not loaded.says_reversal:
             say_not_reversed(self.reference)
         return loaded
+
+
+def sample_settings(
+    command: Any, arguments: Sequence[str], program: str, own: SampleConfig
+) -> SampleConfig:
+    """The settings of a command that was parsed from `arguments`, which has them as `sample`: those
+    that were given and, of the others, a model's `own`."""
+    if own != SampleConfig():
+        command = parse(type(command), arguments, program, replace(command, sample=own))
+    settings: SampleConfig = command.sample
+    return settings
 
 
 def say_not_reversed(reference: str) -> None:

@@ -60,7 +60,7 @@ def test_the_built_in_model_tells_a_story_that_ends_at_the_boundary() -> None:
     import mlx_rev
 
     ending = "They all lived happily ever after."
-    told = mlx_rev.load().tell(ending, temperature=0.0)
+    told = mlx_rev.load().tell(ending, temperature=0.0, repetition_penalty=1.0)
     model = transformers.AutoModelForCausalLM.from_pretrained(built_in_model())
     theirs = transformers.AutoTokenizer.from_pretrained(built_in_model())
     prompt = theirs(WORD.reverse(ending), return_tensors="pt").input_ids
