@@ -34,7 +34,7 @@ def open_regular(path: Path) -> io.BufferedReader:
     if not stat.S_ISSOCK(path.stat().st_mode):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return _checked(path, open(descriptor, "rb"))
+            return _no_pointer(path, open(descriptor, "rb"))
         os.close(descriptor)
     raise RevError(f"{path}: is {_kind(path.stat().st_mode)}, expected a regular file")
 
@@ -50,13 +50,13 @@ def check_regular(path: Path) -> None:
     open_regular(path).close()
 
 
-def _checked(path: Path, file: io.BufferedReader) -> io.BufferedReader:
-    try:
-        check_content(path, file.peek(64))
-    except (RevError, OSError):
-        file.close()
-        raise
-    return file
+def _no_pointer(path: Path, file: io.BufferedReader) -> io.BufferedReader:
+    if not file.peek(len(_LFS_POINTER)).startswith(_LFS_POINTER):
+        return file
+    file.close()
+    raise RevError(
+        f"{path}: a Git LFS pointer, not the file itself; run git lfs pull, or download it"
+    )
 
 
 def _kind(mode: int) -> str:
@@ -311,14 +311,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content`, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-
-
-def check_content(path: Path, start: bytes) -> None:
-    """Raise RevError where a file that begins with `start` is Git LFS's pointer to the real one."""
-    if start.startswith(_LFS_POINTER):
-        raise RevError(
-            f"{path}: a Git LFS pointer, not the file itself; run git lfs pull, or download it"
-        )
 
 
 def sha256_file(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TextIO
 
 from mlx_rev import files
 from mlx_rev.errors import DataError
-from mlx_rev.text.tokenizer import check_encodable
+from mlx_rev.text.sentencepiece import check_encodable
 from mlx_rev.text.words import BYTE_ORDER_MARK
 
 SEPARATOR = "<|endoftext|>"

@@ -17,7 +17,8 @@ from mlx_rev.formats import registry
 from mlx_rev.formats.detect import open_model
 from mlx_rev.text.order import ORDERS
 from mlx_rev.train.watchdog import resuming
-from mlx_rev.ui.dashboard import hints
+from mlx_rev.ui.console import program
+from mlx_rev.ui.training import hints
 from tests.conftest import Run
 
 PACKAGE = Path(mlx_rev.__file__).parent
@@ -77,9 +78,9 @@ def commands(name: str, ending: str) -> Iterator[str]:
             yield known.how_to_run(run, replace(model, order=order))
 
 
-def as_a_shell_reads(command: str) -> list[str]:
-    """The arguments that `mlx-rev` gets when a command is pasted."""
-    script = "printf '%s\\0' " + command.removeprefix("mlx-rev ")
+def as_a_shell_reads(arguments: str) -> list[str]:
+    """What `mlx-rev` is given when they are pasted."""
+    script = "printf '%s\\0' " + arguments
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.split("\0")[:-1]
 
@@ -97,9 +98,11 @@ def test_a_printed_command_is_understood(
     shutil.rmtree(odd)
     tried = 0
     for command in printed:
-        if not command.startswith("mlx-rev "):
+        ours = next((name for name in (program(), "mlx-rev") if command.startswith(name)), None)
+        if ours is None:
             continue  # Run as it stands in tests/formats.
-        given = as_a_shell_reads(command.replace("--data … --steps …", "--data bundled --steps 5"))
+        rest = command.removeprefix(ours).replace("--data … --steps …", "--data bundled --steps 5")
+        given = as_a_shell_reads(rest)
         assert odd in given[-2:] or odd in given[:3], command
         done = run(*given)
         assert done.returncode == 2, command
