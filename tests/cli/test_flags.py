@@ -153,7 +153,6 @@ def test_completion_scripts_know_commands_options_and_choices(scripts: dict[str,
 def test_bash_completes(scripts: dict[str, str]) -> None:
     typed = {
         "mlx-rev tr": {"train"},
-        "mlx-rev tell --tem": {"--temperature"},
         "mlx-rev convert a b --dtype fl": {"float32", "float16"},
     }
     show = "_tyro_mlx_rev; echo ${COMPREPLY[@]}"
