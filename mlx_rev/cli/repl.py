@@ -98,7 +98,10 @@ def _session(command: ReplCommand, view: View, last: Kept | None = None) -> Sess
 def _converse(session: Session, view: View, history: Path, *, live: bool) -> None:
     from mlx_rev.repl.line import typed_lines
 
-    view.console.print(Text(session.greeting() + "\n/help lists the commands."), style="label")
+    view.console.print(
+        Text(session.greeting() + "\n/help lists the commands, ? explains the figures."),
+        style="label",
+    )
 
     def ask() -> tuple[str, Edits | None]:
         session.teller.warm_up()

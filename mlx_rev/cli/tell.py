@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +14,11 @@ from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, sample_settings, s
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.estimate import check_telling_fits
+from mlx_rev.generate.infill import SEEDS_OF_MEETING, meet
 from mlx_rev.generate.judge import Judge, load_judge
 from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.story import Story
-from mlx_rev.generate.teller import Teller
+from mlx_rev.generate.teller import Teller, load
 from mlx_rev.repl.replies import Offers, Says
 from mlx_rev.repl.session import Session
 from mlx_rev.ui.console import is_interactive, make_console
@@ -42,8 +43,13 @@ class TellCommand:
     best_of: int = 1
     """Write so many for each story, all at once, and print the best: one that leads to its ending,
     goes round in no circles and has a beginning."""
+    begin: str | None = None
+    """How the stories begin: they are written from both sides until they meet. The judge goes on
+    from here."""
     judge: str | None = None
-    """A model that reads forwards, to choose with; without one, the model's own figures choose."""
+    """A model that reads forwards: it chooses the best of several, and writes from a beginning.
+    Without one, a model of both directions does that itself; any other chooses by its own
+    figures."""
     judge_tokenizer: Path | None = None
     """The judge's tokenizer, if it comes without one."""
     pace: float = 8.0
@@ -65,6 +71,9 @@ def main(arguments: Sequence[str], program: str) -> int:
     endings = [ending for ending in given for _ in range(command.count)]
     check_telling_fits(loaded.model.config, max(len(endings), command.best_of))
     settings = sample_settings(command, arguments, program, loaded.settings)
+    if command.begin is not None:
+        write_story(sys.stdout, "\n\n".join(_met(command, teller, endings, settings)) + "\n")
+        return 0
     session = Session(teller, command.choice.reference, settings)
     console = make_console(plain=command.plain)
     pace = command.pace if is_interactive(console) and not command.plain else None
@@ -93,8 +102,12 @@ def _check(command: TellCommand) -> None:
             raise ConfigError(f"{flag} {count}: expected 1 or more")
     if not command.pace >= 0:
         raise ConfigError(f"--pace {command.pace}: expected 0 or more")
-    if command.judge is not None and command.best_of == 1:
-        raise ConfigError(f"--judge {command.judge}: chooses among stories; give --best-of 16 too")
+    if command.begin is not None and command.best_of > 1:
+        raise ConfigError("--begin and --best-of: give one of them")
+    if command.judge is not None and command.best_of == 1 and command.begin is None:
+        raise ConfigError(
+            f"--judge {command.judge}: chooses among stories; give --best-of 16, or --begin"
+        )
 
 
 def _stopped(stories: Sequence[Story]) -> bool:
@@ -108,6 +121,31 @@ def _judge(command: TellCommand, teller: Teller) -> Judge | None:
     if not judge.says_reversal:
         say_not_reversed(command.judge)
     return judge
+
+
+def _met(
+    command: TellCommand, teller: Teller, endings: Sequence[str], settings: SampleConfig
+) -> list[str]:
+    """A story from the beginning to each ending; where no seam is good, standard error says so."""
+    forward = teller.opposite
+    if command.judge is not None:
+        forward = load(command.judge, tokenizer=command.judge_tokenizer)
+        if not forward.says_reversal:
+            say_not_reversed(command.judge)
+    if forward is None:
+        raise ConfigError(
+            f"--begin: {command.choice.reference} only reads one way; give a model that reads "
+            "forwards with --judge"
+        )
+    texts = []
+    for place, ending in enumerate(endings):
+        seed = settings.seed + place * SEEDS_OF_MEETING
+        met = meet(teller, forward, command.begin or "", ending, replace(settings, seed=seed))
+        if not met.good:
+            said = "the two sides of this story do not fit together well; try another --seed"
+            sys.stderr.write(f"mlx-rev tell: {said}\n")
+        texts.append(met.text)
+    return texts
 
 
 def _told(session: Session, endings: Sequence[str], pace: float | None) -> Sequence[Story]:

@@ -22,6 +22,11 @@ def test_the_best_of_several_is_printed(run: Run, trained: Path, tmp_path: Path)
     (tmp_path / "forward.bin.json").unlink()
     judge = load_judge(str(forward), trained / "tokenizer.model")
     judged = ("--judge", forward, "--judge-tokenizer", trained / "tokenizer.model")
+    ends = ("tell", ENDING, "--model", trained, *SETTINGS, "--begin", "A fox")
+    done = run(*ends, *judged)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("A fox")
+    assert done.stdout.endswith(f"{ENDING}\n")
     for flags, by in (((), None), (judged, judge)):
         done = run(
             "tell", ENDING, "--model", trained, *SETTINGS, "--best-of", 4, "--count", 2, *flags
@@ -36,8 +41,10 @@ def test_the_best_of_several_is_printed(run: Run, trained: Path, tmp_path: Path)
     ("flags", "said"),
     [
         (("--best-of", 0), "--best-of 0: expected 1 or more"),
-        (("--judge", "x"), "--judge x: chooses among stories; give --best-of 16 too"),
+        (("--judge", "x"), "--judge x: chooses among stories; give --best-of 16, or --begin"),
         (("--best-of", 2, "--judge", "gone.bin"), "gone.bin"),
+        (("--best-of", 2, "--begin", "A fox"), "--begin and --best-of: give one of them"),
+        (("--begin", "A fox"), "give a model that reads forwards with --judge"),
     ],
 )
 def test_what_cannot_be_told(run: Run, trained: Path, flags: tuple[object, ...], said: str) -> None:

@@ -31,9 +31,9 @@ def test_its_greedy_stories_are_ours_and_end_at_the_boundary() -> None:
         written = list(stream_generate(model, tokenizer, prompt, max_tokens=256 - len(prompt)))
         assert [step.token for step in written] == list(told.tokens)
         finished.append(written[-1].finish_reason)
-        text = generate(model, tokenizer, prompt, max_tokens=256 - len(prompt))
-        assert WORD.reverse(text.rstrip()) in told.text
     assert "stop" in finished
+    text = generate(model, tokenizer, prompt, max_tokens=256 - len(prompt))
+    assert WORD.reverse(text.rstrip()) in told.text
 
 
 def test_what_its_converter_makes_of_ours_talks(tmp_path: Path) -> None:
