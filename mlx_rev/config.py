@@ -159,7 +159,8 @@ class DataConfig:
     """word2: by word, with its marks; word: as in the article; token: by token; none: forward;
     word2,none: one model of both directions."""
     tokenizer: str | None = None
-    """A SentencePiece .model to use; by default one is trained on the data."""
+    """A SentencePiece .model or a tokenizer.json of byte-level BPE to use; by default a
+    SentencePiece vocabulary is trained on the data."""
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from mlx_rev import files, hub
-from mlx_rev.cli.options import parse
+from mlx_rev.cli.flags import parse
 from mlx_rev.config import Dtype, ReversalMode
 from mlx_rev.data.story_files import read_stories
 from mlx_rev.errors import ConfigError
@@ -38,7 +38,8 @@ class ConvertCommand:
     """A run, checkpoint, model folder, .bin, .gguf, hf:owner/repo[/file][@revision], the name of a
     built-in model, or a tokenizer."""
     target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
-    """What to write: NAME.bin, NAME.gguf or a folder; for a tokenizer, NAME.bin or NAME.model."""
+    """What to write: NAME.bin, NAME.gguf or a folder; for a tokenizer, NAME.bin, or as it is
+    NAME.model or NAME.json."""
     to: Annotated[FormatName | None, tyro.conf.arg(help=f"{registry.summaries()}.")] = None
     dtype: Dtype | None = None
     """How matrices are stored; by default float32, if the format has it."""

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import tyro
 
 from mlx_rev import files, run_folder
-from mlx_rev.cli.options import ModelChoice, cache_folder, parse, sample_settings
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import SAMPLING, ModelChoice, cache_folder, sample_settings
 from mlx_rev.config import DataConfig, ReversalMode, SampleConfig, validate
 from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
@@ -46,7 +47,7 @@ class EvaluateCommand:
     as the floor, real ones of which each has the ending of another.
     """
 
-    model: Annotated[str | None, tyro.conf.Positional] = None
+    model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
     """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories1m."""
     judge: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A model that had no part in it, of any kind above or one that mlx-lm loads; may be given
@@ -78,7 +79,7 @@ class EvaluateCommand:
     """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the model comes without one."""
     reversal: ReversalMode | None = None
     """How the model's text is reversed, if its file does not say."""
-    sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
+    sample: Annotated[SampleConfig, SAMPLING] = dataclasses.field(default_factory=SampleConfig)
 
 
 @dataclass(frozen=True)

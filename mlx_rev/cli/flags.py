@@ -87,7 +87,7 @@ class _Refusal:
                 names = " and ".join(_name(each.arg) for each in missing)
                 raise ConfigError(f"{names} missing; {self._help}")
             case refusals.InvalidChoice(argument=argument, value=value, choices=choices):
-                expected = f"expected one of {', '.join(choices)}, found {_shown(value)}"
+                expected = f"expected one of {' | '.join(choices)}, found {_shown(value)}"
                 raise ConfigError(f"{_name(argument)}: {expected}")
             case refusals.BadValue(argument=argument):
                 raise ConfigError(f"{_name(argument)}: no value given; {self._help}")

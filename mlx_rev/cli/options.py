@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+import tyro
 
 from mlx_rev import backend
-from mlx_rev.cli.flags import parse as parse
+from mlx_rev.cli.flags import parse
 from mlx_rev.config import ReversalMode, SampleConfig
 from mlx_rev.formats.detect import BUILT_IN, built_in_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import BACKWARD_NAMES, order_named
 from mlx_rev.ui.visible import one_line
 
+MODEL, SAMPLING = (tyro.conf.arg(name=name) for name in ("model", "sampling"))
+"""Titles in help, for options that stand together."""
 RUNS = Path("runs")
 """Where training runs go, in the working directory."""
 

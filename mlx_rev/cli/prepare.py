@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.box import HEAVY_HEAD
 from rich.table import Table
 
-from mlx_rev.cli.options import cache_folder, parse
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import cache_folder
 from mlx_rev.config import DataConfig, ModelConfig, TrainConfig, validate
 from mlx_rev.data.packing import pack, packing_report
 from mlx_rev.data.shards import Shard

@@ -12,7 +12,8 @@ import platformdirs
 import tyro
 from rich.text import Text
 
-from mlx_rev.cli.options import ModelChoice, parse
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.generate.story import Story
@@ -38,7 +39,7 @@ class ReplCommand:
     stories; empty lines are skipped.
     """
 
-    choice: ModelChoice = field(default_factory=ModelChoice)
+    choice: Annotated[ModelChoice, MODEL] = field(default_factory=ModelChoice)
     plain: bool = False
     """Print each story when it is complete, without colours: for screen readers."""
     json: bool = False
@@ -47,7 +48,7 @@ class ReplCommand:
     """Go on with the last session: its stories, its model and its settings."""
     transcript: bool = True
     """Keep the session on this machine, readable by you alone, for --continue and /sessions."""
-    sample: SampleConfig = field(default_factory=SampleConfig)
+    sample: Annotated[SampleConfig, SAMPLING] = field(default_factory=SampleConfig)
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -97,7 +98,10 @@ def _session(command: ReplCommand, view: View, last: Kept | None = None) -> Sess
 def _converse(session: Session, view: View, history: Path, *, live: bool) -> None:
     from mlx_rev.repl.line import typed_lines
 
-    view.console.print(Text(session.greeting() + "\n/help lists the commands."), style="label")
+    view.console.print(
+        Text(session.greeting() + "\n/help lists the commands, ? explains the figures."),
+        style="label",
+    )
 
     def ask() -> tuple[str, Edits | None]:
         session.teller.warm_up()

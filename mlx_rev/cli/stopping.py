@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _ANSWERS = {
-    signal.SIGINT: "finishing this step; Ctrl-C again to stop now",
+    signal.SIGINT: "finishing this step; Ctrl-C stops now",
     signal.SIGTERM: "finishing this step",
 }
 

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 
 from rich.console import Console
 
@@ -22,7 +21,7 @@ _LONGEST_WAIT = 0.25
 def watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator[Reply]:
     """The replies other than Grows, whose stories are drawn as they grow, by `pace` words a second
     or, where that is 0, as fast as they come. Ctrl-C ends them; what there is of them is kept."""
-    from prompt_toolkit.input import create_pipe_input
+    from prompt_toolkit.input import create_input
 
     from mlx_rev.repl.growing import grow
 
@@ -31,9 +30,9 @@ def watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator
         last: Reply | None = reply
         if isinstance(reply, Grows):
             context = session.teller.model.config.context
-            # From a pipe come endings, not keys.
-            with nullcontext() if sys.stdin.isatty() else create_pipe_input() as keys:
-                last = grow(reply, slowly, session.stop, context, input=keys)
+            # Keys come from the terminal, where endings come from a pipe.
+            keys = create_input(always_prefer_tty=True)
+            last = grow(reply, slowly, session.stop, context, input=keys)
         if last is not None:
             yield last
 

@@ -19,6 +19,9 @@ from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.presets import preset
 from mlx_rev.text.order import ASSUMED
 
+_LONGEST_STORIES = 512
+"""The context that is trained of a model by others, which may have a hundred thousand positions."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommand:
@@ -36,7 +39,8 @@ class TrainCommand:
     resume: Path | None = None
     """Run folder to resume."""
     init_from: str | None = None
-    """Begin with the weights of a model, of any format; its shape, tokenizer and reversal too."""
+    """Begin with the weights of a model, of any format; its shape, tokenizer and reversal too
+    (by others: 512 tokens of its context)."""
     cache: Path = field(default_factory=cache_folder)
     """Where corpora and token shards are kept."""
     check: bool = False
@@ -95,8 +99,10 @@ def _default(arguments: Sequence[str]) -> TrainCommand:
         if early.resume is not None:
             raise ConfigError("--resume takes the run's own weights; leave out --init-from")
         given = given_model(early.init_from, replace(base.data, tokenizer=early.tokenizer))
-        reversal = (given.order or ASSUMED).name
-        base = replace(base, model=given.config, data=replace(base.data, reversal=reversal))
+        reversal, model = (given.order or ASSUMED).name, given.config
+        if given.order is None:
+            model = replace(model, context=min(model.context, _LONGEST_STORIES))
+        base = replace(base, model=model, data=replace(base.data, reversal=reversal))
     return TrainCommand(
         preset=early.preset or "quick",
         config=early.config,

@@ -80,5 +80,6 @@ def decoded(raw: np.ndarray, number: int) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # a damaged scale; the reader refuses inf
         for start in range(0, len(whole), _BLOCKS_AT_ONCE):
             part = slice(start, start + _BLOCKS_AT_ONCE)
-            values[part] = dequantize(whole[part], kind).reshape(-1, size)
+            row = whole[part].reshape(1, -1)  # it goes through many short rows slowly
+            values[part] = dequantize(row, kind).reshape(-1, size)
     return values.reshape(-1)

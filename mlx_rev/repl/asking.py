@@ -1,12 +1,14 @@
 """Commands that ask for stories, or something about them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlx_rev.errors import ConfigError
+from mlx_rev.generate.rerank import ranked
+from mlx_rev.generate.story import Story
 from mlx_rev.generate.surprise import word_surprises
 from mlx_rev.model.score import score_stories
 from mlx_rev.repl.command import Command, Given
@@ -29,9 +31,21 @@ def _candidates(session: "Session", given: Given) -> Iterator[Reply]:
         if isinstance(reply, Offers):
             yield from session.keep(reply.stories)
             session.offer_stories(reply.stories)
-            yield replace(reply, pick=True)
+            yield replace(reply, pick=True, best=_best(session, reply.stories))
         else:
             yield reply
+
+
+def _best(session: "Session", stories: Sequence[Story]) -> int | None:
+    """The index of the best story; None where there is nothing to choose, or no time to."""
+    if len(stories) == 1 or session.stopped:
+        return None
+    teller = session.teller
+    try:
+        best, *_ = ranked(teller.model, teller.codec, stories, teller.judge())
+    except ConfigError:  # an ending that is too long for its judge
+        return None
+    return stories.index(best.story)
 
 
 def _compare(session: "Session", given: Given) -> Iterator[Reply]:
@@ -57,6 +71,8 @@ def _compare(session: "Session", given: Given) -> Iterator[Reply]:
 def _surprise(session: "Session", given: Given) -> Iterator[Reply]:
     story = session.in_hand()
     session.check_own(story)
+    if story.generated and not story.tokens:
+        raise ConfigError("this story was not written word by word, so there are no figures")
     if not all(0 <= token < session.teller.model.config.vocab_size for token in story.tokens):
         raise ConfigError("this story was told with another vocabulary; tell one anew")
     words: list[tuple[str, float | None]] = [
@@ -109,7 +125,8 @@ CANDIDATES = Command(
     summary="several stories at once; pick one by its number",
     explanation=f"Writes N stories for the same ending at once, 4 where N is left out, at most "
     f"{MOST_CANDIDATES}. Type the number of one to go on with it. The offer stays until then, or "
-    "until a new story is begun; all of them are in the /history.",
+    "until a new story is begun; all of them are in the /history. The one that is marked as the "
+    "best has most to do with its ending, among those that do not repeat themselves.",
     example="/candidates 6",
     run=_candidates,
 )

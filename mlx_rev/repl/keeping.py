@@ -124,7 +124,7 @@ SESSIONS = Command(
     summary="earlier sessions; with a number, take one up again",
     explanation="Lists the sessions before this one. /sessions N brings the stories of one into "
     "the /history; `mlx-rev repl --continue` goes on with the last. They are kept on this machine "
-    "only, readable by you alone, the newest 100 of them; --no-transcript keeps none.",
+    "only, readable by you alone, the newest 50 of them; --no-transcript keeps none.",
     example="/sessions 1",
     run=_sessions,
 )

@@ -20,8 +20,8 @@ from mlx_rev.generate.story import StopReason, Story
 from mlx_rev.repl.names import lasting_reference
 from mlx_rev.text.stream import Growth
 
-MOST_SESSIONS = 100
-LARGEST = 4 << 20
+MOST_SESSIONS = 50
+LARGEST = 2 << 20
 _SUFFIX = ".jsonl"
 
 

@@ -125,7 +125,10 @@ class View:
 
 
 def summary(story: Story) -> str:
-    """A story's mark, tokens, speed, surprise and seed."""
+    """A story's mark, tokens, speed, surprise and seed; of one that was not written a token at a
+    time, only the mark and the seed."""
+    if not story.tokens and story.finished == "boundary":
+        return f"{_FINISHED[story.finished]} seed {story.seed}"
     return (
         f"{_FINISHED[story.finished]} {len(story.tokens)} tokens · "
         f"{story.tokens_per_second:.0f} tokens/s · {story.mean_surprise:.2f} bits per token · "

@@ -137,13 +137,14 @@ class Dashboard:
         return text.append(f"  {started.parameters / 1e6:.2f} million parameters", "label")
 
     def _doing(self) -> Text:
+        """That it stops, as that is what somebody waits for, and what is being done."""
         seen = self._seen
-        if self._stopping and seen.doing == TRAINING:
-            return _line(self._stopping, "best")
         doing = seen.doing
         if doing != TRAINING:
             doing += f", {spoken(max(1, round(time.monotonic() - seen.since)))}"
-        return _line("; ".join(filter(None, [doing, self._stopping])), "label")
+        if not self._stopping:
+            return _line(doing, "label")
+        return _line(self._stopping, "ending").append(f"  {doing}", "label")
 
     def _figures(self, width: int) -> tuple[Table, int]:
         """The figures as a table, and its rows."""

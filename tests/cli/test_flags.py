@@ -30,7 +30,8 @@ from tests.conftest import Run
         ("tell x --model", "mlx-rev tell: --model: no value given; see mlx-rev tell --help"),
         (
             "tell x --reversal wurd",
-            "mlx-rev tell: --reversal: expected one of word2, word, token, none, found 'wurd'",
+            "mlx-rev tell: --reversal: expected one of word2 | word | token | none | word2,none | "
+            "word,none | token,none, found 'wurd'",
         ),
         ("convert a", "mlx-rev convert: TARGET missing; see mlx-rev convert --help"),
         (
@@ -139,7 +140,7 @@ def test_bash_completes(scripts: dict[str, str]) -> None:
     typed = {
         "mlx-rev tr": {"train"},
         "mlx-rev tell --tem": {"--temperature"},
-        "mlx-rev train --reversal wo": {"word", "word2"},
+        "mlx-rev convert a b --dtype fl": {"float32", "float16"},
     }
     show = "_tyro_mlx_rev; echo ${COMPREPLY[@]}"
     lines = [f"COMP_WORDS=({line}); COMP_CWORD={line.count(' ')}; {show}" for line in typed]

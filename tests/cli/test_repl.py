@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlx_rev.cli import repl
+from mlx_rev.cli.options import parse
 from mlx_rev.config import SampleConfig
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.teller import load
@@ -128,6 +129,16 @@ def test_empty_lines_are_skipped(run: Run, trained: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     [line] = done.stdout.splitlines()
     assert json.loads(line)["ending"] == "He was happy."
+
+
+def test_what_is_for_a_terminal_is_none_for_a_pipe(run: Run) -> None:
+    done = run("repl", "--continue", stdin="He was happy.\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "mlx-rev repl: --continue is for a terminal, but standard input is none\n"
+    )
+    command = parse(repl.ReplCommand, ["--continue", "--no-transcript"], "repl")
+    assert (command.resume, command.transcript) == (True, False)
 
 
 def test_bytes_that_are_no_utf8_are_named(

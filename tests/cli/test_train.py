@@ -206,7 +206,7 @@ def test_ctrl_c_is_answered_before_the_step_is_done() -> None:
         assert asked()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert answers == ["finishing this step; Ctrl-C again to stop now"]
+    assert answers == ["finishing this step; Ctrl-C stops now"]
     assert signal.set_wakeup_fd(-1) == -1
 
 

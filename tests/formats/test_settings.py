@@ -62,7 +62,7 @@ def changed(folder: Path, **stated: object) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name, value", [("temperature", -1), ("top_p", 2.0), ("top_k", 1.5)])
+@pytest.mark.parametrize(("name", "value"), [("temperature", -1), ("top_p", 2.0), ("top_k", 1.5)])
 def test_impossible_ones_are_refused_by_name(
     model: ModelFile, tmp_path: Path, name: str, value: float
 ) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mlx_rev import errors
 from mlx_rev.config import SampleConfig
-from mlx_rev.errors import ConfigError, RevError, in_a_line
+from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.formats.detect import built_in_model
+from mlx_rev.generate.rerank import ranked
+from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.repl.commands import COMMANDS
 from mlx_rev.repl.replies import (
@@ -26,6 +29,7 @@ from mlx_rev.repl.replies import (
 )
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
+from mlx_rev.repl.writing import without_newest_word
 from mlx_rev.text.order import FORWARD, ORDERS, WORD, Order
 from mlx_rev.ui.console import THEME
 from tests.conftest import Run
@@ -105,6 +109,24 @@ def test_a_candidate_is_picked_by_its_number(session: Session) -> None:
     assert isinstance(last(session, "Another ending."), Tells)
     assert session.prompt == "ending> "
     assert [story.seed for story in session.told] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_the_best_candidate_is_marked(session: Session) -> None:
+    last(session, ENDING)
+    offer = last(session, "/candidates 3")
+    assert isinstance(offer, Offers)
+    teller = session.teller
+    best = ranked(teller.model, teller.codec, offer.stories)[0].story
+    assert offer.best is not None
+    assert offer.stories[offer.best] is best
+    assert last(session, "/candidates 1").best is None  # type: ignore[union-attr]
+    # One that was stopped is no whole story to be judged.
+    replies = []
+    for reply in session.respond("/candidates 2"):
+        replies.append(reply)
+        session.stop()
+    assert isinstance(replies[-1], Offers)
+    assert replies[-1].best is None
 
 
 def test_an_offer_stays_until_one_is_picked_or_a_story_is_begun(session: Session) -> None:
@@ -263,7 +285,7 @@ def test_what_the_system_refuses_is_said_of_what_is_in_the_way(
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file") as error:
         last(session, f"{command} {tmp_path / 'file' / 'x.md'}")
-    assert in_a_line(error.value) == f"{tmp_path / 'file'}: File exists"
+    assert errors.in_a_line(error.value) == f"{tmp_path / 'file'}: File exists"
 
 
 def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
@@ -402,21 +424,65 @@ Type how a story ends, or /help.
 """
 
 
-def test_a_whole_conversation(
-    session: Session, tellers: dict[Order, Teller], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    story = tellers[WORD].tell("They went home.", temperature=0.0, max_tokens=4, seed=3)
-    expected = TRANSCRIPT.format(
-        story=story.text,
-        short=" ".join(story.text.split()),
-        known=", ".join(f"/{name}" for name in COMMANDS),
-    )
+WRITING = """\
+> /set temperature 0
+temperature is 0.0
+> /set max_tokens 4
+max_tokens is 4
+> One ran. Two sat.
+{one}
+> /edit
+Change the story below; Enter grows it on from there, Ctrl-C leaves it as it is.
+> /Three ran. They went home.
+{three}
+> /more
+{more}
+> /undo
+{three}
+> /undo
+{one}
+> /undo
+! nothing to undo: no other story was in hand before
+> /edit
+Change the story below; Enter grows it on from there, Ctrl-C leaves it as it is.
+>
+Nothing was changed; the story is as it was.
+> /history
+*  1  seed 3  {one_short}
+   2  seed 4  {three_short}
+   3  seed 5  {more_short}
+> /history 2
+{three}
+> /history 4
+! /history: no story 4; the /history has 1 to 3
+> /save {folder}/it.txt --story 1
+saved as {folder}/it.txt
+> /save {folder}/it.txt
+! {folder}/it.txt: exists; choose another name, or replace it with --force
+> /alternatives xyzzy
+! /alternatives: the story has no word 'xyzzy'; name one as it stands there
+> /help undo
+/undo
+
+{undo}
+
+Example: /undo
+> /undoo
+! unknown command /undoo; did you mean /undo?
+> bye
+{bye}
+> exit
+"""
+
+
+def conversation(session: Session, expected: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is shown where someone types the lines of a transcript that begin with >."""
     output = io.StringIO()
     console = Console(file=output, width=400, theme=THEME, no_color=True, highlight=False)
     monkeypatch.setattr("mlx_rev.repl.view.READING_COLUMNS", 400)
     view = View(console)
     for line in expected.split("\n"):
-        if not line.startswith("> "):
+        if not line.startswith(">"):
             continue
         output.write(line + "\n")
         try:
@@ -428,8 +494,47 @@ def test_a_whole_conversation(
         except RevError as error:
             output.write("! ")
             view.error(str(error))
-    shown = "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
-    assert shown == "\n".join(line.rstrip() for line in expected.split("\n"))
+    return "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
+
+
+def as_written(transcript: str, **parts: object) -> str:
+    return "\n".join(line.rstrip() for line in transcript.format(**parts).split("\n"))
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_whole_conversation(
+    session: Session, tellers: dict[Order, Teller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = tellers[WORD].tell("They went home.", temperature=0.0, max_tokens=4, seed=3)
+    known = ", ".join(f"/{name}" for name in COMMANDS)
+    expected = as_written(TRANSCRIPT, story=story.text, short=flat(story.text), known=known)
+    assert conversation(session, expected, monkeypatch) == expected
+
+
+def test_a_conversation_of_someone_who_writes(
+    session: Session,
+    tellers: dict[Order, Teller],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(ending: str) -> Story:
+        return tellers[WORD].tell(ending, temperature=0.0, max_tokens=4)
+
+    three = told("/Three ran. They went home.")
+    parts = {
+        "one": told("One ran. Two sat."),
+        "three": three,
+        "more": told(without_newest_word(three)),
+        "bye": told("bye"),
+    }
+    parts |= {f"{name}_short": flat(story.text) for name, story in parts.items()}
+    undo = COMMANDS["undo"].explanation
+    expected = as_written(WRITING, folder=tmp_path, undo=undo, **parts)
+    assert conversation(session, expected, monkeypatch) == expected
+    assert (tmp_path / "it.txt").read_text() == f"{parts['one']}\n"
 
 
 PIECES = (

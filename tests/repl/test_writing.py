@@ -15,6 +15,7 @@ from mlx_rev.repl.session import Session
 from mlx_rev.repl.transcript import Settled
 from mlx_rev.repl.writing import SHOWN_ALTERNATIVES, without_newest_word
 from mlx_rev.text.order import FORWARD, ORDERS, WORD, Order
+from mlx_rev.text.words import is_word_character
 
 GIVEN = "Three sat down.\nFour ate."
 
@@ -173,6 +174,9 @@ def test_alternatives_are_what_the_model_would_write(
         joined = each.generated + beside if order.grows_leftwards else beside + each.generated
         assert each.text == joined
         assert each.generated.strip() or each.generated == ""
+        if order is not FORWARD and each.generated:
+            # "the" is a word of its own there, too.
+            assert not is_word_character(each.generated[-1])
     if order is FORWARD:
         assert chances[0] == pytest.approx(2 ** -likeliest.surprises[0], rel=0.05)
 

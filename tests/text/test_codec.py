@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_rev.errors import DataError
+from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import FORWARD, ORDERS, TOKEN, WORD, WORD2, Order
 from mlx_rev.text.sentencepiece import SentencePiece
@@ -117,6 +118,9 @@ def test_a_position_is_counted_in_what_was_typed(
     codecs: dict[Order, StoryCodec], order: Order, unfit: str, said: str
 ) -> None:
     typed = f"  One day{unfit} Tom went home. "
+    if unfit == "▁" and isinstance(codecs[order].tokenizer, ByteLevel):
+        assert codecs[order].decode(codecs[order].encode(typed)) == typed
+        return
     for encode in (codecs[order].encode, codecs[order].prompt):
         with pytest.raises(DataError, match=f"{said}.* at character 10[; ]"):
             encode(typed)
@@ -127,10 +131,10 @@ def test_an_ending_of_one_token_is_an_ending_too(
     codecs: dict[Order, StoryCodec], order: Order
 ) -> None:
     codec = codecs[order]
-    [spelling] = codec.prompt("the").spellings
+    [spelling] = codec.prompt("a").spellings
     assert len(spelling) == 2
-    assert b"s" in first_words(codec, "the")
-    growth = codec.growth("the", spelling)
+    assert b"s" in first_words(codec, "a")
+    growth = codec.growth("a", spelling)
     growth.push(b" in")
     assert growth.text == "in "
 

@@ -75,9 +75,9 @@ def test_what_is_being_done_is_said_and_for_how_long() -> None:
     dashboard._seen.since -= 75
     assert doing(dashboard) == "saving a checkpoint, 1 min 15 s"
     dashboard.stopping("finishing this step")
-    assert doing(dashboard) == "saving a checkpoint, 1 min 15 s; finishing this step"
+    assert doing(dashboard) == "finishing this step  saving a checkpoint, 1 min 15 s"
     dashboard.step_begins()
-    assert doing(dashboard) == "finishing this step"
+    assert doing(dashboard) == "finishing this step  training"
     assert dashboard._seen.step == 3
 
 
