@@ -6,16 +6,30 @@ The docstring below a field is its help text on the command line.
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 from numbers import Integral
-from typing import Literal
+from typing import Literal, get_args
 
 from mlx_rev import estimate
 from mlx_rev.errors import ConfigError
 
 ReversalMode = Literal["word2", "word", "token", "none", "word2,none", "word,none", "token,none"]
 """The names of the orders in text/order.py; with ",none" the model reads forwards too."""
-TrainingDtype = Literal["float32", "bfloat16"]
 
+
+class Dtype(StrEnum):
+    """The type of a model's matrices, in a file or while it trains; vectors are float32 or, beside
+    float16 and bfloat16, of that type."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    Q8 = "q8"
+    """8 bits and a scale for each group, in the format's own way; only in files."""
+
+
+TrainingDtype = Literal[Dtype.FLOAT32, Dtype.BFLOAT16]
+"""What a model can be trained in."""
 
 LARGEST_SIZE = 1 << 20
 """A width, vocabulary or context beyond this counts as damage, before anything is allocated."""
@@ -57,6 +71,17 @@ class ModelConfig:
     """Added to the mean square in RMSNorm."""
     rope_theta: float = 10000.0
     """Base of the rotary position embedding (RoPE)."""
+    head_size: int = 0
+    """Width of one attention head; 0 is dim / n_heads."""
+    rope_factor: float = 1.0
+    """How many times slower RoPE's slowest rotations are than rope_theta says, as in Llama 3; 1 is
+    no scaling."""
+    rope_low_frequency: float = 1.0
+    """Rotations in rope_original_context below which a frequency counts as slow."""
+    rope_high_frequency: float = 4.0
+    """The same above which it is left alone."""
+    rope_original_context: int = 8192
+    """Context for which the unscaled RoPE was trained."""
     tied: bool = True
     """Use the embedding as the output projection too."""
     dropout: float = 0.0
@@ -65,7 +90,21 @@ class ModelConfig:
     @property
     def head_dim(self) -> int:
         """Width of one attention head."""
-        return self.dim // self.n_heads
+        return self.head_size or self.dim // self.n_heads
+
+    def rope_slowdown(self, pair: int) -> float:
+        """How many times slower a pair of a head's numbers is rotated than rope_theta says.
+
+        Llama 3's rope scaling (transformers, modeling_rope_utils.py): a slow rotation by
+        rope_factor, a fast one not at all, and in between the factor fades.
+        """
+        if self.rope_factor == 1:
+            return 1.0
+        wavelength = 2 * math.pi * self.rope_theta ** (2 * pair / self.head_dim)
+        low, high = self.rope_low_frequency, self.rope_high_frequency
+        kept = (self.rope_original_context / wavelength - low) / (high - low)
+        kept = min(max(kept, 0.0), 1.0)
+        return float(1 / ((1 - kept) / self.rope_factor + kept))
 
     def problems(self) -> list[str]:
         """What makes this shape impossible, in words."""
@@ -83,7 +122,9 @@ class ModelConfig:
             return found
         if self.n_layers > MOST_LAYERS:
             found.append(f"n_layers is {self.n_layers}, expected at most {MOST_LAYERS}")
-        if self.dim % self.n_heads:
+        if self.head_size < 0 or self.head_size > LARGEST_SIZE:
+            found.append(f"head_size is {self.head_size}, expected 0 to {LARGEST_SIZE}")
+        elif not self.head_size and self.dim % self.n_heads:
             found.append(f"n_heads {self.n_heads} does not divide dim {self.dim}")
         elif self.head_dim % 2:
             found.append(f"head size {self.head_dim} is odd, expected even: RoPE rotates pairs")
@@ -95,6 +136,10 @@ class ModelConfig:
             found.append(f"dropout is {self.dropout}, expected 0 or more and under 1")
         if self.norm_eps <= 0 or self.rope_theta <= 0:
             found.append("norm_eps and rope_theta must be positive")
+        if self.rope_factor < 1 or self.rope_original_context < 1:
+            found.append("rope_factor and rope_original_context must be 1 or more")
+        if not 0 < self.rope_low_frequency < self.rope_high_frequency:
+            found.append("rope_low_frequency must be positive, and below rope_high_frequency")
         return found
 
 
@@ -114,7 +159,8 @@ class DataConfig:
     """word2: by word, with its marks; word: as in the article; token: by token; none: forward;
     word2,none: one model of both directions."""
     tokenizer: str | None = None
-    """A SentencePiece .model to use; by default one is trained on the data."""
+    """A SentencePiece .model or a tokenizer.json of byte-level BPE to use; by default a
+    SentencePiece vocabulary is trained on the data."""
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
@@ -153,7 +199,7 @@ class TrainConfig:
     """Largest global gradient norm; 0 turns clipping off."""
     workers: int = 0
     """Threads that share the rows of a batch on a CPU; 0 is one per core."""
-    dtype: TrainingDtype = "float32"
+    dtype: TrainingDtype = Dtype.FLOAT32
     """Type of the forward and backward pass; bfloat16 keeps float32 master weights (GPU only)."""
     seed: int = 1337
     """Seed of weights, batch order, dropout and samples."""
@@ -188,6 +234,9 @@ class TrainConfig:
                 found.append(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.seed >= SEEDS:
             found.append(f"seed is {self.seed}, expected under 2^63")
+        if self.dtype not in get_args(TrainingDtype):
+            expected = " or ".join(get_args(TrainingDtype))
+            found.append(f"dtype is {self.dtype}, expected {expected}")
         if self.workers > self.batch_size > 0:
             found.append(f"workers is {self.workers}, more than batch_size {self.batch_size}")
         if not 0 <= self.min_learning_rate <= self.learning_rate:

@@ -136,8 +136,16 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def private_folder(parent: Path) -> Path:
+    """A new folder in `parent` that only this user can open, and that counts as in use until the
+    process ends, however it does; then `remove_leftovers` removes it."""
+    folder, _ = _made(parent, None, _UNFINISHED)  # The lock ends with the process.
+    return folder
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Remove what dead processes left in `folder` while they wrote a file or folder there.
+    """Remove what this user's dead processes left in `folder` while they wrote a file or folder
+    there.
 
     A folder whose replacement they did not finish comes back.
     """
@@ -146,8 +154,9 @@ def remove_leftovers(folder: Path) -> None:
             with suppress(OSError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    settle(path)
+                    if os.fstat(descriptor).st_uid == os.geteuid():
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        settle(path)
                 finally:
                     os.close(descriptor)
 

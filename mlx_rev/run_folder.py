@@ -2,7 +2,7 @@
 
 RUN/
     config.toml                      the run's options
-    tokenizer.model
+    tokenizer.model                  or tokenizer.json, by the tokenizer's kind
     metrics.jsonl, samples.md        what was measured and told
     loss.png
     .lock                            held while a process trains
@@ -18,7 +18,6 @@ resumed.
 from pathlib import Path
 
 CONFIG = "config.toml"
-TOKENIZER = "tokenizer.model"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.md"
 LOSS_PICTURE = "loss.png"
@@ -31,6 +30,11 @@ STEPS = "step-*"
 """Matches the folder of every checkpoint; with a dot in front, what an unfinished one left."""
 OPTIMIZER = "optimizer.safetensors"
 TRAINING = "training.json"
+
+
+def runs(folder: Path) -> list[Path]:
+    """The run folders in a folder, by their name."""
+    return sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -52,3 +56,8 @@ def latest(run: Path) -> Path | None:
 def checkpoint_name(step: int) -> str:
     """The folder of the checkpoint at a step."""
     return f"step-{step:08d}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint, which its folder is called after."""
+    return int(checkpoint.name.rpartition("-")[2])

@@ -1,7 +1,9 @@
 import errno
 import os
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,49 @@ def test_permissions_are_those_that_the_user_s_mask_leaves(tmp_path: Path) -> No
     with open(tmp_path / "plain", "wb"):
         pass
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_private_folder_is_kept_until_its_process_ends(tmp_path: Path) -> None:
+    """Also one whose process was killed right after it was made is removed, at once."""
+    alive = files.private_folder(tmp_path)
+    make = "import sys, pathlib\nfrom mlx_rev import files\n"
+    make += "files.private_folder(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", make, tmp_path], check=True)
+    tempfile.mkdtemp(prefix=".mlx-rev-new-", dir=tmp_path)
+    (tmp_path / "other").mkdir()
+    assert len(list(tmp_path.iterdir())) == 4
+    files.remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([alive, tmp_path / "other"])
+    assert stat.S_IMODE(alive.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("after", ["open", "mkdtemp"])
+def test_a_folder_that_was_taken_for_a_dead_one_s_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """Another process may look at it before it is locked."""
+    taken: list[Path] = []
+    module = files.os if after == "open" else files.tempfile
+    made = getattr(module, after)
+
+    def and_taken(*given: object, **named: object) -> object:
+        result = made(*given, **named)
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].rmdir()
+        return result
+
+    monkeypatch.setattr(module, after, and_taken)
+    folder = files.private_folder(tmp_path)
+    assert len(taken) == 1
+    assert list(tmp_path.iterdir()) == [folder] != taken
+
+
+def test_what_another_user_left_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tempfile.mkdtemp(prefix=".mlx-rev-new-", dir=tmp_path)
+    own = os.geteuid()
+    monkeypatch.setattr(files.os, "geteuid", lambda: own + 1)
+    files.remove_leftovers(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1

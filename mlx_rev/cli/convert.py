@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from mlx_rev import files, hub
-from mlx_rev.cli.options import parse
-from mlx_rev.config import ReversalMode
+from mlx_rev.cli.flags import parse
+from mlx_rev.config import Dtype, ReversalMode
+from mlx_rev.data.story_files import read_stories
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import overwrite, registry
 from mlx_rev.formats.convert import convert, folder_to_push
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.dtype import Dtype
+from mlx_rev.formats.smaller import keep_layers, keep_vocabulary, layers_in
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.formats.tokenizers.detect import is_tokenizer, read_tokenizer
-from mlx_rev.formats.tokenizers.limits import check_exportable
+from mlx_rev.formats.tokenizers.limits import check_bin
 from mlx_rev.text.order import order_named
 from mlx_rev.ui import conversion
 from mlx_rev.ui.console import make_console
 
 if TYPE_CHECKING:
     FormatName = str
-    DtypeName = str
 else:
     FormatName = tyro.extras.literal_type_from_choices(registry.names())
-    DtypeName = tyro.extras.literal_type_from_choices([each.value for each in Dtype])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +38,20 @@ class ConvertCommand:
     """A run, checkpoint, model folder, .bin, .gguf, hf:owner/repo[/file][@revision], the name of a
     built-in model, or a tokenizer."""
     target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
-    """What to write: NAME.bin, NAME.gguf or a folder; for a tokenizer, NAME.bin or NAME.model."""
+    """What to write: NAME.bin, NAME.gguf or a folder; for a tokenizer, NAME.bin, or as it is
+    NAME.model or NAME.json."""
     to: Annotated[FormatName | None, tyro.conf.arg(help=f"{registry.summaries()}.")] = None
-    dtype: DtypeName | None = None
+    dtype: Dtype | None = None
     """How matrices are stored; by default float32, if the format has it."""
     tokenizer: Path | None = None
     """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the source comes without one."""
     reversal: ReversalMode | None = None
     """How the model's text is reversed, if the source does not say."""
+    keep_layers: str | None = None
+    """Leave out all layers but these, counted from 0: 0-9,28,29, for instance."""
+    keep_vocabulary: str | None = None
+    """Leave out all pieces of a byte-level vocabulary that the stories in this file or folder do
+    not need."""
     force: bool = False
     """Replace an existing target."""
     push: str | None = None
@@ -60,7 +65,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     command = parse(ConvertCommand, arguments, program)
     console = make_console(plain=command.plain)
     if not hub.is_reference(command.source) and is_tokenizer(Path(command.source)):
-        _refuse(command, "a tokenizer", ("to", "dtype", "tokenizer", "reversal", "push"))
+        only_models = ("to", "dtype", "tokenizer", "reversal", "keep_layers", "keep_vocabulary")
+        _refuse(command, "a tokenizer", (*only_models, "push"))
         _convert_tokenizer(Path(command.source), command.target, force=command.force)
         console.print(f"{command.target}: {command.target.stat().st_size:,} bytes", soft_wrap=True)
         return 0
@@ -71,10 +77,18 @@ def main(arguments: Sequence[str], program: str) -> int:
         tokenizer=command.tokenizer,
         order=order_named(command.reversal) if command.reversal else None,
     )
-    dtype = Dtype(command.dtype) if command.dtype else None
+    if command.keep_layers is not None:
+        model = keep_layers(model, layers_in(command.keep_layers))
+    if command.keep_vocabulary is not None:
+        model = keep_vocabulary(model, read_stories(command.keep_vocabulary))
     with conversion.bar(console) as progress:
         done = convert(
-            model, command.target, command.to, dtype, force=command.force, progress=progress
+            model,
+            command.target,
+            command.to,
+            command.dtype,
+            force=command.force,
+            progress=progress,
         )
     conversion.show(done, console)
     if command.push:
@@ -88,15 +102,18 @@ def _refuse(command: ConvertCommand, what: str, options: Sequence[str]) -> None:
     """Raise ConfigError for an option that was given and means nothing here."""
     for option in options:
         if getattr(command, option):
-            raise ConfigError(f"--{option} does not apply to {what}; leave it out")
+            raise ConfigError(
+                f"--{option.replace('_', '-')} does not apply to {what}; leave it out"
+            )
 
 
 def _convert_tokenizer(source: Path, target: Path, *, force: bool) -> None:
-    if target.suffix not in (".bin", ".model"):
-        raise ConfigError(f"{target}: a tokenizer is written as .bin (llama2.c) or .model")
     tokenizer = read_tokenizer(source)
+    own = Path(tokenizer.file_name).suffix
+    if target.suffix not in (".bin", own):
+        raise ConfigError(f"{target}: this tokenizer is written as .bin (llama2.c) or {own}")
     overwrite.check_file(target, force=force)
+    content = tokenizer.content
     if target.suffix == ".bin":
-        check_exportable(tokenizer, str(source))
-    content = tokenizer_bin.to_bytes(tokenizer) if target.suffix == ".bin" else tokenizer.model
+        content = tokenizer_bin.to_bytes(check_bin(tokenizer, str(source)))
     files.write_bytes(target, content)

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import tyro
 
-from mlx_rev.cli.options import ModelChoice, parse, say_not_reversed
+from mlx_rev.cli import telling
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, sample_settings, say_not_reversed
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.estimate import check_telling_fits
@@ -19,7 +21,10 @@ from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.repl.replies import Offers, Says
 from mlx_rev.repl.session import Session
+from mlx_rev.ui.console import is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
+
+_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +34,10 @@ class TellCommand:
     endings: Annotated[
         tuple[str, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="ENDING...", help_behavior_hint="(required)"),
+        tyro.conf.arg(metavar="ENDING..."),
     ] = ()
-    """How the stories end; put each in quotes."""
-    choice: ModelChoice = field(default_factory=ModelChoice)
+    """How the stories end; put each in quotes. Without any, each line of standard input is one."""
+    choice: Annotated[ModelChoice, MODEL] = field(default_factory=ModelChoice)
     count: int = 1
     """Stories for each ending, with consecutive seeds."""
     best_of: int = 1
@@ -47,48 +52,66 @@ class TellCommand:
     figures."""
     judge_tokenizer: Path | None = None
     """The judge's tokenizer, if it comes without one."""
-    sample: SampleConfig = field(default_factory=SampleConfig)
+    pace: float = 8.0
+    """Words a second that a story grows by in a terminal; 0 is as fast as can be."""
+    plain: bool = False
+    """Print stories when they are complete, without colours: for screen readers."""
+    sample: Annotated[SampleConfig, SAMPLING] = field(default_factory=SampleConfig)
 
 
 def main(arguments: Sequence[str], program: str) -> int:
     """Print each story in reading order, a blank line between two. Raises RevError."""
     command = parse(TellCommand, arguments, program)
     _check(command)
+    given = command.endings or telling.piped_endings()
+    if not given:
+        raise ConfigError('no ending given; try: mlx-rev tell "They all lived happily ever after."')
     loaded = command.choice.load()
     teller = Teller(loaded)
-    endings = [ending for ending in command.endings for _ in range(command.count)]
+    endings = [ending for ending in given for _ in range(command.count)]
     check_telling_fits(loaded.model.config, max(len(endings), command.best_of))
-    session = Session(teller, command.choice.reference, command.sample)
+    settings = sample_settings(command, arguments, program, loaded.settings)
     if command.begin is not None:
-        texts = _met(command, teller, endings)
-    elif command.best_of == 1:
-        texts = [story.text for story in _told(session, endings)]
+        write_story(sys.stdout, "\n\n".join(_met(command, teller, endings, settings)) + "\n")
+        return 0
+    session = Session(teller, command.choice.reference, settings)
+    console = make_console(plain=command.plain)
+    pace = command.pace if is_interactive(console) and not command.plain else None
+    stories: list[Story] = []
+    if command.best_of == 1:
+        stories += _told(session, endings, pace)
     else:
         judge = _judge(command, teller)
-        texts = [
-            ranked(teller.model, teller.codec, _told(session, [ending] * command.best_of), judge)[
-                0
-            ].story.text
-            for ending in endings
-        ]
-    write_story(sys.stdout, "\n\n".join(texts) + "\n")
-    return 0
+        for ending in endings:
+            several = _told(session, [ending] * command.best_of, pace)
+            stories.append(ranked(teller.model, teller.codec, several, judge)[0].story)
+            if _stopped(several):
+                break
+    if pace is None:
+        write_story(sys.stdout, "\n\n".join(story.text for story in stories) + "\n")
+    else:
+        telling.show(stories, console)
+    return _INTERRUPTED if _stopped(stories) else 0
 
 
 def _check(command: TellCommand) -> None:
     """Raise ConfigError for what cannot be, before anything is loaded."""
     validate(command.sample)
-    if not command.endings:
-        raise ConfigError('no ending given; try: mlx-rev tell "They all lived happily ever after."')
     for flag, count in (("--count", command.count), ("--best-of", command.best_of)):
         if count < 1:
             raise ConfigError(f"{flag} {count}: expected 1 or more")
+    if not command.pace >= 0:
+        raise ConfigError(f"--pace {command.pace}: expected 0 or more")
     if command.begin is not None and command.best_of > 1:
         raise ConfigError("--begin and --best-of: give one of them")
     if command.judge is not None and command.best_of == 1 and command.begin is None:
         raise ConfigError(
             f"--judge {command.judge}: chooses among stories; give --best-of 16, or --begin"
         )
+
+
+def _stopped(stories: Sequence[Story]) -> bool:
+    return any(story.finished == "stopped" for story in stories)
 
 
 def _judge(command: TellCommand, teller: Teller) -> Judge | None:
@@ -100,7 +123,9 @@ def _judge(command: TellCommand, teller: Teller) -> Judge | None:
     return judge
 
 
-def _met(command: TellCommand, teller: Teller, endings: Sequence[str]) -> list[str]:
+def _met(
+    command: TellCommand, teller: Teller, endings: Sequence[str], settings: SampleConfig
+) -> list[str]:
     """A story from the beginning to each ending; where no seam is good, standard error says so."""
     forward = teller.opposite
     if command.judge is not None:
@@ -114,8 +139,8 @@ def _met(command: TellCommand, teller: Teller, endings: Sequence[str]) -> list[s
         )
     texts = []
     for place, ending in enumerate(endings):
-        seed = command.sample.seed + place * SEEDS_OF_MEETING
-        met = meet(teller, forward, command.begin or "", ending, replace(command.sample, seed=seed))
+        seed = settings.seed + place * SEEDS_OF_MEETING
+        met = meet(teller, forward, command.begin or "", ending, replace(settings, seed=seed))
         if not met.good:
             said = "the two sides of this story do not fit together well; try another --seed"
             sys.stderr.write(f"mlx-rev tell: {said}\n")
@@ -123,10 +148,12 @@ def _met(command: TellCommand, teller: Teller, endings: Sequence[str]) -> list[s
     return texts
 
 
-def _told(session: Session, endings: Sequence[str]) -> Sequence[Story]:
-    """A story for each ending, written together; what there is to say goes to standard error."""
+def _told(session: Session, endings: Sequence[str], pace: float | None) -> Sequence[Story]:
+    """A story for each ending, written together and, with a pace, before one's eyes; what there is
+    to say goes to standard error."""
     stories: Sequence[Story] = ()
-    for reply in session.stories(endings):
+    replies = session.stories(endings)
+    for reply in replies if pace is None else telling.watched(session, replies, pace):
         if isinstance(reply, Says):
             sys.stderr.write(f"mlx-rev tell: {one_line(reply.text)}\n")
         elif isinstance(reply, Offers):

@@ -12,8 +12,10 @@ from mlx_rev.data.corpus import Corpus, open_corpus
 from mlx_rev.data.shards import Shard, check_origin, open_shard, write_shard
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.load import load_tokenizer
 from mlx_rev.text.order import Order, order_named
-from mlx_rev.text.tokenizer import BOUNDARY, FORWARD_BOUNDARY, Tokenizer, check_encodable
+from mlx_rev.text.sentencepiece import SentencePiece, check_encodable
+from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
 _STORIES_AT_ONCE = 2000
 _UNKNOWN = " ⁇ ".encode()
@@ -117,7 +119,7 @@ def _prepared(codec: StoryCodec, corpus: Corpus, cache: Path, notify: Notify) ->
 
 def _direction(codec: StoryCodec) -> str:
     """What tells the two directions of one model apart, in words."""
-    return ", read forwards" if codec.boundary == FORWARD_BOUNDARY else ""
+    return ", read forwards" if codec.is_opposite else ""
 
 
 def _tokenizer(
@@ -133,7 +135,7 @@ def _tokenizer(
         if given.is_file():
             with files.open_regular(given) as file:
                 files.check_content(given, file.read(64))
-        tokenizer = Tokenizer.load(given)
+        tokenizer = load_tokenizer(given)
         if tokenizer.vocab_size != vocab_size:
             raise ConfigError(
                 f"--tokenizer {config.tokenizer} has {tokenizer.vocab_size} pieces, the model "
@@ -144,11 +146,11 @@ def _tokenizer(
     key = _sha256(corpus.fingerprint, vocabulary, str(vocab_size))
     path = cache / "tokenizers" / f"{key[:32]}.model"
     if path.exists():
-        return Tokenizer.load(path)
+        return SentencePiece.load(path)
     for stories in (corpus.train, corpus.valid):  # an error in either comes before the work
         next(stories())
     notify(f"learning a vocabulary of {vocab_size} pieces", None)
-    tokenizer = Tokenizer.train(_as_fed(corpus.train(), order), vocab_size)
+    tokenizer = SentencePiece.train(_as_fed(corpus.train(), order), vocab_size)
     tokenizer.save(path)
     return tokenizer
 

@@ -13,27 +13,31 @@ Little-endian, one file:
     40      8            uint64 tokens, boundaries included, t
     48      32           sha256 of the tokenizer
     80      32           sha256 of the corpus
-    112     16           zeros
+    112     16           start of the sha256 of the file with zeros here; zeros in older shards
     128     8 (n + 1)    uint64 position of each story's boundary, and of the last one
     ...     4 n          uint32 UTF-8 bytes of each story's text
     ...     (2 or 4) t   the tokens: boundary, story, boundary, story, ..., boundary
 """
 
+import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mlx_rev import files
 from mlx_rev.errors import DataError
-from mlx_rev.files import atomic_path
 from mlx_rev.text.tokenizer import BOUNDARY
 
 _MAGIC = b"mlxrevsh"
 _VERSION = 1
-_HEADER = struct.Struct("<8sIIII8sQQ32s32s16x")
+_HEADER = struct.Struct("<8sIIII8sQQ32s32s16s")
+_NO_CHECKSUM = bytes(16)
+_CHECKSUM = slice(_HEADER.size - len(_NO_CHECKSUM), _HEADER.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +89,7 @@ def write_shard(
         text_bytes.append(size)
     if not text_bytes:
         raise DataError("no story to make a shard of; give more text")
-    header = _HEADER.pack(
+    fields = (
         _MAGIC,
         _VERSION,
         kind.itemsize,
@@ -97,21 +101,29 @@ def write_shard(
         bytes.fromhex(tokenizer_fingerprint),
         bytes.fromhex(corpus_fingerprint),
     )
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write(header)
-        for part, dtype in ((starts, "<u8"), (text_bytes, "<u4"), (tokens, kind)):
-            file.write(np.asarray(part).astype(dtype, copy=False).data)
+    parts = [
+        np.asarray(part).astype(dtype, copy=False)
+        for part, dtype in ((starts, "<u8"), (text_bytes, "<u4"), (tokens, kind))
+    ]
+    checksum = _checksum(_HEADER.pack(*fields, _NO_CHECKSUM), *parts)
+    with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(_HEADER.pack(*fields, checksum))
+        for part in parts:
+            file.write(part.data)
 
 
 def open_shard(path: Path) -> Shard:
-    """Map a shard into memory. Raises DataError, naming file and field, for a damaged one."""
+    """Map a shard into memory. Raises RevError, naming file and field, for a damaged one and what
+    is no regular file."""
     try:
+        files.check_regular(path)
         content = np.memmap(path, np.uint8, "r")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a token shard ({error})") from error
     if len(content) < _HEADER.size:
         raise DataError(f"{path}: {len(content)} bytes are less than a shard's header")
-    fields = _HEADER.unpack(content[: _HEADER.size].tobytes())
+    header = content[: _HEADER.size].tobytes()
+    fields = _HEADER.unpack(header)
     magic, version, itemsize, vocab_size, name_length, name, stories, tokens = fields[:8]
     if magic != _MAGIC or version != _VERSION:
         raise DataError(
@@ -122,6 +134,10 @@ def open_shard(path: Path) -> Shard:
     size = _HEADER.size + 8 * (stories + 1) + 4 * stories + itemsize * tokens
     if len(content) != size:
         raise DataError(f"{path}: has {len(content)} bytes, its header says {size}; damaged")
+    noted = header[_CHECKSUM]
+    without = header[: _CHECKSUM.start] + _NO_CHECKSUM
+    if noted != _NO_CHECKSUM and noted != _checksum(without, content[_HEADER.size :]):
+        raise DataError(f"{path}: its checksum does not match its content; damaged")
     starts_end = _HEADER.size + 8 * (stories + 1)
     sizes_end = starts_end + 4 * stories
     starts = content[_HEADER.size : starts_end].view("<u8")
@@ -140,6 +156,14 @@ def open_shard(path: Path) -> Shard:
         text_bytes=content[starts_end:sizes_end].view("<u4"),
         tokens=ids,
     )
+
+
+def _checksum(*parts: Any) -> bytes:
+    """Of all bytes of the parts, each of which is a buffer."""
+    summed = hashlib.sha256()
+    for part in parts:
+        summed.update(part)
+    return summed.digest()[: len(_NO_CHECKSUM)]
 
 
 def check_origin(

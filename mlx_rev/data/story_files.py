@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlx_rev.errors import DataError
-from mlx_rev.text.tokenizer import check_encodable
+from mlx_rev.text.sentencepiece import check_encodable
 
 SEPARATOR = "<|endoftext|>"
 """Separates stories, on a line of its own or not."""

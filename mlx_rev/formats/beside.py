@@ -9,7 +9,7 @@ from mlx_rev.errors import FormatError
 from mlx_rev.formats import overwrite, sidecar
 from mlx_rev.formats.format import Written
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.formats.tokenizers import tokenizer_bin
+from mlx_rev.formats.tokenizers import limits, tokenizer_bin
 from mlx_rev.formats.tokenizers.detect import read_tokenizer
 from mlx_rev.text.tokenizer import Tokenizer
 
@@ -21,7 +21,8 @@ def write(
     and in its own. `content` returns the errors of the weights."""
     beside: dict[Path, bytes] = {}
     if model.tokenizer is not None:
-        contents = tokenizer_bin.to_bytes(model.tokenizer), model.tokenizer.model
+        tokenizer = limits.check_bin(model.tokenizer, model.source)
+        contents = tokenizer_bin.to_bytes(tokenizer), tokenizer.content
         beside = {
             target.with_name(name): made
             for name, made in zip(tokenizer_bin.NEIGHBOURS, contents, strict=True)
@@ -46,7 +47,13 @@ def read(model: ModelFile, path: Path, tokenizer: Tokenizer | None) -> ModelFile
     if described is None:
         return replace(model, tokenizer=found)
     provenance = {"corpus_sha256": described.corpus_sha256} if described.corpus_sha256 else {}
-    return replace(model, tokenizer=found, order=described.order, provenance=provenance)
+    return replace(
+        model,
+        tokenizer=found,
+        order=described.order,
+        provenance=provenance,
+        settings=described.settings,
+    )
 
 
 def _tokenizer_beside(

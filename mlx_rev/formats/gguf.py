@@ -1,7 +1,10 @@
-"""GGUF version 3, as llama.cpp loads it (ggml-org/ggml, docs/gguf.md): written, and what was
-written here read again.
+"""GGUF, as llama.cpp loads it (ggml-org/ggml, docs/gguf.md): version 3 written, and Llamas by
+anyone read.
 
-Little-endian. q and k are interleaved, as in llama.cpp's llama architecture; a tied output is left
+Little-endian. Types that are not written here are dequantised by llama.cpp's package gguf, which
+is handed one checked tensor at a time. Its reader is not used: it makes several objects of every
+element of the header, and believes the counts in it.
+ q and k are interleaved, as in llama.cpp's llama architecture; a tied output is left
 out, for which llama.cpp uses the embedding. The boundary token is the end-of-text token.
 """
 
@@ -9,31 +12,35 @@ import math
 import shlex
 import struct
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlx_rev import files
-from mlx_rev.config import ModelConfig
+from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.errors import FormatError
+from mlx_rev.fields import Fields
 from mlx_rev.formats import advice, names, overwrite
-from mlx_rev.formats.dtype import Dtype
-from mlx_rev.formats.fields import Fields
 from mlx_rev.formats.format import Format, Written
+from mlx_rev.formats.gguf_rope import rope_factors, scaled
+from mlx_rev.formats.gguf_types import Q8_GROUP, WRITTEN_BLOCKS, Type, block_of, decoded, encoded
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
-from mlx_rev.formats.model_file import ModelFile, as_float16, checked_config, order_in
-from mlx_rev.formats.q8 import dequantised, quantised
+from mlx_rev.formats.model_file import ModelFile, checked_config, order_in, provenance_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
-from mlx_rev.formats.tokenizers.limits import check_exportable
-from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, pieces_of, tokenizer_of
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+from mlx_rev.formats.settings import GGUF_NAMES, settings_in
+from mlx_rev.formats.tokenizers.gguf_tokenizer import metadata_of, tokenizer_in
+from mlx_rev.formats.tokenizers.limits import check_gguf
+from mlx_rev.text.tokenizer import Tokenizer
 
 MAGIC = b"GGUF"
 VERSION = 3
+_READABLE = (2, 3)
+"""Versions of one layout; in the first, counts had four bytes."""
 _ALIGNMENT = 32
-_Q8_GROUP = 32
+_LARGEST_ALIGNMENT = 1 << 16
+_ROPE_FACTORS = "rope_freqs.weight"
+"""How many times slower each pair of a head is rotated: Llama 3's scaling, worked out."""
 _QUANTIZATION_VERSION = 2
 """ggml's version of the layout of quantised blocks."""
 _LAYER_NAMES = dict(
@@ -48,14 +55,6 @@ _LAYER_NAMES = dict(
 )
 
 
-class Type(IntEnum):
-    """Tensor types, by ggml's numbers."""
-
-    F32 = 0
-    F16 = 1
-    Q8_0 = 8
-
-
 _FILE_TYPES = {Type.F32: 0, Type.F16: 1, Type.Q8_0: 7}
 _TYPES = {Dtype.FLOAT32: Type.F32, Dtype.FLOAT16: Type.F16, Dtype.Q8: Type.Q8_0}
 
@@ -64,13 +63,15 @@ _TYPES = {Dtype.FLOAT32: Type.F32, Dtype.FLOAT16: Type.F16, Dtype.Q8: Type.Q8_0}
 class _Tensor:
     name: str
     shape: names.Shape
-    type: Type
+    type: int
     offset: int
+    block: tuple[int, int]
+    """Numbers in a block of the type, and its bytes."""
 
     @property
     def bytes(self) -> int:
-        size = math.prod(self.shape)
-        return {Type.F32: 4 * size, Type.F16: 2 * size, Type.Q8_0: size // 32 * 34}[self.type]
+        size, length = self.block
+        return math.prod(self.shape) // size * length
 
 
 def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
@@ -81,12 +82,9 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
     """
     if model.tokenizer is None:
         raise FormatError(f"{model.source}: has no tokenizer, which GGUF needs; give --tokenizer")
-    tensors: list[_Tensor] = []
-    offset = 0
-    for name, shape in model.shapes.items():
-        tensors.append(_Tensor(_gguf_name(name), shape, _type_of(shape, type), offset))
-        offset += _aligned(tensors[-1].bytes)
-    metadata = _metadata(model, model.tokenizer, type)
+    tensors = _planned(model, type)
+    factors = rope_factors(model.config)
+    metadata = _metadata(model, type)
     errors = LargestErrors()
     with open(path, "wb") as file:
         file.write(MAGIC + struct.pack("<IQQ", VERSION, len(tensors), len(metadata)))
@@ -97,12 +95,15 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
             file.write(struct.pack(f"<{len(tensor.shape)}Q", *reversed(tensor.shape)))
             file.write(struct.pack("<IQ", tensor.type, tensor.offset))
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-        for (name, weight), tensor in zip(model.weights(), tensors, strict=True):
+        if factors is not None:
+            file.write(factors.tobytes() + b"\0" * (_aligned(factors.nbytes) - factors.nbytes))
+        weights = tensors if factors is None else tensors[1:]
+        for (name, weight), tensor in zip(model.weights(), weights, strict=True):
             stored = names.interleaved(weight, names.rotated_heads(model.config, name))
             for part in row_parts(stored):
-                content = _encoded(part, tensor.type, f"{model.source}: {name}")
-                if tensor.type is not Type.F32:
-                    kept = _decoded(np.frombuffer(content, np.uint8), tensor.type)
+                content = encoded(part, Type(tensor.type), f"{model.source}: {name}")
+                if tensor.type != Type.F32:
+                    kept = decoded(np.frombuffer(content, np.uint8), tensor.type)
                     errors.note(name, kept, part)
                 file.write(content)
             file.write(b"\0" * (_aligned(tensor.bytes) - tensor.bytes))
@@ -110,7 +111,8 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
 
 
 def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
-    """Open a GGUF file of the llama architecture with F32, F16 and Q8_0 tensors.
+    """Open a GGUF file of the llama architecture, its tensors of any type that the package gguf
+    dequantises.
 
     A `tokenizer` that is given replaces the file's. Raises FormatError for anything else, or a
     damaged file.
@@ -120,42 +122,66 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
             raise FormatError(f"{path}: does not begin with GGUF; damaged, or another format")
         reader = Reader(file, path)
         version, tensor_count, pair_count = reader.head()
-        if version != VERSION:
-            raise FormatError(f"{path}: GGUF version is {version}, expected {VERSION}")
+        if version not in _READABLE:
+            raise FormatError(f"{path}: GGUF version is {version}, expected 2 or 3")
         metadata = Fields(dict(reader.pair() for _ in range(pair_count)), str(path))
+        alignment = _check_kind(metadata)
         tensors = {}
         for _ in range(tensor_count):
-            name, shape, type_number, offset = reader.tensor()
-            if type_number not in set(Type):
-                raise FormatError(
-                    f"{path}: {name} has type {type_number}, expected F32, F16 or Q8_0"
-                )
-            tensors[name] = _Tensor(name, shape, Type(type_number), offset)
-        start = _aligned(reader.offset)
+            name, shape, number, offset = reader.tensor()
+            tensors[name] = _Tensor(
+                name, shape, number, offset, block_of(number, f"{path}: {name}")
+            )
+        start = _aligned(reader.offset, alignment)
     config = _config(metadata, tensors)
-    _check_tensors(config, tensors, path.stat().st_size - start, path)
+    _check_tensors(config, tensors, path.stat().st_size - start, alignment, path)
+
+    def read_tensor(name: str) -> np.ndarray:
+        tensor = tensors[name]
+        raw = np.fromfile(path, np.uint8, tensor.bytes, offset=start + tensor.offset)
+        return decoded(raw, tensor.type).reshape(tensor.shape)
 
     def read_weight(name: str) -> np.ndarray:
-        tensor = tensors[_gguf_name(name)]
-        raw = np.fromfile(path, np.uint8, tensor.bytes, offset=start + tensor.offset)
-        array = _decoded(raw, tensor.type).reshape(tensor.shape)
-        return names.half_split(array, names.rotated_heads(config, name))
+        return names.half_split(read_tensor(_gguf_name(name)), names.rotated_heads(config, name))
 
+    if _ROPE_FACTORS in tensors:
+        config = scaled(config, read_tensor(_ROPE_FACTORS), str(path))
     return ModelFile(
         str(path),
         config,
         read_weight,
-        _tokenizer(metadata) if tokenizer is None else tokenizer,
+        tokenizer_in(metadata) if tokenizer is None else tokenizer,
         order_in(metadata, "mlx_rev.reversal"),
-        _provenance(metadata),
+        provenance_in(metadata, "mlx_rev."),
+        settings_in(metadata, GGUF_NAMES),
     )
 
 
-def _metadata(model: ModelFile, tokenizer: Tokenizer, type: Type) -> dict[str, Any]:
-    config, pieces = model.config, pieces_of(tokenizer)
+def _planned(model: ModelFile, type: Type) -> list[_Tensor]:
+    """The tensors of a file, in its order."""
+    planned: list[_Tensor] = []
+    offset = 0
+    shapes = {_gguf_name(name): shape for name, shape in model.shapes.items()}
+    if model.config.rope_factor != 1:
+        shapes = {_ROPE_FACTORS: (model.config.head_dim // 2,), **shapes}
+    for name, shape in shapes.items():
+        own = _type_of(shape, type)
+        planned.append(_Tensor(name, shape, own, offset, WRITTEN_BLOCKS[own]))
+        offset += _aligned(planned[-1].bytes)
+    return planned
+
+
+def _metadata(model: ModelFile, type: Type) -> dict[str, Any]:
+    config = model.config
     optional: dict[str, Any] = {f"mlx_rev.{key}": text for key, text in model.provenance.items()}
+    for name, value in model.settings.items():
+        kind = np.int32 if name == "top_k" else np.float32
+        optional[GGUF_NAMES[name]] = kind(value)
     if model.order:
         optional["mlx_rev.reversal"] = model.order.name
+    if config.head_size:
+        for part in ("key", "value"):
+            optional[f"llama.attention.{part}_length"] = np.uint32(config.head_dim)
     if type is Type.Q8_0:
         optional["general.quantization_version"] = np.uint32(_QUANTIZATION_VERSION)
     return {
@@ -172,32 +198,23 @@ def _metadata(model: ModelFile, tokenizer: Tokenizer, type: Type) -> dict[str, A
         "llama.attention.layer_norm_rms_epsilon": np.float32(config.norm_eps),
         "llama.rope.dimension_count": np.uint32(config.head_dim),
         "llama.rope.freq_base": np.float32(config.rope_theta),
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.tokens": [piece.text for piece in pieces],
-        "tokenizer.ggml.scores": np.array([piece.score for piece in pieces], np.float32),
-        "tokenizer.ggml.token_type": np.array([piece.kind for piece in pieces], np.int32),
-        "tokenizer.ggml.bos_token_id": np.uint32(BOUNDARY),
-        "tokenizer.ggml.eos_token_id": np.uint32(BOUNDARY),
-        "tokenizer.ggml.unknown_token_id": np.uint32(0),
-        "tokenizer.ggml.add_bos_token": True,
-        "tokenizer.ggml.add_eos_token": False,
-        "tokenizer.ggml.add_space_prefix": tokenizer.adds_space,
+        **metadata_of(model),
         **optional,
     }
 
 
 def _config(metadata: Fields, tensors: dict[str, _Tensor]) -> ModelConfig:
     """The shape that the metadata describe; missing optional keys have llama.cpp's defaults."""
-    for name, wanted in (("general.architecture", "llama"), ("general.alignment", _ALIGNMENT)):
-        if metadata.values.get(name, _ALIGNMENT) != wanted:
-            raise metadata.error(name, repr(wanted))
-    _check_rope(metadata)
-    heads = metadata.integer("llama.attention.head_count")
+    heads, dim = (
+        metadata.integer(f"llama.{key}") for key in ("attention.head_count", "embedding_length")
+    )
+    head_size = metadata.integer("llama.attention.key_length", dim // heads if heads > 0 else 0)
     embedding = tensors.get(_gguf_name(names.EMBEDDING))
     # float32 on disk: 1e-05 comes back as 9.99999974e-06 without this
     epsilon = f"{metadata.number('llama.attention.layer_norm_rms_epsilon'):.7g}"
     config = ModelConfig(
-        dim=metadata.integer("llama.embedding_length"),
+        dim=dim,
+        head_size=head_size if head_size * heads != dim else 0,
         hidden_dim=metadata.integer("llama.feed_forward_length"),
         n_layers=metadata.integer("llama.block_count"),
         n_heads=heads,
@@ -209,11 +226,26 @@ def _config(metadata: Fields, tensors: dict[str, _Tensor]) -> ModelConfig:
         tied="output.weight" not in tensors,
     )
     checked_config(metadata.source, config)
-    for key in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
+    for key in ("rope.dimension_count", "attention.value_length"):
         if metadata.integer(f"llama.{key}", config.head_dim) != config.head_dim:
-            expected = f"embedding_length / attention.head_count, {config.head_dim}"
-            raise metadata.error(f"llama.{key}", expected)
+            raise metadata.error(f"llama.{key}", f"the size of a head, {config.head_dim}")
     return config
+
+
+def _check_kind(metadata: Fields) -> int:
+    """The alignment of the tensors. Raises FormatError for another architecture than a Llama's."""
+    if (found := metadata.text("general.architecture")) != "llama":
+        raise FormatError(
+            f"{metadata.source}: general.architecture is {found!r}, which is not a Llama; only "
+            "'llama' is supported"
+        )
+    if metadata.integer("llama.expert_count", 0):
+        raise metadata.error("llama.expert_count", "0: a mixture of experts is not a Llama")
+    _check_rope(metadata)
+    alignment = metadata.integer("general.alignment", _ALIGNMENT)
+    if not 8 <= alignment <= _LARGEST_ALIGNMENT or alignment & (alignment - 1):
+        raise metadata.error("general.alignment", f"a power of 2, 8 to {_LARGEST_ALIGNMENT}")
+    return alignment
 
 
 def _check_rope(metadata: Fields) -> None:
@@ -226,68 +258,39 @@ def _check_rope(metadata: Fields) -> None:
             raise metadata.error(f"llama.{key}", "1: scaled RoPE is not supported")
 
 
-def _check_tensors(config: ModelConfig, tensors: dict[str, _Tensor], room: int, path: Path) -> None:
+def _check_tensors(
+    config: ModelConfig, tensors: dict[str, _Tensor], room: int, alignment: int, path: Path
+) -> None:
     """Raise FormatError unless the tensors are a Llama's, one directly after the other."""
     expected = {_gguf_name(name): shape for name, shape in names.shapes(config).items()}
+    if _ROPE_FACTORS in tensors:
+        expected[_ROPE_FACTORS] = (config.head_dim // 2,)
     for name, shape in expected.items():
         if name not in tensors:
             raise FormatError(f"{path}: {name} is missing")
         tensor = tensors[name]
         if tensor.shape != shape:
             raise FormatError(f"{path}: {name} has shape {tensor.shape}, expected {shape}")
-        if tensor.type is Type.Q8_0 and shape[-1] % _Q8_GROUP:
+        if shape[-1] % tensor.block[0]:
             raise FormatError(
-                f"{path}: {name} is Q8_0, but the row length of {shape} is not a multiple of 32"
+                f"{path}: {name} is in blocks of {tensor.block[0]}, but the row length of {shape} "
+                "is not a multiple"
             )
     if extra := sorted(set(tensors) - set(expected)):
         raise FormatError(f"{path}: unexpected tensor {extra[0]}; a Llama has none of that name")
     end = 0
     for tensor in sorted(tensors.values(), key=lambda tensor: tensor.offset):
-        if tensor.offset != _aligned(end):
+        if tensor.offset != (expected_offset := _aligned(end, alignment)):
             raise FormatError(
-                f"{path}: {tensor.name} begins at {tensor.offset}, expected {_aligned(end)}, where "
-                "the tensor before it ends; damaged"
+                f"{path}: {tensor.name} begins at {tensor.offset}, expected {expected_offset}, "
+                "where the tensor before it ends; damaged"
             )
         end = tensor.offset + tensor.bytes
-    if room not in (end, _aligned(end)):
+    if room not in (end, _aligned(end, alignment)):
         raise FormatError(
-            f"{path}: its tensors take {_aligned(end)} bytes, it has {room}; truncated or damaged"
+            f"{path}: its tensors take {_aligned(end, alignment)} bytes, it has {room}; truncated "
+            "or damaged"
         )
-
-
-def _tokenizer(metadata: Fields) -> Tokenizer | None:
-    keys = [f"tokenizer.ggml.{key}" for key in ("tokens", "scores", "token_type")]
-    if not all(metadata.has(key) for key in keys):
-        return None
-    tokens = metadata.list(keys[0])
-    scores = _numbers(metadata, keys[1], "f")
-    kinds = _numbers(metadata, keys[2], "iu")
-    if not len(tokens) == len(scores) == len(kinds):
-        raise FormatError(
-            f"{metadata.source}: has {len(tokens)} tokens, {len(scores)} scores and {len(kinds)} "
-            "types"
-        )
-    if unknown := set(kinds) - set(Kind):
-        raise FormatError(f"{metadata.source}: {keys[2]} has {unknown.pop()}, expected 1 to 6")
-    pieces = [
-        Piece(text, float(score), Kind(kind))
-        for text, score, kind in zip(tokens, scores, kinds, strict=True)
-    ]
-    adds_space = metadata.flag("tokenizer.ggml.add_space_prefix", True)
-    return tokenizer_of(pieces, adds_space=adds_space, source=metadata.source)
-
-
-def _provenance(metadata: Fields) -> dict[str, str]:
-    corpus = metadata.text("mlx_rev.corpus_sha256", "")
-    return {"corpus_sha256": corpus} if corpus else {}
-
-
-def _numbers(metadata: Fields, key: str, kinds: str) -> list[Any]:
-    """An array of numbers of one of numpy's kinds."""
-    values = metadata.values[key]
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in kinds:
-        raise metadata.error(key, f"a list of {'numbers' if kinds == 'f' else 'whole numbers'}")
-    return list(values.tolist())
 
 
 def _gguf_name(name: str) -> str:
@@ -305,35 +308,16 @@ def _gguf_name(name: str) -> str:
 def _type_of(shape: names.Shape, asked: Type) -> Type:
     if len(shape) == 1:
         return Type.F32
-    return Type.F16 if asked is Type.Q8_0 and shape[-1] % _Q8_GROUP else asked
+    return Type.F16 if asked is Type.Q8_0 and shape[-1] % Q8_GROUP else asked
 
 
-def _encoded(weight: np.ndarray, type: Type, what: str) -> bytes:
-    if type is Type.F32:
-        return weight.astype("<f4", copy=False).tobytes()
-    if type is Type.F16:
-        return as_float16(weight, what).tobytes()
-    values, scales = quantised(weight, _Q8_GROUP, np.float16)
-    blocks = np.empty(len(scales), [("scale", "<f2"), ("values", "i1", _Q8_GROUP)])
-    blocks["scale"], blocks["values"] = scales, values.reshape(-1, _Q8_GROUP)
-    return blocks.tobytes()
-
-
-def _decoded(raw: np.ndarray, type: Type) -> np.ndarray:
-    """The float32 values, flat, that the bytes of a tensor encode."""
-    if type is Type.Q8_0:
-        blocks = raw.view([("scale", "<f2"), ("values", "i1", _Q8_GROUP)])
-        return dequantised(blocks["values"], blocks["scale"], _Q8_GROUP)
-    return raw.view("<f4" if type is Type.F32 else "<f2").astype(np.float32, copy=False)
-
-
-def _aligned(size: int) -> int:
-    return size + -size % _ALIGNMENT
+def _aligned(size: int, alignment: int = _ALIGNMENT) -> int:
+    return size + -size % alignment
 
 
 def _write(model: ModelFile, target: Path, dtype: Dtype, force: bool) -> Written:
     if model.tokenizer is not None:
-        check_exportable(model.tokenizer, model.source, finds_bytes=True)
+        check_gguf(model.tokenizer, model.source)
     overwrite.check_file(target, force=force)
     with files.atomic_path(target) as temporary:
         errors = write(temporary, model, _TYPES[dtype])

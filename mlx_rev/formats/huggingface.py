@@ -4,40 +4,33 @@ config.json holds the shape under transformers' LlamaConfig names, and under "ml
 has no room for: the reversal, and fingerprints of tokenizer and corpus.
 """
 
-import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mlx_rev import files
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError
+from mlx_rev.fields import Fields, read_json
 from mlx_rev.formats import advice, foreign, overwrite, safetensors
-from mlx_rev.formats.dtype import Dtype
-from mlx_rev.formats.fields import Fields, read_json
 from mlx_rev.formats.format import Format, Source, Written
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
 from mlx_rev.formats.model_card import model_card
-from mlx_rev.formats.model_file import ModelFile, order_in
+from mlx_rev.formats.model_file import ModelFile, order_in, provenance_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
-from mlx_rev.formats.tokenizers.detect import read_tokenizer
-from mlx_rev.formats.tokenizers.limits import check_exportable, is_exportable
-from mlx_rev.formats.tokenizers.sentencepiece_model import padded
-from mlx_rev.formats.tokenizers.tokenizer_json import (
-    is_sentencepiece,
-    tokenizer_config,
-    tokenizer_json,
-)
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+from mlx_rev.formats.settings import generation_config, settings_in
+from mlx_rev.formats.tokenizers import folder as tokenizer_files
+from mlx_rev.formats.tokenizers.folder import padded, write_json
+from mlx_rev.formats.tokenizers.limits import check_json
+from mlx_rev.text.tokenizer import Tokenizer
 
+_GENERATION = "generation_config.json"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-TOKENIZER_FILE = "tokenizer.model"
-_TOKENIZER_JSON = "tokenizer.json"
 _INDEX_FILE = "model.safetensors.index.json"
 _MOST_PADDING = 1024
 """Rows of the embedding beyond the tokenizer's pieces: some programs round up."""
@@ -69,21 +62,19 @@ def write_folder(
     q8 is mlx's 8 bits for matrices whose rows its groups divide, float16 for the rest. Returns
     the largest error of each weight that is not stored exactly.
     """
-    described = config_json(model.config, Dtype.FLOAT16 if dtype is Dtype.Q8 else dtype)
+    marks = {"bos_token_id": model.boundary, "eos_token_id": model.end_of_text}
+    described = config_json(model.config, Dtype.FLOAT16 if dtype is Dtype.Q8 else dtype) | marks
     extra: dict[str, str] = {"corpus_sha256": corpus_fingerprint, **model.provenance}
     if model.order is not None:
         extra["reversal"] = model.order.name
     if model.tokenizer is not None:
         extra["tokenizer_sha256"] = model.tokenizer.fingerprint
-        if is_exportable(model.tokenizer):
-            _write_json(folder / _TOKENIZER_JSON, tokenizer_json(model.tokenizer))
-            _write_json(folder / "tokenizer_config.json", tokenizer_config(model.tokenizer))
-        (folder / TOKENIZER_FILE).write_bytes(model.tokenizer.model)
+        tokenizer_files.write(folder, model.tokenizer, model.end_of_text)
     group_size = group_size_of(model) if dtype is Dtype.Q8 else 0
     if group_size:
         described["quantization"] = {"group_size": group_size, "bits": 8}
-    _write_json(folder / CONFIG_FILE, {**described, "mlx_rev": extra})
-    _write_json(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": BOUNDARY})
+    write_json(folder / CONFIG_FILE, {**described, "mlx_rev": extra})
+    write_json(folder / _GENERATION, marks | generation_config(model.settings))
     return _write_weights(folder, model, _DTYPES[dtype], group_size, shard_bytes)
 
 
@@ -113,23 +104,24 @@ def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
     extra = described.object("mlx_rev")
     tensors = _entries(folder)
     quantization = described.object("quantization")
-    stated = {"corpus_sha256": extra.text("corpus_sha256", "")}
 
     def read_weight(name: str) -> np.ndarray:
         if _is_quantised(tensors, name):
             return read_quantised(tensors, name, quantization)
         return tensors[name].read()
 
-    found = _tokenizer(folder, extra) if tokenizer is None else tokenizer
+    found = tokenizer_files.read(folder, described) if tokenizer is None else tokenizer
     if found is not None and 0 < config.vocab_size - found.vocab_size <= _MOST_PADDING:
         found = padded(found, config.vocab_size)
+    generation = folder / _GENERATION
     model = ModelFile(
         str(folder),
         config,
         read_weight,
         found,
         order_in(extra, "reversal"),
-        {key: value for key, value in stated.items() if value},
+        provenance_in(extra),
+        settings_in(read_json(generation)) if generation.is_file() else {},
     )
     _check_entries(model, tensors, quantization)
     return model
@@ -152,7 +144,7 @@ def _write_weights(
         files = [f"model-{i:05d}-of-{len(plans):05d}.safetensors" for i in range(1, len(plans) + 1)]
         index = {name: file for file, plan in zip(files, plans, strict=True) for name in plan}
         total = sum(tensor.bytes for plan in plans for tensor in plan.values())
-        _write_json(folder / _INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": index})
+        write_json(folder / _INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": index})
     for file, plan in zip(files, plans, strict=True):
         own = (next(contents) for _ in plan)
         safetensors.write(folder / file, plan, own, {"format": "mlx"})
@@ -236,36 +228,9 @@ def _check_entries(model: ModelFile, tensors: Mapping[str, Entry], quantization:
             )
 
 
-def _tokenizer(folder: Path, extra: Fields) -> Tokenizer | None:
-    """The tokenizer.model in the folder, or else the one that its tokenizer.json was made from."""
-    path = folder / TOKENIZER_FILE
-    expected = extra.text("tokenizer_sha256", "")
-    made = folder / _TOKENIZER_JSON
-    if not path.is_file() and made.is_file():
-        return read_tokenizer(made) if is_sentencepiece(read_json(made)) else None
-    if not path.is_file():
-        if expected:
-            raise FormatError(
-                f"{path}: missing; expected the tokenizer with sha256 {expected[:12]}…. Put it "
-                "there, or name it with --tokenizer"
-            )
-        return None
-    tokenizer = read_tokenizer(path)
-    if expected and tokenizer.fingerprint != expected:
-        raise FormatError(
-            f"{path}: its sha256 is {tokenizer.fingerprint[:12]}…, the model was trained with "
-            f"{expected[:12]}…; put the right tokenizer.model there, or name it with --tokenizer"
-        )
-    return tokenizer
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def _write(model: ModelFile, target: Path, dtype: Dtype, force: bool) -> Written:
     if model.tokenizer is not None:
-        check_exportable(model.tokenizer, model.source)
+        check_json(model.tokenizer, model.source)
     overwrite.check_folder(target, force=force)
     named = target.resolve()
     with files.atomic_folder(named) as temporary:

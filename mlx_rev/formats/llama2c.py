@@ -13,15 +13,13 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from mlx_rev.config import LARGEST_SIZE, ModelConfig
+from mlx_rev.config import LARGEST_SIZE, Dtype, ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import advice, beside, names
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.model_file import ModelFile, checked_config
 from mlx_rev.formats.q8 import dequantised, quantised, scale_count
 from mlx_rev.formats.rows import LargestErrors, row_parts
-from mlx_rev.formats.tokenizers.limits import check_exportable
 from mlx_rev.formats.tokenizers.tokenizer_bin import TOKENIZER_BIN
 from mlx_rev.text.tokenizer import Tokenizer
 
@@ -154,6 +152,12 @@ def write(path: Path, model: ModelFile, version: int) -> dict[str, float]:
     Raises FormatError for what run.c could not run.
     """
     config = model.config
+    if config.head_dim * config.n_heads != config.dim or config.rope_factor != 1:
+        raise FormatError(
+            f"{model.source}: its heads have {config.head_dim} numbers and its RoPE the factor "
+            f"{config.rope_factor:g}; run.c has dim / n_heads and 1 built in. Convert to mlx or "
+            "gguf instead"
+        )
     if (config.rope_theta, config.norm_eps) != (THETA, EPSILON):
         raise FormatError(
             f"{model.source}: rope_theta is {config.rope_theta:g} and norm_eps {config.norm_eps:g}"
@@ -271,8 +275,6 @@ def _format(version: int, name: str, dtype: Dtype, summary: str) -> Format:
     """The format of one version."""
 
     def write_version(model: ModelFile, target: Path, dtype: Dtype, force: bool) -> Written:
-        if model.tokenizer is not None:
-            check_exportable(model.tokenizer, model.source)
         return beside.write(model, target, lambda path: write(path, model, version), force=force)
 
     def read_beside(path: Path, tokenizer: Tokenizer | None) -> ModelFile:

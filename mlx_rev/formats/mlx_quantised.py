@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.fields import Fields
+from mlx_rev.fields import Fields
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.rows import LargestErrors, row_parts, row_slices
 from mlx_rev.formats.safetensors import Entry

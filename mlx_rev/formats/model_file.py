@@ -9,10 +9,13 @@ import numpy as np
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
+from mlx_rev.fields import Fields
 from mlx_rev.formats import names
-from mlx_rev.formats.fields import Fields
+from mlx_rev.formats.settings import Settings
 from mlx_rev.text.order import ORDER_NAMES, Order, order_named
-from mlx_rev.text.tokenizer import Tokenizer
+from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+
+_PROVENANCE = ("corpus_sha256", "kept_layers", "kept_pieces")
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,25 @@ class ModelFile:
     order: Order | None = None
     """None if the file does not say."""
     provenance: Mapping[str, str] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
+    """How stories are best told with it, as far as the file says."""
 
     @cached_property
     def shapes(self) -> dict[str, names.Shape]:
         """Names and shapes of the weights, in the order of the forward pass."""
         return names.shapes(self.config)
+
+    @property
+    def boundary(self) -> int:
+        """The id that stands in front of a text."""
+        return BOUNDARY if self.tokenizer is None else self.tokenizer.boundary
+
+    @property
+    def end_of_text(self) -> int:
+        """The id that closes one: the boundary again, but for a model by others that says more."""
+        if self.tokenizer is None or self.order is not None:
+            return self.boundary
+        return self.tokenizer.end_of_text
 
     @property
     def parameters(self) -> int:
@@ -75,6 +92,12 @@ def checked_config(source: str, config: ModelConfig) -> ModelConfig:
     if problems:
         raise FormatError(f"{source}: {'; '.join(problems)}")
     return config
+
+
+def provenance_in(described: Fields, prefix: str = "") -> dict[str, str]:
+    """What a file says about where its model came from and what was left out of it."""
+    stated = {name: described.text(prefix + name, "") for name in _PROVENANCE}
+    return {name: value for name, value in stated.items() if value}
 
 
 def order_in(described: Fields, name: str) -> Order | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mlx_rev import run_folder
 from mlx_rev.errors import FormatError
+from mlx_rev.fields import read_json
 from mlx_rev.formats import sidecar
-from mlx_rev.formats.fields import read_json
 from mlx_rev.formats.tokenizers.tokenizer_bin import NEIGHBOURS
 
 _OURS = re.compile(

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from mlx_rev import files, run_folder
-from mlx_rev.config import DataConfig, RunConfig, TrainConfig
+from mlx_rev.config import DataConfig, Dtype, RunConfig, TrainConfig
 from mlx_rev.config_file import to_toml
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import huggingface, safetensors
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.format import Format, Source, Written
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.rows import row_parts
@@ -96,7 +95,7 @@ def _write(model: ModelFile, run: Path, dtype: Dtype, force: bool) -> Written:
     if run.exists() or run.is_symlink():
         raise FormatError(f"{run}: exists, and a run is not replaced; choose another name")
     order = model.order or ASSUMED
-    data = DataConfig(reversal=order.name, tokenizer=str(run / run_folder.TOKENIZER))
+    data = DataConfig(reversal=order.name, tokenizer=str(run / model.tokenizer.file_name))
     config = RunConfig(model=model.config, data=data, train=TrainConfig())
     zeros = (
         (f"{kind}.{name}", np.broadcast_to(np.float32(0), shape))
@@ -106,9 +105,10 @@ def _write(model: ModelFile, run: Path, dtype: Dtype, force: bool) -> Written:
     progress = {"step": 0, "losses": [], "best": None}
     with files.atomic_folder(run) as made:
         saved = write_checkpoint(made, model, zeros, progress, corpus_fingerprint="", best=False)
-        model.tokenizer.save(made / run_folder.TOKENIZER)
+        model.tokenizer.save(made / model.tokenizer.file_name)
         files.write_text(made / run_folder.CONFIG, to_toml(config))
-        written = [made / run_folder.CONFIG, made / run_folder.TOKENIZER, *sorted(saved.iterdir())]
+        own = made / run_folder.CONFIG, made / model.tokenizer.file_name
+        written = [*own, *sorted(saved.iterdir())]
     return Written([run / path.relative_to(made) for path in written])
 
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from mlx_rev import files
 from mlx_rev.errors import FormatError
+from mlx_rev.fields import Fields, parse_json
 from mlx_rev.files import open_regular
-from mlx_rev.formats.fields import Fields, parse_json
 from mlx_rev.formats.model_file import as_float16
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "U8": 1, "F64": 8, "I64": 8}

@@ -101,7 +101,7 @@ def write_stories(
             token = int(chosen[row])
             story.grow(token, pieces[token], float(surprises[row]))
             story.seconds = time.perf_counter() - started
-            if token == codec.boundary:
+            if token in codec.ends:
                 story.stop("boundary")
             elif step == steps - 1:
                 story.stop("length")
@@ -155,8 +155,9 @@ def _choose_spelling(nats: np.ndarray, temperature: float, seed: int) -> int:
 
 
 def _never_written(codec: StoryCodec) -> np.ndarray:
-    """Ids that add no text and are not the boundary, and the unknown piece: (vocabulary,)."""
+    """Ids that add no text and end no story, and the unknown piece: (vocabulary,)."""
     never = np.array([not piece for piece in codec.tokenizer.piece_bytes])
-    never[0] = True
-    never[codec.boundary] = False
+    if codec.tokenizer.unknown is not None:
+        never[codec.tokenizer.unknown] = True
+    never[[*codec.ends]] = False
     return never

@@ -122,7 +122,8 @@ def _judged(judge: Judge, stories: Sequence[Story]) -> tuple[np.ndarray, np.ndar
     if not prompt:
         return np.zeros(len(stories)), whole
     bodies = [story.generated.strip() for story in stories]
-    return -judge.adjoining_nats(bodies, [prompt], ignore)[:, 0] * _BITS, whole
+    likelihood: np.ndarray = -judge.adjoining_nats(bodies, [prompt], ignore)[:, 0] * _BITS
+    return likelihood, whole
 
 
 def _added_by_prompt(model: Llama, codec: StoryCodec, stories: Sequence[Story]) -> np.ndarray:
@@ -132,7 +133,9 @@ def _added_by_prompt(model: Llama, codec: StoryCodec, stories: Sequence[Story]) 
         return np.zeros(len(stories))
     rows = token_nats(model, [np.array([codec.boundary, *story.tokens]) for story in stories])
     alone = np.array([row.sum() for row in rows]) * _BITS
-    return alone - np.array([sum(story.surprises) for story in stories])
+    given: np.ndarray = np.array([sum(story.surprises) for story in stories])
+    added: np.ndarray = alone - given
+    return added
 
 
 def _faults(story: Story, text: EndedStory) -> float:

@@ -25,6 +25,7 @@ class Teller:
         self._loaded = loaded
         self.model, self.codec = loaded.model, loaded.codec
         self.says_reversal = loaded.says_reversal
+        self.settings = loaded.settings
         self._reader = reader or backend.choose().reader(loaded.model)
 
     @cached_property
@@ -41,13 +42,13 @@ class Teller:
 
     def begin(self, endings: Sequence[str], settings: SampleConfig | None = None) -> list[Story]:
         """A story for each ending, to be written by `write`; story i has the seed `seed` + i."""
-        return begin_stories(self.model, self.codec, endings, settings or SampleConfig())
+        return begin_stories(self.model, self.codec, endings, settings or self.settings)
 
     def write(
         self, stories: Sequence[Story], settings: SampleConfig | None = None
     ) -> Iterator[Story]:
         """Write stories that were begun: each is yielded whenever it has grown by a token."""
-        settings = settings or SampleConfig()
+        settings = settings or self.settings
         return write_stories(self.model, self.codec, stories, settings, self._reader)
 
     def stream(
@@ -111,7 +112,7 @@ class Teller:
         known = SampleConfig.__dataclass_fields__
         if unknown := sorted(set(settings) - set(known)):
             raise ConfigError(f"no setting {unknown[0]!r}; expected one of {', '.join(known)}")
-        config = SampleConfig(**settings)  # type: ignore[arg-type]
+        config = replace(self.settings, **settings)  # type: ignore[arg-type]
         stories = self.begin(endings, config)
         for _ in self.write(stories, config):
             pass

@@ -88,8 +88,13 @@ class Ops:
 
 
 def rope_frequencies(config: ModelConfig) -> mx.array:
-    """theta^(2i/E) for each pair i, (E/2,): a position divided by them is the angle."""
-    return mx.power(config.rope_theta, mx.arange(0, config.head_dim, 2) / config.head_dim)
+    """theta^(2i/E) for each pair i, (E/2,), times its slowdown if RoPE is scaled: a position
+    divided by them is the angle."""
+    pairs = mx.arange(0, config.head_dim, 2)
+    frequencies = mx.power(config.rope_theta, pairs / config.head_dim)
+    if config.rope_factor == 1:
+        return frequencies
+    return frequencies * mx.array([config.rope_slowdown(pair) for pair in range(pairs.size)])
 
 
 def dropout(x: mx.array, rate: float, key: mx.array) -> mx.array:

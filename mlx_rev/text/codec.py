@@ -7,7 +7,7 @@ from functools import cached_property
 from mlx_rev.errors import DataError
 from mlx_rev.text.order import FORWARD, Order
 from mlx_rev.text.stream import Growth
-from mlx_rev.text.tokenizer import BOUNDARY, FORWARD_BOUNDARY, Tokenizer, check_encodable
+from mlx_rev.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,28 @@ class StoryCodec:
 
     tokenizer: Tokenizer
     order: Order
-    boundary: int = BOUNDARY
-    """The id before and after every story."""
+    is_opposite: bool = False
+    """Whether this is the forward half of a model that reads in both directions."""
+
+    @property
+    def boundary(self) -> int:
+        """The id before and after every story."""
+        known = self.tokenizer
+        return known.forward_boundary if self.is_opposite else known.boundary
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The ids with which a story may end."""
+        if self.order.grows_leftwards or self.is_opposite:
+            return frozenset({self.boundary})
+        return frozenset({self.boundary, self.tokenizer.end_of_text})
 
     @property
     def opposite(self) -> "StoryCodec | None":
         """How a model that also reads forwards does that; None for any other."""
         if not self.order.also_forward:
             return None
-        return StoryCodec(self.tokenizer, FORWARD, FORWARD_BOUNDARY)
+        return StoryCodec(self.tokenizer, FORWARD, is_opposite=True)
 
     def encode(self, story: str) -> list[int]:
         """The ids of a whole story in model order, without boundaries."""
@@ -49,7 +62,7 @@ class StoryCodec:
         except DataError:
             # Name the place in the story, rather than in the text that the tokenizer sees.
             for story in stories:
-                check_encodable(story)
+                self.tokenizer.check(story)
             raise
         return [self.order.reverse_ids(ids) for ids in encoded]
 
@@ -66,7 +79,7 @@ class StoryCodec:
 
         Raises DataError for what cannot be encoded.
         """
-        check_encodable(text)
+        self.tokenizer.check(text)
         fed = text.strip()
         spellings = self.order.spellings(self.tokenizer, fed) if fed else [[]]
         return Prompt(text, tuple(dict.fromkeys((self.boundary, *ids) for ids in spellings)))

@@ -175,10 +175,8 @@ class TokenOrder(Order):
 
     def spellings(self, tokenizer: Tokenizer, ending: str) -> list[list[int]]:
         """Two: the ending may follow a space or a newline in the story."""
-        after_space = super().spellings(tokenizer, ending)
-        if not tokenizer.adds_space:
-            return after_space
-        return [*after_space, self.reverse_ids(tokenizer.encode_inside(ending))]
+        spelled = tokenizer.encode_after_space(ending), tokenizer.encode_inside(ending)
+        return [self.reverse_ids(ids) for ids in spelled]
 
     def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
         """Letters, next to a letter with no space in front."""

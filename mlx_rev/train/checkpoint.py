@@ -21,7 +21,7 @@ import numpy as np
 from mlx_rev import files, run_folder
 from mlx_rev.config import LARGEST_COUNT, ModelConfig
 from mlx_rev.errors import CheckpointError, FormatError
-from mlx_rev.formats.fields import Fields, read_json
+from mlx_rev.fields import Fields, read_json
 from mlx_rev.formats.huggingface import WEIGHTS_FILE, read_folder
 from mlx_rev.formats.model_file import from_arrays
 from mlx_rev.formats.run import write_checkpoint

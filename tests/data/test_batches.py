@@ -10,7 +10,8 @@ from mlx_rev.data.packing import Rows, pack, packing_report
 from mlx_rev.data.shards import Shard, open_shard, write_shard
 from mlx_rev.errors import DataError
 from mlx_rev.text.order import WORD
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+from mlx_rev.text.sentencepiece import SentencePiece
+from mlx_rev.text.tokenizer import BOUNDARY
 
 lengths = st.lists(st.integers(1, 90), min_size=8, max_size=60)
 
@@ -145,9 +146,9 @@ def test_real_stories_are_packed_well(shared: Path, vocabulary: str) -> None:
     text = (shared / "tinystories" / "train.txt").read_text(encoding="utf-8")
     stories = [WORD.reverse(story.strip()) for story in text.split("<|endoftext|>")[:4000]]
     if vocabulary == "own":
-        tokenizer, context = Tokenizer.train(stories[:3000], 512), 512
+        tokenizer, context = SentencePiece.train(stories[:3000], 512), 512
     else:
-        tokenizer, context = Tokenizer.load(shared / "llama2c" / "tokenizer.model"), 256
+        tokenizer, context = SentencePiece.load(shared / "llama2c" / "tokenizer.model"), 256
     starts = positions([len(ids) + 1 for ids in tokenizer.encode_batch(stories)])
     report = packing_report(pack(starts, context), starts, context)
     assert report.sighted >= 0.95

@@ -53,13 +53,32 @@ def test_a_shard_cut_short_is_refused(tmp_path_factory: pytest.TempPathFactory, 
         open_shard(path)
 
 
+def test_any_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.bin"
+    write(path, [([5, 6, 7], 9)] * 6)
+    content = path.read_bytes()
+    for place in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(DataError, match=r"s\.bin"):
+            open_shard(path)
+
+
+def without_checksum(path: Path) -> bytes:
+    """A shard's content as versions wrote it that knew no checksum."""
+    content = bytearray(path.read_bytes())
+    content[112:128] = bytes(16)
+    return bytes(content)
+
+
 @given(place=st.integers(0, 600), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_refused_or_leaves_the_number_of_targets(
+def test_without_a_checksum_a_flipped_bit_is_refused_or_leaves_the_number_of_targets(
     tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
 ) -> None:
     path = tmp_path_factory.mktemp("shard") / "s.bin"
     write(path, [([5, 6, 7], 9)] * 30)
-    content = bytearray(path.read_bytes())
+    content = bytearray(without_checksum(path))
     content[place] ^= 1 << bit
     path.write_bytes(content)
     try:
@@ -67,6 +86,13 @@ def test_a_flipped_bit_is_refused_or_leaves_the_number_of_targets(
     except DataError:
         return
     assert sum(len(shard.story(index)) - 1 for index in range(shard.story_count)) == 120
+
+
+def test_a_shard_without_a_checksum_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.bin"
+    shard = write(path, [([5, 6, 7], 9), ([8], 2)])
+    path.write_bytes(without_checksum(path))
+    assert open_shard(path).tokens.tolist() == shard.tokens.tolist()
 
 
 def test_no_story_makes_no_shard(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlx_rev.config import Dtype
 from mlx_rev.errors import DataError, FormatError
 from mlx_rev.formats import gguf
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
+from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import Tokenizer
 
 FILES = {"gguf": "m.gguf", "mlx": "m", "llama2c-v2": "m.bin"}
@@ -85,15 +86,18 @@ def change(key: str, value: object) -> Callable[[dict[str, object]], None]:
         ("rope_theta", float("nan"), "rope_theta is nan, expected a finite"),
         ("rope_theta", 500, "rope_theta is 500 and 10000"),
         ("rope_parameters", "x", "rope_parameters is 'x', expected an object"),
-        ("rope_scaling", {"type": "llama3"}, "type is 'llama3'"),
+        ("rope_scaling", {"type": "yarn"}, "type is 'yarn', expected 'default' or 'llama3'"),
+        ("rope_scaling", {"type": "llama3"}, "factor is missing"),
+        ("rope_scaling", {"type": "llama3", "factor": 0.5}, "rope_factor .* 1 or more"),
         ("tie_word_embeddings", "false", "tie_word_embeddings is 'false'"),
         ("mlx_rev", {"reversal": []}, r"reversal is \[\], expected a string"),
         ("mlx_rev", {"tokenizer_sha256": 5}, "tokenizer_sha256 is 5, expected a string"),
-        ("num_attention_heads", 5, "n_heads 5 does not divide"),
+        ("num_attention_heads", 5, "n_kv_heads 2 does not divide"),
         ("attention_bias", True, "attention_bias is True"),
         ("hidden_act", "gelu", "hidden_act is 'gelu'"),
-        ("head_dim", 16, "head_dim is 16"),
-        ("rope_parameters", {"rope_type": "llama3"}, "rope_type is 'llama3'"),
+        ("head_dim", 16, "q_proj.weight has shape"),
+        ("head_dim", 0, "head_dim is 0"),
+        ("rope_parameters", {"rope_type": "linear"}, "rope_type is 'linear'"),
         ("vocab_size", 401, "has shape"),
         ("tie_word_embeddings", False, r"lm_head\.weight is missing"),
         ("mlx_rev", {"reversal": "sideways"}, "reversal is 'sideways'"),
@@ -240,6 +244,6 @@ def test_a_damaged_tokenizer_bin_is_refused(
 
 def test_a_tokenizer_model_with_a_piece_that_is_no_text_is_refused(tokenizer: Tokenizer) -> None:
     piece = tokenizer.piece_bytes[300].replace(b" ", "▁".encode())
-    damaged = tokenizer.model.replace(piece, b"\xff" * len(piece), 1)
+    damaged = tokenizer.content.replace(piece, b"\xff" * len(piece), 1)
     with pytest.raises(DataError, match="not a SentencePiece model"):
-        Tokenizer(damaged)
+        SentencePiece(damaged)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError, RevError
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import built_in_model, built_in_models, open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.text.order import FORWARD, Order
@@ -58,7 +58,7 @@ def test_a_tokenizer_that_is_named_stands_for_the_one_beside(
                 path.unlink()
             continue
         content = tokenizers[FORWARD]
-        (beside / "tokenizer.model").write_bytes(content.model if harm == "wrong" else b"\n?")
+        (beside / "tokenizer.model").write_bytes(content.content if harm == "wrong" else b"\n?")
         (beside / "tokenizer.bin").write_bytes(tokenizer_bin.to_bytes(content))
     if harm == "wrong" or name == "m":
         with pytest.raises(RevError, match=r"--tokenizer|not a SentencePiece"):

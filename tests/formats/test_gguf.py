@@ -7,12 +7,12 @@ import gguf
 import numpy as np
 import pytest
 
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import gguf as our_gguf
 from mlx_rev.formats import names
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import BOUNDARY
 from tests.formats.conftest import drawn
@@ -126,7 +126,7 @@ def test_what_is_missing_has_its_default(
         ({"llama.rope.scale_linear": np.float32(2)}, r"scale_linear is 2\.0"),
         ({"llama.rope.scaling.attn_factor": np.float32(2)}, r"attn_factor is 2\.0"),
         ({"llama.rope.dimension_count": np.uint32(4)}, "dimension_count is 4, expected .* 8"),
-        ({"llama.attention.key_length": np.uint32(16)}, "key_length is 16, expected .* 8"),
+        ({"llama.attention.value_length": np.uint32(16)}, "value_length is 16, expected .* 8"),
     ],
 )
 def test_positions_that_are_turned_otherwise_are_refused_by_key(

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mlx_rev import load
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import llama2c
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
 
@@ -69,9 +69,9 @@ def test_a_real_tokenizer_comes_back_byte_for_byte(shared: Path, tmp_path: Path)
 
 def test_a_rebuilt_tokenizer_encodes_as_the_original(shared: Path, tmp_path: Path) -> None:
     from mlx_rev.data.story_files import read_stories
-    from mlx_rev.text.tokenizer import Tokenizer
+    from mlx_rev.text.sentencepiece import SentencePiece
 
-    original = Tokenizer.load(shared / "llama2c" / "tokenizer.model")
+    original = SentencePiece.load(shared / "llama2c" / "tokenizer.model")
     path = tmp_path / "tokenizer.bin"
     path.write_bytes(tokenizer_bin.to_bytes(original))
     rebuilt = tokenizer_bin.read(path)

@@ -86,7 +86,7 @@ def test_only_what_reads_forwards_can_match(model: Llama, codecs: dict[Order, St
     with pytest.raises(ConfigError, match="reads forwards"):
         backward.ending_nats(BODIES, ENDINGS)
     forward = judge_of(model, codecs[FORWARD])
-    with pytest.raises(ConfigError, match="give shorter endings"):
+    with pytest.raises(ConfigError, match="give a shorter one"):
         forward.ending_nats(BODIES, ["Tom had a red ball. " * 12])
 
 

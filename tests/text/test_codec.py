@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_rev.errors import DataError
+from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import FORWARD, ORDERS, TOKEN, WORD, WORD2, Order
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+from mlx_rev.text.sentencepiece import SentencePiece
+from mlx_rev.text.tokenizer import BOUNDARY
 
 SENTENCE_START = re.compile(r'(?<=[.!?"] )(?=\S)|(?<=\n)(?=\S)')
 
@@ -64,13 +66,13 @@ def test_healed_token_endings_are_spelled_as_they_stood_in_real_stories(
     shared: Path, vocabulary: str
 ) -> None:
     text = (shared / "tinystories" / "valid.txt").read_text(encoding="utf-8")
-    stories = [story.strip() for story in text.split("<|endoftext|>")[:300]]
+    stories = [story.strip() for story in text.split("<|endoftext|>")[:150]]
     if vocabulary == "own":
-        tokenizer = Tokenizer.train(stories, 512)
+        tokenizer = SentencePiece.train(stories, 512)
     else:
-        tokenizer = Tokenizer.load(shared / "llama2c" / "tokenizer.model")
+        tokenizer = SentencePiece.load(shared / "llama2c" / "tokenizer.model")
     endings, healed, unhealed = spelled_as_in_the_story(StoryCodec(tokenizer, TOKEN), stories)
-    assert endings > 2000
+    assert endings > 1000
     assert healed >= 0.999 * endings
     assert unhealed < 0.95 * endings
 
@@ -116,6 +118,9 @@ def test_a_position_is_counted_in_what_was_typed(
     codecs: dict[Order, StoryCodec], order: Order, unfit: str, said: str
 ) -> None:
     typed = f"  One day{unfit} Tom went home. "
+    if unfit == "▁" and isinstance(codecs[order].tokenizer, ByteLevel):
+        assert codecs[order].decode(codecs[order].encode(typed)) == typed
+        return
     for encode in (codecs[order].encode, codecs[order].prompt):
         with pytest.raises(DataError, match=f"{said}.* at character 10[; ]"):
             encode(typed)
@@ -126,10 +131,10 @@ def test_an_ending_of_one_token_is_an_ending_too(
     codecs: dict[Order, StoryCodec], order: Order
 ) -> None:
     codec = codecs[order]
-    [spelling] = codec.prompt("the").spellings
+    [spelling] = codec.prompt("a").spellings
     assert len(spelling) == 2
-    assert b"s" in first_words(codec, "the")
-    growth = codec.growth("the", spelling)
+    assert b"s" in first_words(codec, "a")
+    growth = codec.growth("a", spelling)
     growth.push(b" in")
     assert growth.text == "in "
 

@@ -145,6 +145,6 @@ def test_a_model_with_another_tokenizer_is_refused(
 ) -> None:
     save(tmp_path, tiny, codecs[WORD], 3)
     folder = tmp_path / "checkpoints" / "latest"
-    (folder / "tokenizer.model").write_bytes(codecs[FORWARD].tokenizer.model)
+    (folder / "tokenizer.model").write_bytes(codecs[FORWARD].tokenizer.content)
     with pytest.raises(FormatError, match="was trained with"):
         load_model(tmp_path)

@@ -4,20 +4,26 @@ from pathlib import Path
 
 from mlx_rev import files
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.fields import read_json
+from mlx_rev.fields import read_json
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.formats.tokenizers.tokenizer_json import tokenizer_from_json
+from mlx_rev.text.byte_level import ByteLevel
+from mlx_rev.text.byte_level_json import is_byte_level, vocabulary_of
+from mlx_rev.text.load import load_tokenizer
 from mlx_rev.text.tokenizer import Tokenizer
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer from a SentencePiece .model, a tokenizer.json made from one, or a llama2.c
-    tokenizer.bin. Raises FormatError or DataError."""
+    """A tokenizer from a SentencePiece .model, a tokenizer.json (byte-level BPE, or made from
+    SentencePiece), or a llama2.c tokenizer.bin. Raises FormatError or DataError."""
     start = _start(path)
     files.check_content(path, start)
     if start.startswith(b"{"):
-        return tokenizer_from_json(read_json(path))
-    return tokenizer_bin.read(path) if _is_bin(start) else Tokenizer.load(path)
+        content = read_json(path)
+        if is_byte_level(content):
+            return ByteLevel(vocabulary_of(content), source=str(path))
+        return tokenizer_from_json(content)
+    return tokenizer_bin.read(path) if _is_bin(start) else load_tokenizer(path)
 
 
 def is_tokenizer(path: Path) -> bool:

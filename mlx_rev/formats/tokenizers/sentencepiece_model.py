@@ -6,7 +6,8 @@ from enum import IntEnum
 from typing import Any
 
 from mlx_rev.errors import FormatError
-from mlx_rev.text.tokenizer import BOUNDARY, SPACE_MARK, Tokenizer
+from mlx_rev.text.sentencepiece import SPACE_MARK, SentencePiece
+from mlx_rev.text.tokenizer import BOUNDARY
 
 UNKNOWN, END = 0, 2
 FIRST_BYTE = 3
@@ -32,12 +33,12 @@ class Piece:
     kind: Kind
 
 
-def pieces_of(tokenizer: Tokenizer) -> list[Piece]:
+def pieces_of(tokenizer: SentencePiece) -> list[Piece]:
     """The pieces of a tokenizer, in the order of their ids."""
     return [Piece(piece.piece, piece.score, Kind(piece.type)) for piece in parsed(tokenizer).pieces]
 
 
-def tokenizer_of(pieces: list[Piece], *, adds_space: bool, source: str) -> Tokenizer:
+def tokenizer_of(pieces: list[Piece], *, adds_space: bool, source: str) -> SentencePiece:
     """A BPE tokenizer with these pieces, white space kept as it stands.
 
     Raises FormatError for an impossible piece or score, DataError if SentencePiece cannot use
@@ -64,7 +65,7 @@ def tokenizer_of(pieces: list[Piece], *, adds_space: bool, source: str) -> Token
     model.normalizer_spec.add_dummy_prefix = adds_space
     model.normalizer_spec.remove_extra_whitespaces = False
     model.normalizer_spec.escape_whitespaces = True
-    return Tokenizer(model.SerializeToString(deterministic=True), source=source)
+    return SentencePiece(model.SerializeToString(deterministic=True), source=source)
 
 
 def kind_at(token: int, text: str) -> Kind:
@@ -88,14 +89,14 @@ def without_marks(text: str) -> str:
     return text.replace(SPACE_MARK, " ")
 
 
-def padded(tokenizer: Tokenizer, size: int) -> Tokenizer:
+def padded(tokenizer: SentencePiece, size: int) -> SentencePiece:
     """The tokenizer with unused pieces up to `size`: many models have more rows than pieces, and
     these ids then have a place and no text."""
     model = parsed(tokenizer)
     for token in range(len(model.pieces), size):
         model.pieces.add(piece=padding_text(token), score=0.0, type=int(Kind.UNUSED))
     model.trainer_spec.vocab_size = size
-    return Tokenizer(model.SerializeToString(deterministic=True))
+    return SentencePiece(model.SerializeToString(deterministic=True))
 
 
 def padding_text(token: int) -> str:
@@ -103,14 +104,14 @@ def padding_text(token: int) -> str:
     return f"<unused {token}>"
 
 
-def is_bpe(tokenizer: Tokenizer) -> bool:
+def is_bpe(tokenizer: SentencePiece) -> bool:
     """Whether it is a BPE model, as all formats but SentencePiece's own assume."""
     return bool(parsed(tokenizer).trainer_spec.model_type == _protobuf().TrainerSpec.BPE)
 
 
-def parsed(tokenizer: Tokenizer) -> Any:
+def parsed(tokenizer: SentencePiece) -> Any:
     """The protobuf message of a tokenizer's .model file, a copy."""
-    return _protobuf().ModelProto.FromString(tokenizer.model)
+    return _protobuf().ModelProto.FromString(tokenizer.content)
 
 
 def _protobuf() -> Any:

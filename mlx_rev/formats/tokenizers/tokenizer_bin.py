@@ -17,7 +17,8 @@ from mlx_rev.formats.tokenizers.sentencepiece_model import (
     with_marks,
     without_marks,
 )
-from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
+from mlx_rev.text.sentencepiece import SentencePiece
+from mlx_rev.text.tokenizer import BOUNDARY
 
 TOKENIZER_BIN = "tokenizer.bin"
 NEIGHBOURS = (TOKENIZER_BIN, "tokenizer.model")
@@ -28,7 +29,7 @@ _NEVER_MERGED = -1e30
 """run.c merges at scores above -1e10."""
 
 
-def to_bytes(tokenizer: Tokenizer) -> bytes:
+def to_bytes(tokenizer: SentencePiece) -> bytes:
     """The content of tokenizer.bin.
 
     run.c refuses a piece of no bytes. So an unused piece gets a text that run.c prints nothing
@@ -37,13 +38,13 @@ def to_bytes(tokenizer: Tokenizer) -> bytes:
     return _content(tokenizer, lambda token: (_NEVER_MERGED, _unused_text(token)))
 
 
-def pieces_fingerprint(tokenizer: Tokenizer) -> str:
+def pieces_fingerprint(tokenizer: SentencePiece) -> str:
     """sha256 of the pieces as in tokenizer.bin, unused ones without a text: the same for a
     tokenizer and for one rebuilt from its pieces."""
     return hashlib.sha256(_content(tokenizer, lambda token: (0.0, ""))).hexdigest()
 
 
-def _content(tokenizer: Tokenizer, unused: Callable[[int], tuple[float, str]]) -> bytes:
+def _content(tokenizer: SentencePiece, unused: Callable[[int], tuple[float, str]]) -> bytes:
     entries = []
     for token, piece in enumerate(pieces_of(tokenizer)):
         score, text = piece.score, without_marks(piece.text)
@@ -78,7 +79,7 @@ def _first_piece_at(start: bytes, offset: int) -> bool:
     return start[offset : offset + 9] == b"\5\0\0\0<unk>"
 
 
-def read(path: Path) -> Tokenizer:
+def read(path: Path) -> SentencePiece:
     """Rebuild the SentencePiece model, so that it encodes and decodes as run.c does with the file.
 
     Raises FormatError for a damaged file, or an early one without scores, and DataError where

@@ -10,16 +10,17 @@ from typing import Any
 import sentencepiece
 
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.fields import Fields
+from mlx_rev.fields import Fields
 from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, kind_at, tokenizer_of
-from mlx_rev.text.tokenizer import BOUNDARY, SPACE_MARK, Tokenizer
+from mlx_rev.text.sentencepiece import SPACE_MARK, SentencePiece
+from mlx_rev.text.tokenizer import BOUNDARY
 
 _ADDED = "added_tokens"
 
 
-def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
+def tokenizer_json(tokenizer: SentencePiece) -> dict[str, Any]:
     """The content of tokenizer.json; encoding adds the boundary in front."""
-    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.content)
     size = tokenizer.vocab_size
     while processor.is_unused(size - 1):
         size -= 1  # padding: the format lets a model have more rows than pieces
@@ -74,9 +75,9 @@ def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
+def tokenizer_config(tokenizer: SentencePiece) -> dict[str, Any]:
     """The content of tokenizer_config.json: the boundary both begins and ends a text."""
-    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.content)
     boundary = str(processor.id_to_piece(BOUNDARY))
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -96,7 +97,7 @@ def is_sentencepiece(content: Fields) -> bool:
     return model.text("type", "") == "BPE" and model.flag("byte_fallback", False)
 
 
-def tokenizer_from_json(content: Fields) -> Tokenizer:
+def tokenizer_from_json(content: Fields) -> SentencePiece:
     """The SentencePiece model that a tokenizer.json was made from.
 
     A piece's score is minus the rank of the first merge that makes it: SentencePiece goes by the

@@ -11,14 +11,14 @@ import sentencepiece
 from tokenizers import Tokenizer as Peer
 
 import mlx_rev
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.text.tokenizer import Tokenizer
+from mlx_rev.text.sentencepiece import SentencePiece
 from tests.formats.conftest import drawn
 
 TARGETS = {"llama2c": "m.bin", "mlx": "m", "gguf": "m.gguf"}
@@ -44,7 +44,7 @@ def made(some_stories: list[str], talking: ModelFile) -> Made:
             minloglevel=2,
             **{**options, **settings},
         )
-        return replace(drawn(talking.config), tokenizer=Tokenizer(writer.getvalue()))
+        return replace(drawn(talking.config), tokenizer=SentencePiece(writer.getvalue()))
 
     return make
 
@@ -116,7 +116,7 @@ def test_a_checkpoint_of_such_a_tokenizer_has_no_tokenizer_json(tmp_path: Path, 
     kept = open_model(tmp_path).tokenizer
     assert kept is not None
     assert model.tokenizer is not None
-    assert kept.model == model.tokenizer.model
+    assert kept.content == model.tokenizer.content
 
 
 @pytest.mark.parametrize(

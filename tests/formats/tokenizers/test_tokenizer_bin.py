@@ -13,6 +13,7 @@ from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.formats.tokenizers.detect import is_tokenizer, read_tokenizer
 from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, padded, pieces_of
 from mlx_rev.text.order import WORD
+from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import Tokenizer
 from tests.formats.tokenizers import run_c
 
@@ -27,7 +28,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def built_in() -> Tokenizer:
-    return Tokenizer.load(built_in_model() / "tokenizer.model")
+    return SentencePiece.load(built_in_model() / "tokenizer.model")
 
 
 def test_run_c_encodes_as_we_do(built_in: Tokenizer) -> None:

@@ -1,0 +1,110 @@
+"""What a model folder keeps of its tokenizer."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlx_rev import fields
+from mlx_rev.errors import FormatError
+from mlx_rev.fields import Fields
+from mlx_rev.formats.tokenizers.limits import is_exportable
+from mlx_rev.formats.tokenizers.sentencepiece_model import padded as padded_sentencepiece
+from mlx_rev.formats.tokenizers.sentencepiece_model import padding_text
+from mlx_rev.formats.tokenizers.tokenizer_json import (
+    is_sentencepiece,
+    tokenizer_config,
+    tokenizer_from_json,
+    tokenizer_json,
+)
+from mlx_rev.text.byte_level import ByteLevel
+from mlx_rev.text.byte_level_json import is_byte_level, vocabulary_of
+from mlx_rev.text.load import load_tokenizer
+from mlx_rev.text.sentencepiece import SentencePiece
+from mlx_rev.text.tokenizer import Tokenizer
+
+TOKENIZER_JSON = "tokenizer.json"
+
+
+def write(folder: Path, tokenizer: Tokenizer, end_of_text: int) -> None:
+    """Write its own file and, where that is not it, those that transformers reads.
+
+    A program that generates stops at the id `end_of_text`.
+    """
+    (folder / tokenizer.file_name).write_bytes(tokenizer.content)
+    if isinstance(tokenizer, SentencePiece) and is_exportable(tokenizer):
+        write_json(folder / TOKENIZER_JSON, tokenizer_json(tokenizer))
+        write_json(folder / "tokenizer_config.json", tokenizer_config(tokenizer))
+    if isinstance(tokenizer, ByteLevel):
+        pieces = tokenizer.vocabulary.pieces
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": pieces[tokenizer.boundary],
+            "eos_token": pieces[end_of_text],
+            "clean_up_tokenization_spaces": False,
+        }
+        write_json(folder / "tokenizer_config.json", config)
+
+
+def read(folder: Path, described: Fields) -> Tokenizer | None:
+    """The tokenizer.model in the folder, or else what its tokenizer.json says; None without either.
+
+    `described` is config.json. Raises FormatError for one that is not the model's.
+    """
+    expected = described.object("mlx_rev").text("tokenizer_sha256", "")
+    path = folder / SentencePiece.file_name
+    json_path = folder / TOKENIZER_JSON
+    if path.is_file():
+        return _checked(load_tokenizer(path), expected, path)
+    if json_path.is_file():
+        content = fields.read_json(json_path)
+        if is_byte_level(content):
+            boundary = described.integer("bos_token_id") if described.has("bos_token_id") else None
+            known = vocabulary_of(content, boundary, _end_of_text(described))
+            return _checked(ByteLevel(known, source=str(json_path)), expected, json_path)
+        return tokenizer_from_json(content) if is_sentencepiece(content) else None
+    if expected:
+        raise FormatError(
+            f"{path}: missing; expected the tokenizer with sha256 {expected[:12]}…. Put it there, "
+            "or name it with --tokenizer"
+        )
+    return None
+
+
+def _end_of_text(described: Fields) -> int | None:
+    """The id that ends a text; of several, the first."""
+    value = described.values.get("eos_token_id")
+    if isinstance(value, list) and value:
+        described = Fields({"eos_token_id": value[0]}, described.source)
+    return described.integer("eos_token_id") if described.has("eos_token_id") else None
+
+
+def _checked(tokenizer: Tokenizer, expected: str, path: Path) -> Tokenizer:
+    """The tokenizer, if it is the one whose fingerprint is `expected`, where that is known."""
+    if expected and tokenizer.fingerprint != expected:
+        raise FormatError(
+            f"{path}: its sha256 is {tokenizer.fingerprint[:12]}…, the model was trained with "
+            f"{expected[:12]}…; put the right {tokenizer.file_name} there, or name it with "
+            "--tokenizer"
+        )
+    return tokenizer
+
+
+def padded(tokenizer: Tokenizer, size: int) -> Tokenizer:
+    """The tokenizer with unused ids up to `size`: many models have more rows than pieces, and these
+    ids then have a place and no text."""
+    if isinstance(tokenizer, SentencePiece):
+        return padded_sentencepiece(tokenizer, size)
+    if not isinstance(tokenizer, ByteLevel):
+        return tokenizer
+    known = tokenizer.vocabulary
+    added = range(len(known.pieces), size)
+    pieces = (*known.pieces, *map(padding_text, added))
+    whole = replace(known, pieces=pieces, marks=known.marks | set(added))
+    return ByteLevel(whole, source=tokenizer.source)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON for people to look at."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,28 @@
+"""Open a tokenizer that was saved here, of either kind."""
+
+from pathlib import Path
+
+from mlx_rev import files
+from mlx_rev.errors import DataError
+from mlx_rev.fields import parse_json
+from mlx_rev.text.byte_level import ByteLevel
+from mlx_rev.text.byte_level_json import vocabulary_of
+from mlx_rev.text.sentencepiece import SentencePiece
+from mlx_rev.text.tokenizer import Tokenizer
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """A SentencePiece .model, or the tokenizer.json of a byte-level BPE.
+
+    Raises DataError or FormatError.
+    """
+    try:
+        content = files.read_bytes(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if content.lstrip(_BLANK).startswith(b"{"):
+        return ByteLevel(vocabulary_of(parse_json(content, str(path))), source=str(path))
+    return SentencePiece(content, source=str(path))
+
+
+_BLANK = b"\xef\xbb\xbf \t\r\n"

@@ -1,0 +1,234 @@
+"""SentencePiece: train, load, encode, decode, fingerprint."""
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import sentencepiece
+
+from mlx_rev import files
+from mlx_rev.errors import DataError
+from mlx_rev.text.tokenizer import BOUNDARY, FORWARD_BOUNDARY, Tokenizer, check_unicode
+
+SPACE_MARK = "▁"
+"""SentencePiece writes a space as this character, so no text may contain it."""
+SPECIAL_PIECES = 259
+"""Three marks and a piece for every byte: what a vocabulary holds besides characters and words."""
+TRAINING_BYTES = 20_000_000
+"""A vocabulary is learnt from at most this much text; more changes it little."""
+_SHORT = 20_000
+"""Characters up to which the largest vocabulary is found by trying."""
+
+
+class SentencePiece(Tokenizer):
+    """A SentencePiece model.
+
+    Built from the bytes of a .model file. Raises DataError if they are not a SentencePiece model,
+    or one whose id 1 is not the beginning-of-sequence token.
+    """
+
+    file_name: ClassVar[str] = "tokenizer.model"
+    boundary = BOUNDARY
+    forward_boundary = FORWARD_BOUNDARY
+    end_of_text = BOUNDARY
+    unknown = 0
+
+    def __init__(self, content: bytes, *, source: str = "tokenizer") -> None:
+        self._content, self.source = content, source
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=content)
+            self._processor.id_to_piece(list(range(self._processor.vocab_size())))
+        except (RuntimeError, UnicodeDecodeError) as error:  # the latter from a damaged piece
+            raise DataError(
+                f"{source}: not a SentencePiece model; expected a .model file"
+            ) from error
+        if self._processor.bos_id() != BOUNDARY:
+            raise DataError(
+                f"{source}: its beginning-of-sequence id is {self._processor.bos_id()}, expected "
+                f"{BOUNDARY}; train one with mlx-rev prepare, or use Llama's tokenizer.model"
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "SentencePiece":
+        """Read a .model file."""
+        try:
+            return cls(files.read_bytes(path), source=str(path))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int) -> "SentencePiece":
+        """Learn `vocab_size` BPE pieces from `texts`, in the order in which the model reads them.
+
+        The settings are llama2.c's (tinystories.py), but white space is kept as it stands.
+        Raises DataError if the texts are too short for so many pieces, or have more characters.
+        """
+        lines = _Kept(_lines(texts))
+        try:
+            return cls(_learnt(lines, vocab_size))
+        except (RuntimeError, OSError) as error:
+            if lines.error is not None:
+                raise lines.error from None
+            raise DataError(_why_not(str(error), lines, vocab_size)) from error
+
+    @property
+    def content(self) -> bytes:
+        """The .model file."""
+        return self._content
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the model file."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """How many ids there are."""
+        return int(self._processor.vocab_size())
+
+    @cached_property
+    def adds_space(self) -> bool:
+        """Whether a space is put in front of every text (SentencePiece's dummy prefix)."""
+        first = self._processor.encode("a")[0]
+        return str(self._processor.id_to_piece(first)).startswith(SPACE_MARK)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text; SentencePiece splits the work among threads."""
+        for text in texts:
+            self.check(text)
+        ids: list[list[int]] = self._processor.encode(list(texts), num_threads=os.cpu_count() or 1)
+        return ids
+
+    def encode_inside(self, text: str) -> list[int]:
+        """The ids of `text` where it follows other text directly, with no space added in front."""
+        if not self.adds_space:
+            return self.encode(text)
+        newline = self.encode("\n")
+        return self.encode("\n" + text)[len(newline) :]
+
+    def check(self, text: str) -> None:
+        """Raise DataError where `text` could not come back; characters count from 1."""
+        check_encodable(text)
+
+    @cached_property
+    def piece_bytes(self) -> tuple[bytes, ...]:
+        """What each id adds to the text, in UTF-8."""
+        return tuple(self._bytes_of(token) for token in range(self.vocab_size))
+
+    def _bytes_of(self, token: int) -> bytes:
+        processor = self._processor
+        piece = str(processor.id_to_piece(token))
+        if processor.is_byte(token):
+            return bytes([int(piece[1:-1], 16)])
+        if processor.is_control(token) or processor.is_unused(token):
+            return b""
+        if processor.is_unknown(token):
+            return " ⁇ ".encode()
+        return piece.replace(SPACE_MARK, " ").encode()
+
+
+def check_encodable(text: str) -> None:
+    """Raise DataError where SentencePiece could not give `text` back; characters count from 1."""
+    if SPACE_MARK in text:
+        raise DataError(
+            f"the text has U+2581 ({SPACE_MARK}) at character {text.index(SPACE_MARK) + 1}; "
+            "SentencePiece uses it for a space: replace it, with _ for instance"
+        )
+    check_unicode(text)
+
+
+def _learnt(lines: Iterator[str], vocab_size: int) -> bytes:
+    """A .model file of `vocab_size` pieces. Raises RuntimeError if that is too few or too many."""
+    writer = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=lines,
+        model_writer=writer,
+        model_type="bpe",
+        vocab_size=vocab_size,
+        character_coverage=1.0,
+        byte_fallback=True,
+        split_digits=True,
+        allow_whitespace_only_pieces=True,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        unk_surface=r" ⁇ ",
+        num_threads=os.cpu_count() or 1,
+        max_sentence_length=1 << 20,
+        minloglevel=2,
+    )
+    return writer.getvalue()
+
+
+def _why_not(said: str, lines: "_Kept", vocab_size: int) -> str:
+    """Why a vocabulary could not be learnt, with the fewest and the most pieces that can be."""
+    if not lines.characters:
+        return "there is no text to learn a vocabulary from; give more text"
+    few, many = re.search(r" vs (\d+)", said), re.search(r"<= (\d+)", said)
+    if few is None and many is None:
+        return f"no vocabulary of {vocab_size} pieces can be learnt from this text ({said})"
+    least = int(few[1]) if few else len(lines.characters | {" "}) + SPECIAL_PIECES
+    most = int(many[1]) if many else _most(lines.kept)
+    expected = f"{least} to {most}" if most else f"{least} or more"
+    if few:
+        why = f"the text has {least - SPECIAL_PIECES} different characters, each of them a piece"
+        advice = f"give --vocab-size {least} or more, or text with fewer characters"
+    else:
+        why = f"the text is too small for a vocabulary of {vocab_size} pieces"
+        advice = "give more text, or a --vocab-size in that range"
+    return f"{why}; {vocab_size} pieces were asked for, {expected} work: {advice}"
+
+
+def _most(lines: Sequence[str]) -> int | None:
+    """The largest vocabulary that a short text allows; None for a long one."""
+    if sum(map(len, lines)) >= _SHORT:
+        return None
+    try:
+        _learnt(iter(lines), 1 << 20)
+    except RuntimeError as error:
+        found = re.search(r"<= (\d+)", str(error))
+        return int(found[1]) if found else None
+    return None
+
+
+class _Kept(Iterator[str]):
+    """Passes lines on, and keeps their characters, the first lines and the error that ended them,
+    instead of which SentencePiece raises one of its own."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._size = 0
+        self.characters: set[str] = set()
+        self.kept: list[str] = []
+        self.error: Exception | None = None
+
+    def __next__(self) -> str:
+        try:
+            line = next(self._lines)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+        self.characters.update(line)
+        if self._size < _SHORT:
+            self.kept.append(line)
+            self._size += len(line)
+        return line
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """The lines of `texts`, as SentencePiece learns from them, up to TRAINING_BYTES."""
+    size = 0
+    for text in texts:
+        check_encodable(text)
+        for line in text.split("\n"):
+            if line:
+                yield line
+                size += len(line.encode())
+        if size > TRAINING_BYTES:
+            return

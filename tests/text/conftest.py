@@ -1,0 +1,15 @@
+"""What holds for one kind of tokenizer holds for the other."""
+
+import pytest
+
+from mlx_rev.text.order import ORDERS, Order
+from mlx_rev.text.sentencepiece import SentencePiece
+from mlx_rev.text.tokenizer import Tokenizer
+from tests.byte_level import byte_level
+
+
+@pytest.fixture(scope="session", params=["SentencePiece", "byte-level BPE"])
+def tokenizers(request: pytest.FixtureRequest, some_stories: list[str]) -> dict[Order, Tokenizer]:
+    """A small vocabulary for each order."""
+    learn = SentencePiece.train if request.param == "SentencePiece" else byte_level
+    return {order: learn(map(order.reverse, some_stories), 400) for order in ORDERS}

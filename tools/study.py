@@ -1,0 +1,204 @@
+"""What does reversal cost, and what is it good for? Train every arm, measure it, write it up.
+
+    python tools/study.py run --data train.txt --valid valid.txt --judge stories260K.bin \\
+        --judge-tokenizer tok512.bin
+    python tools/study.py report
+
+`run` trains one arm after another, each on one core, and writes what it measures to
+docs/study/results, a file for each; what is there is not done again, and a training that was
+killed is resumed from its checkpoint. `report` writes docs/study.md and its pictures from there.
+"""
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import tyro
+from study_arms import Arm, arms, prepare_arm
+from study_measures import bits_of, leads_to_endings
+from study_report import write_report
+
+from mlx_rev import backend, files, run_folder
+from mlx_rev.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from mlx_rev.data.prepare import Prepared
+from mlx_rev.data.story_files import read_stories
+from mlx_rev.model.load import load_model
+from mlx_rev.train.events import Event
+from mlx_rev.train.loop import fit
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "study" / "results"
+SCORED = 400
+"""Held-out stories whose bits are counted."""
+ENDINGS = 100
+"""Endings that stories are told from."""
+SIZES = {
+    "260k": RunConfig(
+        model=ModelConfig(
+            dim=64,
+            n_layers=5,
+            n_heads=8,
+            n_kv_heads=4,
+            hidden_dim=172,
+            vocab_size=512,
+            context=512,
+        ),
+        train=TrainConfig(steps=1200, batch_size=4, learning_rate=4e-3, init_std=0.05),
+    ),
+    "1.5m": RunConfig(
+        model=ModelConfig(
+            dim=128,
+            n_layers=6,
+            n_heads=8,
+            n_kv_heads=8,
+            hidden_dim=344,
+            vocab_size=2048,
+            context=256,
+        ),
+        train=TrainConfig(steps=1200, batch_size=8, learning_rate=3e-3, init_std=0.05),
+    ),
+}
+ORDER = (("260k", 0), ("260k", 1), ("1.5m", 0), ("260k", 2), ("1.5m", 1))
+"""Sizes and seeds, so that what is there at any time is worth most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Train and measure what is not there yet."""
+
+    data: Path
+    """Stories to train on."""
+    valid: Path
+    """Held-out stories."""
+    judge: Path
+    """A forward model that had no part in any of it."""
+    judge_tokenizer: Path
+    """Its vocabulary."""
+    work: Path = ROOT / "build" / "study"
+    """Where shards and unfinished runs are kept."""
+    results: Path = RESULTS
+    """Where results are written."""
+    steps: int | None = None
+    """Fewer steps, to try it out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write docs/study.md from the results that are there."""
+
+    results: Path = RESULTS
+    """Where results are."""
+    out: Path = ROOT / "docs"
+    """Where study.md goes, and study/ with its pictures."""
+
+
+class _Quiet:
+    """A reporter of nothing."""
+
+    def report(self, event: Event) -> None:
+        """Take no note."""
+
+
+def main() -> None:
+    """Do what the command line says."""
+    command = tyro.cli(
+        Annotated[Run, tyro.conf.subcommand("run")]
+        | Annotated[Report, tyro.conf.subcommand("report")],
+        description=__doc__,
+    )
+    if isinstance(command, Report):
+        write_report(command.results, command.out)
+        return
+    for size, seed in ORDER:
+        for arm in arms():
+            if arm.stream and size != "260k":
+                continue
+            target = command.results / f"{size}-{arm.name}-{seed}.json"
+            if not target.exists():
+                result = result_of(command, arm, size, seed)
+                files.write_text(target, json.dumps(result) + "\n")
+                print(f"{time.strftime('%H:%M')} {target.name} {result['cpu_seconds']:.0f} s")
+
+
+def result_of(command: Run, arm: Arm, size: str, seed: int) -> dict[str, Any]:
+    """Train an arm and measure it."""
+    config = SIZES[size]
+    data, vocabulary = prepare_arm(
+        arm, command.data, command.valid, config.model.vocab_size, command.work
+    )
+    began = time.process_time()
+    run = command.work / "runs" / f"{size}-{arm.name}-{seed}"
+    config = _train(command, run, config, data, vocabulary, seed)
+    loaded = load_model(run, ops=backend.choose().ops)
+    model, codec = loaded.model, data.codec
+    stories = list(read_stories(str(command.valid)))
+    scored = stories[:SCORED]
+    result: dict[str, Any] = {"arm": arm.name, "size": size, "seed": seed}
+    result |= _text_read(data, config)
+    result["story_bytes"] = [len(story.encode()) for story in scored]
+    result["bits"] = bits_of(arm, model, codec, scored)
+    if codec.opposite is not None:
+        result["bits_forward"] = bits_of(arm, model, codec.opposite, scored)
+    if arm.takes_endings:
+        judge = command.judge, command.judge_tokenizer
+        result["endings"] = leads_to_endings(arm, model, codec, stories, ENDINGS, judge)
+    result["cpu_seconds"] = round(time.process_time() - began)
+    shutil.rmtree(run)
+    return result
+
+
+def _train(
+    command: Run, run: Path, config: RunConfig, data: Prepared, vocabulary: Path, seed: int
+) -> RunConfig:
+    """Train, or resume what was begun."""
+    steps = command.steps or config.train.steps
+    train = replace(
+        config.train,
+        steps=steps,
+        seed=seed + 1,
+        workers=1,
+        min_learning_rate=0.0,
+        warmup=min(100, steps // 2),
+        log_every=50,
+        eval_every=steps,
+        eval_stories=100,
+        save_every=100,
+        keep=1,
+        sample_every=steps,
+    )
+    order = data.codec.order.name
+    config = RunConfig(
+        model=config.model,
+        data=DataConfig(data=str(command.data), reversal=order, tokenizer=str(vocabulary)),
+        train=train,
+    )
+    resume = run_folder.latest(run) is not None
+    finished = resume and (run / "finished").exists()
+    if not finished:
+        fit(run, config, data, _Quiet(), resume=resume)
+        files.write_text(run / "finished", "")
+    return config
+
+
+def _text_read(data: Prepared, config: RunConfig) -> dict[str, Any]:
+    """How much of the text the tokens of the training amount to."""
+    shards = [data.train] if data.opposite is None else [data.train, data.opposite.train]
+    tokens = sum(len(shard.tokens) for shard in shards)
+    seen = config.train.steps * config.train.batch_size * config.model.context
+    text = int(data.train.text_bytes.sum())
+    return {
+        "tokens": seen,
+        "epochs": round(seen / tokens, 3),
+        "bytes_per_token": round(text * len(shards) / tokens, 3),
+        "steps": config.train.steps,
+    }
+
+
+if __name__ == "__main__":
+    main()
