@@ -56,6 +56,12 @@ class EvaluateCommand:
     """Tokenizer of the judges that come without one."""
     count: int = 100
     """Endings, and so stories. A forward judge reads each ending after each story."""
+    best_of: int = 1
+    """Measure too what is chosen of so many other stories for each ending, as tell --best-of does:
+    a row of its own."""
+    chooser: str | None = None
+    """A model that reads forwards, to choose with; it should be none of the judges. Its tokenizer,
+    if it comes without one, is that of the judges."""
     endings: Path | None = None
     """File of endings, one a line; by default held-out stories give theirs."""
     data: str | None = None
@@ -107,7 +113,7 @@ def main(arguments: Sequence[str], program: str) -> int:
             f"{choice.reference}: a forward model takes no endings; evaluate a backward one, or "
             f"say with --reversal {BACKWARD_NAMES} that it is one"
         )
-    check_telling_fits(loaded.model.config, 1)
+    check_telling_fits(loaded.model.config, command.best_of)
     console = make_console(stderr=True, plain=command.plain)
     with naming_cache(command.cache):
         sources = _sources(command, choice.reference)
@@ -124,12 +130,25 @@ def main(arguments: Sequence[str], program: str) -> int:
     elif len(real) < command.count:
         said.append(f"{sources.name} has {len(real)} different endings, so --count is {len(real)}")
     judges = tuple(load_judge(name, command.judge_tokenizer) for name in command.judge)
+    teller = Teller(loaded)
+    chooser = None
+    if command.best_of > 1:
+        chooser = load_judge(command.chooser, command.judge_tokenizer) if command.chooser else None
+        chooser = chooser or teller.judge()
     for notice in (*said, *_remarks(judges, sources)):
         console.print(f"note: {one_line(notice)}", soft_wrap=True)
     names = known_names(chain(stories, endings))
     yardstick = Yardstick(real=real, names=names, judges=judges, training=sources.training)
     with evaluation.bar(console) as progress:
-        done = evaluate(Teller(loaded), endings, yardstick, settings, progress)
+        done = evaluate(
+            teller,
+            endings,
+            yardstick,
+            settings,
+            progress,
+            best_of=command.best_of,
+            chooser=chooser,
+        )
     model = command.model or Path(choice.reference).name
     title = f"{model}, {len(endings)} endings of {Path(command.endings or sources.name).name}"
     if command.json is not None:
@@ -147,6 +166,10 @@ def _check(command: EvaluateCommand) -> None:
     validate(command.sample)
     if command.count < retrieval.FEWEST:
         raise ConfigError(f"--count {command.count}: expected {retrieval.FEWEST} or more")
+    if command.best_of < 1:
+        raise ConfigError(f"--best-of {command.best_of}: expected 1 or more")
+    if command.chooser is not None and command.best_of == 1:
+        raise ConfigError(f"--chooser {command.chooser}: chooses among stories; give --best-of too")
     for flag, path, suffix in (
         ("--json", command.json, ".json"),
         ("--plot", command.plot, ".png"),
@@ -256,6 +279,7 @@ def _about(
         "real_stories_of": sources.name,
         "training_text": sources.training_name,
         "settings": dataclasses.asdict(settings),
+        **({"best_of": command.best_of, "chooser": command.chooser} if command.best_of > 1 else {}),
     }
 
 
