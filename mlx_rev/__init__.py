@@ -4,15 +4,18 @@ import mlx_rev
 story = mlx_rev.load("runs/bundled-quick").tell("They all lived happily ever after.")
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_rev.cpu import blas
+from mlx_rev.errors import is_command, warning_in_a_line
 
 if TYPE_CHECKING:
     from mlx_rev.generate.teller import Teller
 
-blas.preload()
+with warning_in_a_line() if is_command() else nullcontext():
+    blas.preload()
 
 __version__ = "0.1.0"
 

@@ -7,20 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mlx_rev import __version__
-from mlx_rev.errors import RevError, in_a_line
+from mlx_rev.cli.help import COMMANDS, usage
+from mlx_rev.errors import ConfigError, RevError, in_a_line, nearest, warning_in_a_line
 from mlx_rev.ui.visible import one_line
-
-COMMANDS = {
-    "train": "train a model, or resume a run",
-    "prepare": "turn a corpus into token shards and report on them",
-    "tell": "write stories that end as you say",
-    "repl": "type an ending, watch the story grow",
-    "convert": "convert between llama2.c .bin, mlx-lm folders and GGUF",
-    "score": "bits per byte of stories under a model",
-    "evaluate": "what its stories are worth, beside real ones",
-    "wtac": "reverse the words of standard input",
-}
-"""Each is a module in mlx_rev/cli with a `main(arguments, program)`."""
 
 _USAGE_ERROR = 2
 
@@ -28,15 +17,16 @@ _USAGE_ERROR = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given and sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty():
+        given = ["repl"]
+    if given[:1] == ["help"] and len(given) == 2 and not given[1].startswith("-"):
+        given = [given[1], "--help"]
     if not given or given[0] in ("-h", "--help", "help"):
         return _reported("mlx-rev", lambda: _show(usage()))
     if given[0] in ("-V", "--version"):
         return _reported("mlx-rev", lambda: _show(f"mlx-rev {__version__}\n"))
     if given[0] not in COMMANDS:
-        sys.stderr.write(
-            f"mlx-rev: unknown command {given[0]!r}; expected one of {', '.join(COMMANDS)}\n"
-        )
-        return _USAGE_ERROR
+        return _reported("mlx-rev", lambda: _refuse(given[0]))
     return run(given[0], given[1:], guarded=arguments is None)
 
 
@@ -70,12 +60,21 @@ def _show(text: str) -> int:
     return 0
 
 
+def _refuse(command: str) -> int:
+    """Raise ConfigError for a command that there is not."""
+    if any(map(str.isspace, command)):
+        raise ConfigError("expected a command; for a story with this ending, mlx-rev tell ENDING")
+    meant = nearest(command, list(COMMANDS)) or f"expected one of {', '.join(COMMANDS)}"
+    raise ConfigError(f"unknown command {command!r}; {meant}")
+
+
 def _reported(name: str, work: Callable[[], int]) -> int:
     """The exit code of `work`, its errors and those of standard output being one line."""
     _ready_streams()
     try:
         try:
-            code = work()
+            with warning_in_a_line():
+                code = work()
         except SystemExit as stop:  # --help, or flags that tyro refused
             code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         sys.stdout.flush()
@@ -103,24 +102,6 @@ def _ready_streams() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-
-
-def usage() -> str:
-    """The help of the command as a whole."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: mlx-rev COMMAND [options]",
-            "",
-            "Llamas that write stories backwards, from their ending.",
-            "",
-            *lines,
-            "",
-            "mlx-rev COMMAND --help lists the options of a command.",
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":

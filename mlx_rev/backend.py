@@ -2,14 +2,13 @@
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import mlx.core as mx
 
-from mlx_rev.config import ModelConfig, TrainConfig
+from mlx_rev.config import Dtype, ModelConfig, TrainConfig
 from mlx_rev.cpu import cores, kernels
 from mlx_rev.cpu.decode import CompiledReader
 from mlx_rev.cpu.ops import CpuOps
@@ -72,7 +71,7 @@ class Backend:
                     "leave it out"
                 )
             return dataclasses.replace(config, workers=1)
-        if config.dtype != "float32":
+        if config.dtype != Dtype.FLOAT32:
             raise ConfigError(
                 f"--dtype {config.dtype} on CPU: its matrix products run at a thirtieth of "
                 "float32's speed here; use float32"
@@ -92,8 +91,7 @@ CPU = Backend("cpu", CpuOps(), Workers, CompiledReader)
 
 def choose() -> Backend:
     """The backend for MLX's default device."""
-    if sys.platform == "linux":
-        kernels.use_private_folder()
+    kernels.use_private_folder()
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     if not on_cpu or os.environ.get(VARIABLE) == "off":
         return PLAIN

@@ -6,16 +6,30 @@ The docstring below a field is its help text on the command line.
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 from numbers import Integral
-from typing import Literal
+from typing import Literal, get_args
 
 from mlx_rev import estimate
 from mlx_rev.errors import ConfigError
 
 ReversalMode = Literal["word2", "word", "token", "none", "word2,none", "word,none", "token,none"]
 """The names of the orders in text/order.py; with ",none" the model reads forwards too."""
-TrainingDtype = Literal["float32", "bfloat16"]
 
+
+class Dtype(StrEnum):
+    """The type of a model's matrices, in a file or while it trains; vectors are float32 or, beside
+    float16 and bfloat16, of that type."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    Q8 = "q8"
+    """8 bits and a scale for each group, in the format's own way; only in files."""
+
+
+TrainingDtype = Literal[Dtype.FLOAT32, Dtype.BFLOAT16]
+"""What a model can be trained in."""
 
 LARGEST_SIZE = 1 << 20
 """A width, vocabulary or context beyond this counts as damage, before anything is allocated."""
@@ -185,7 +199,7 @@ class TrainConfig:
     """Largest global gradient norm; 0 turns clipping off."""
     workers: int = 0
     """Threads that share the rows of a batch on a CPU; 0 is one per core."""
-    dtype: TrainingDtype = "float32"
+    dtype: TrainingDtype = Dtype.FLOAT32
     """Type of the forward and backward pass; bfloat16 keeps float32 master weights (GPU only)."""
     seed: int = 1337
     """Seed of weights, batch order, dropout and samples."""
@@ -220,6 +234,9 @@ class TrainConfig:
                 found.append(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.seed >= SEEDS:
             found.append(f"seed is {self.seed}, expected under 2^63")
+        if self.dtype not in get_args(TrainingDtype):
+            expected = " or ".join(get_args(TrainingDtype))
+            found.append(f"dtype is {self.dtype}, expected {expected}")
         if self.workers > self.batch_size > 0:
             found.append(f"workers is {self.workers}, more than batch_size {self.batch_size}")
         if not 0 <= self.min_learning_rate <= self.learning_rate:

@@ -97,7 +97,7 @@ def _fit(value: object, kind: Any) -> object | None:
         return value if type(value) is kind else None
     if str in choices:
         return value if isinstance(value, str) else None
-    return value if value in choices else None
+    return next((choice for choice in choices if choice == value), None)
 
 
 def _type_name(kind: Any) -> str:

@@ -1,5 +1,12 @@
 """The errors that are shown to a person: one line, no traceback, exit code 2."""
 
+import difflib
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
 
 class RevError(Exception):
     """Something the user can put right; the message names what was found and what was expected."""
@@ -11,6 +18,43 @@ def in_a_line(error: RevError | OSError) -> str:
         return str(error)
     reason = error.strerror or str(error)
     return f"{error.filename}: {reason}" if error.filename else reason
+
+
+@contextmanager
+def warning_in_a_line() -> Iterator[None]:
+    """Let warnings of this program be lines on standard error, without a place in its source."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if category is RuntimeWarning and str(message).startswith("mlx-rev: "):
+                sys.stderr.write(f"{message}\n")
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
+
+
+def is_command() -> bool:
+    """Whether this process was started as `mlx-rev` or as one of its modules."""
+    module = "-m" in sys.orig_argv and sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1]
+    if module:
+        return module[0].partition(".")[0] == "mlx_rev"
+    return any(argument.endswith("/mlx-rev") for argument in sys.orig_argv[:2])
+
+
+def nearest(given: str, known: Sequence[str]) -> str:
+    """Which of the known names was probably meant, as a question; "" where none is near."""
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 class ConfigError(RevError):

@@ -34,10 +34,21 @@ def parameters(model: "ModelConfig") -> int:
     return embeddings + model.n_layers * block + model.dim
 
 
+def training_flops(model: "ModelConfig") -> float:
+    """Floating-point operations of training on a token: 6 for each parameter but those of the input
+    embedding, and what attention needs over the whole context (PaLM, arXiv 2204.02311, appendix B,
+    which does not halve that for causality either)."""
+    embedding = 0 if model.tied else model.vocab_size * model.dim
+    attention = 12 * model.n_layers * model.dim * model.context
+    return 6 * (parameters(model) - embedding) + attention
+
+
 def training_bytes(model: "ModelConfig", train: "TrainConfig") -> int:
     """Least memory of a training step: weights, gradients and moments, what the backward pass
     needs of a micro-batch (each block's input and its two feed-forward products), the batch."""
-    width = 2 if train.dtype == "bfloat16" else _FLOAT32
+    from mlx_rev.config import Dtype  # which imports this module
+
+    width = 2 if train.dtype == Dtype.BFLOAT16 else _FLOAT32
     positions = train.batch_size * model.context
     kept = positions * model.n_layers * (model.dim + 2 * model.hidden_dim) * width
     batch = positions * train.accumulation * _BATCH_ARRAYS * 4

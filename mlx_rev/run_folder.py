@@ -32,6 +32,11 @@ OPTIMIZER = "optimizer.safetensors"
 TRAINING = "training.json"
 
 
+def runs(folder: Path) -> list[Path]:
+    """The run folders in a folder, by their name."""
+    return sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+
+
 def checkpoints(run: Path) -> list[Path]:
     """The folders of all checkpoints, by their step."""
     found = (run / CHECKPOINTS).glob(STEPS)
@@ -51,3 +56,8 @@ def latest(run: Path) -> Path | None:
 def checkpoint_name(step: int) -> str:
     """The folder of the checkpoint at a step."""
     return f"step-{step:08d}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint, which its folder is called after."""
+    return int(checkpoint.name.rpartition("-")[2])

@@ -1,11 +1,14 @@
 """What several test folders need: vocabularies, a small model, the data outside the project."""
 
+import fcntl
 import inspect
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import settings
 
 from mlx_rev.__main__ import main
 from mlx_rev.config import ModelConfig
+from mlx_rev.cpu import kernels
 from mlx_rev.data import bundled
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import ORDERS, Order
@@ -48,6 +52,48 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         function = getattr(item, "function", None)
         if function and PROCESS_FIXTURES & set(inspect.signature(function).parameters):
             item.add_marker("process")
+
+
+def pytest_runtest_teardown() -> None:
+    """Let the other workers, and the programs that tests start, have what was compiled."""
+    kernels.exchange()
+
+
+@pytest.fixture(scope="session")
+def precompiled_headers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of includes with MLX's headers as g++ reads them in no time. Without it they take
+    most of a kernel's second."""
+    import mlx.core as mx  # must come after mlx_rev
+
+    folder = shared_by_workers(tmp_path_factory) / "include"
+    header = Path("mlx/backend/cpu/compiled_preamble.h")
+    made = folder / f"{header}.gch"
+    with open(folder.parent / "headers.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists() and shutil.which("g++"):
+            made.parent.mkdir(parents=True)
+            includes = Path(mx.__file__).parent / "include"
+            # A header made with other options than a kernel is compiled with would be passed over.
+            options = ("-std=c++17", "-O3", "-fPIC", "-w", "-I", str(includes))
+            command = ("g++", *options, "-x", "c++-header", str(includes / header), "-o", str(made))
+            subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_compile_quickly(request: pytest.FixtureRequest) -> None:
+    """Where no kernels are kept yet, as in CI, the suite builds more than a hundred."""
+    kernels.use_private_folder()
+    folder = Path(os.environ.get("TMPDIR", "")) / "mlx" / version("mlx") / "cpu"
+    if sys.platform == "linux" and folder.is_dir() and not any(folder.iterdir()):
+        # A kernel's #include looks beside its source first.
+        (folder / "mlx").symlink_to(request.getfixturevalue("precompiled_headers") / "mlx")
+
+
+def shared_by_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder of this session that pytest's workers have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+from huggingface_hub import constants
+
 
 class FakeHub(BaseHTTPRequestHandler):
     """As much of the hub as downloads and uploads of one repository need.
@@ -123,6 +126,25 @@ class FakeHub(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
+
+
+def use_here(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process use a hub: what `serving` gives means something to huggingface_hub only
+    when it is imported."""
+    use_endpoint(settings["HF_ENDPOINT"], monkeypatch)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(Path(settings["HF_HOME"], "a", "b", "hub")))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    for name in ("HF_TOKEN", "NO_PROXY"):
+        monkeypatch.setenv(name, settings[name])
+
+
+def use_endpoint(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HF_ENDPOINT does before huggingface_hub is imported."""
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", template.replace(constants.ENDPOINT, endpoint)
+    )
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_rev.config import ModelConfig, RunConfig, TrainConfig, validate_run
+from mlx_rev.config import Dtype, ModelConfig, RunConfig, TrainConfig, validate_run
 from mlx_rev.config_file import read_toml, to_toml
 from mlx_rev.errors import ConfigError
 from mlx_rev.presets import llama_hidden_dim, preset, presets
@@ -25,6 +25,7 @@ runs = st.builds(
         TrainConfig,
         steps=st.integers(1, 10**9),
         learning_rate=st.floats(1e-3, 1.0),
+        dtype=st.sampled_from([Dtype.FLOAT32, Dtype.BFLOAT16]),
         ending=st.text(st.characters(exclude_categories=["Cs"])),
     ),
 )
@@ -37,7 +38,9 @@ def test_toml_brings_back_every_field(
     run = replace(run, train=replace(run.train, min_learning_rate=0.0))
     path = tmp_path_factory.getbasetemp() / "run.toml"
     path.write_text(to_toml(run), encoding="utf-8")
-    assert read_toml(path) == run
+    back = read_toml(path)
+    assert back == run
+    assert type(back.train.dtype) is Dtype
 
 
 @pytest.mark.parametrize("name", presets())
@@ -93,3 +96,13 @@ def test_a_byte_order_mark_is_no_toml(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text("\ufeff[train]\nsteps = 7\n", encoding="utf-8")
     assert read_toml(path).train.steps == 7
+
+
+@pytest.mark.parametrize("value", ['"q8"', '"fp8"', "32"])
+def test_a_dtype_that_training_has_not_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(f"[train]\ndtype = {value}\n")
+    with pytest.raises(ConfigError, match=r"dtype is .*, expected float32 or bfloat16"):
+        read_toml(path)
+    with pytest.raises(ConfigError, match="dtype is q8, expected float32 or bfloat16"):
+        validate_run(RunConfig(train=TrainConfig(dtype=Dtype.Q8)))  # type: ignore[arg-type]

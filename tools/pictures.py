@@ -92,7 +92,8 @@ def dashboard() -> list[Frame]:
         last: list[Frame] = []
 
         def keep() -> None:
-            if any("1600/1600" in row for row in terminal.rows):
+            text = "\n".join(terminal.rows)
+            if "1600/1600" in text and "talk to the model" not in text:
                 last[:] = [drawn(terminal.screen, 1.0)]
 
         terminal.wait(lambda rows: any("talk to the model" in row for row in rows), 900, keep)

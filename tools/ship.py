@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,11 +15,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from mlx_rev import run_folder  # noqa: E402
+from mlx_rev.config import Dtype  # noqa: E402
 from mlx_rev.config_file import read_toml  # noqa: E402
 from mlx_rev.data.story_files import read_stories  # noqa: E402
 from mlx_rev.formats.convert import convert  # noqa: E402
 from mlx_rev.formats.detect import open_model  # noqa: E402
-from mlx_rev.formats.dtype import Dtype  # noqa: E402
 from mlx_rev.generate.teller import Teller, load  # noqa: E402
 from mlx_rev.model.llama import get_weights  # noqa: E402
 from mlx_rev.model.score import Score, score_stories  # noqa: E402
@@ -33,9 +34,21 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="the training run; its best checkpoint is taken")
     parser.add_argument("target", type=Path, help="the folder, such as weights/stories1m")
     parser.add_argument("--stories", type=Path, required=True, help="held-out stories to score on")
+    parser.add_argument("--temperature", type=float, default=0.8, help="at which it tells best")
+    parser.add_argument("--repetition-penalty", type=float, default=1.0, help="the same")
     options = parser.parse_args()
 
-    convert(open_model(options.run), options.target, "mlx", Dtype.FLOAT32, force=True)
+    settings = {
+        "temperature": options.temperature,
+        "repetition_penalty": options.repetition_penalty,
+    }
+    convert(
+        replace(open_model(options.run), settings=settings),
+        options.target,
+        "mlx",
+        Dtype.FLOAT32,
+        force=True,
+    )
     for name in COPIED:
         shutil.copyfile(options.run / name, options.target / name)
     teller = load(options.target)
@@ -75,8 +88,9 @@ mlx-rev convert weights/{name} model.bin
 ## Ten samples
 
 Not selected: the endings are the last sentences of the first ten held-out stories, the seeds 0 to
-{SAMPLES - 1}, the settings the defaults (temperature 0.8, top-p 0.95). To tell
-one again: `mlx-rev tell ENDING --seed SEED`.
+{SAMPLES - 1}, the settings those that come with the model: temperature
+{teller.settings.temperature}, repetition penalty {teller.settings.repetition_penalty}, top-p
+{teller.settings.top_p}. To tell one again: `mlx-rev tell ENDING --seed SEED`.
 
 {samples}"""
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from mlx_rev import files, hub
-from mlx_rev.cli.options import parse
-from mlx_rev.config import ReversalMode
+from mlx_rev.cli.flags import parse
+from mlx_rev.config import Dtype, ReversalMode
 from mlx_rev.data.story_files import read_stories
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import overwrite, registry
 from mlx_rev.formats.convert import convert, folder_to_push
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.smaller import keep_layers, keep_vocabulary, layers_in
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.formats.tokenizers.detect import is_tokenizer, read_tokenizer
@@ -26,10 +25,8 @@ from mlx_rev.ui.console import make_console
 
 if TYPE_CHECKING:
     FormatName = str
-    DtypeName = str
 else:
     FormatName = tyro.extras.literal_type_from_choices(registry.names())
-    DtypeName = tyro.extras.literal_type_from_choices([each.value for each in Dtype])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +41,7 @@ class ConvertCommand:
     """What to write: NAME.bin, NAME.gguf or a folder; for a tokenizer, NAME.bin, or as it is
     NAME.model or NAME.json."""
     to: Annotated[FormatName | None, tyro.conf.arg(help=f"{registry.summaries()}.")] = None
-    dtype: DtypeName | None = None
+    dtype: Dtype | None = None
     """How matrices are stored; by default float32, if the format has it."""
     tokenizer: Path | None = None
     """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the source comes without one."""
@@ -84,10 +81,14 @@ def main(arguments: Sequence[str], program: str) -> int:
         model = keep_layers(model, layers_in(command.keep_layers))
     if command.keep_vocabulary is not None:
         model = keep_vocabulary(model, read_stories(command.keep_vocabulary))
-    dtype = Dtype(command.dtype) if command.dtype else None
     with conversion.bar(console) as progress:
         done = convert(
-            model, command.target, command.to, dtype, force=command.force, progress=progress
+            model,
+            command.target,
+            command.to,
+            command.dtype,
+            force=command.force,
+            progress=progress,
         )
     conversion.show(done, console)
     if command.push:

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import tyro
 
 from mlx_rev import files, run_folder
-from mlx_rev.cli.options import ModelChoice, cache_folder, parse
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import SAMPLING, ModelChoice, cache_folder, sample_settings
 from mlx_rev.config import DataConfig, ReversalMode, SampleConfig, validate
 from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
@@ -46,7 +47,7 @@ class EvaluateCommand:
     as the floor, real ones of which each has the ending of another.
     """
 
-    model: Annotated[str | None, tyro.conf.Positional] = None
+    model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
     """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories1m."""
     judge: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A model that had no part in it, of any kind above or one that mlx-lm loads; may be given
@@ -78,7 +79,7 @@ class EvaluateCommand:
     """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the model comes without one."""
     reversal: ReversalMode | None = None
     """How the model's text is reversed, if its file does not say."""
-    sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
+    sample: Annotated[SampleConfig, SAMPLING] = dataclasses.field(default_factory=SampleConfig)
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         model=command.model, tokenizer=command.tokenizer, reversal=command.reversal
     )
     loaded = choice.load()
+    settings = sample_settings(command, arguments, program, loaded.settings)
     if not loaded.codec.order.grows_leftwards:
         raise ConfigError(
             f"{choice.reference}: a forward model takes no endings; evaluate a backward one, or "
@@ -127,11 +129,11 @@ def main(arguments: Sequence[str], program: str) -> int:
     names = known_names(chain(stories, endings))
     yardstick = Yardstick(real=real, names=names, judges=judges, training=sources.training)
     with evaluation.bar(console) as progress:
-        done = evaluate(Teller(loaded), endings, yardstick, command.sample, progress)
+        done = evaluate(Teller(loaded), endings, yardstick, settings, progress)
     model = command.model or Path(choice.reference).name
     title = f"{model}, {len(endings)} endings of {Path(command.endings or sources.name).name}"
     if command.json is not None:
-        about = _about(command, model, sources, len(endings))
+        about = _about(command, model, sources, len(endings), settings)
         _write_json(command.json, evaluation.as_json(done, about))
     if command.plot is not None:
         evaluation.picture(done, title, command.plot)
@@ -243,7 +245,9 @@ def _remarks(judges: Sequence[ModelJudge], sources: _Sources) -> list[str]:
     return said
 
 
-def _about(command: EvaluateCommand, model: str, sources: _Sources, count: int) -> dict[str, Any]:
+def _about(
+    command: EvaluateCommand, model: str, sources: _Sources, count: int, settings: SampleConfig
+) -> dict[str, Any]:
     return {
         "model": model,
         "judges": list(command.judge),
@@ -251,7 +255,7 @@ def _about(command: EvaluateCommand, model: str, sources: _Sources, count: int) 
         "endings_of": str(command.endings or sources.name),
         "real_stories_of": sources.name,
         "training_text": sources.training_name,
-        "settings": dataclasses.asdict(command.sample),
+        "settings": dataclasses.asdict(settings),
     }
 
 

@@ -1,66 +1,27 @@
-"""Flags from dataclasses, through tyro, and where files go by default."""
+"""Options that several commands have, and where files go by default."""
 
-import dataclasses
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args
+from typing import Any
 
 import platformdirs
 import tyro
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from mlx_rev import backend
-from mlx_rev.config import ReversalMode
+from mlx_rev.cli.flags import parse
+from mlx_rev.config import ReversalMode, SampleConfig
 from mlx_rev.formats.detect import BUILT_IN, built_in_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import BACKWARD_NAMES, order_named
 from mlx_rev.ui.visible import one_line
 
-Command = TypeVar("Command")
-
+MODEL, SAMPLING = (tyro.conf.arg(name=name) for name in ("model", "sampling"))
+"""Titles in help, for options that stand together."""
 RUNS = Path("runs")
 """Where training runs go, in the working directory."""
-
-
-def parse(
-    command: type[Command],
-    arguments: Sequence[str],
-    program: str,
-    default: Command | None = None,
-) -> Command:
-    """The dataclass `command` from flags; field docstrings are the help. Exits 2 on misuse."""
-    registry = ConstructorRegistry()
-    registry.primitive_rule(_optional)
-    with registry:
-        options: Command = tyro.cli(
-            command,
-            args=list(arguments),
-            prog=program,
-            default=tyro.MISSING_NONPROP if default is None else default,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-        )
-    return options
-
-
-def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """How tyro reads `T | None`: as a T. Its own way shows {None}|T, and takes the word None."""
-    kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
-    if info.type_origin not in (Union, UnionType) or len(kinds) != 1:
-        return None
-    kind = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], info.markers))
-    if not isinstance(kind, PrimitiveConstructorSpec):
-        return None
-    return dataclasses.replace(
-        kind,
-        is_instance=lambda value: value is None or kind.is_instance(value),
-        str_from_instance=lambda value: (
-            ["unset"] if value is None else kind.str_from_instance(value)
-        ),
-    )
 
 
 def cache_folder() -> Path:
@@ -95,6 +56,17 @@ class ModelChoice:
         if not loaded.says_reversal:
             say_not_reversed(self.reference)
         return loaded
+
+
+def sample_settings(
+    command: Any, arguments: Sequence[str], program: str, own: SampleConfig
+) -> SampleConfig:
+    """The settings of a command that was parsed from `arguments`, which has them as `sample`: those
+    that were given and, of the others, a model's `own`."""
+    if own != SampleConfig():
+        command = parse(type(command), arguments, program, replace(command, sample=own))
+    settings: SampleConfig = command.sample
+    return settings
 
 
 def say_not_reversed(reference: str) -> None:

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.box import HEAVY_HEAD
 from rich.table import Table
 
-from mlx_rev.cli.options import cache_folder, parse
-from mlx_rev.cli.preparing import prepare_shown
-from mlx_rev.config import DataConfig, ModelConfig, validate
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import cache_folder
+from mlx_rev.config import DataConfig, ModelConfig, TrainConfig, validate
 from mlx_rev.data.packing import pack, packing_report
 from mlx_rev.data.shards import Shard
 from mlx_rev.errors import ConfigError
 from mlx_rev.presets import preset
-from mlx_rev.ui.console import make_console
+from mlx_rev.ui.console import is_interactive, make_console
+from mlx_rev.ui.preparation import prepare_shown
+from mlx_rev.ui.rows import show_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,9 @@ class PrepareCommand:
     """Size of the vocabulary, in tokenizer pieces."""
     context: int = field(default_factory=lambda: preset("quick").model.context)
     """Row length of the report, in tokens."""
+    show: int = 0
+    """Also show so many rows as training reads them: each story's text, and its tokens in the order
+    in which the model gets them."""
     cache: Path = field(default_factory=cache_folder)
     """Where corpora and token shards are kept."""
     plain: bool = False
@@ -36,14 +42,21 @@ def main(arguments: Sequence[str], program: str) -> int:
     command = parse(PrepareCommand, arguments, program)
     if command.context < 2:
         raise ConfigError(f"--context {command.context}: expected 2 or more")
+    if command.show < 0:
+        raise ConfigError(f"--show {command.show}: expected 0 or more")
     validate(command.data, ModelConfig(vocab_size=command.vocab_size))
     console = make_console(plain=command.plain)
     data = prepare_shown(command.data, command.vocab_size, command.cache, console)
-    table = Table("", "train", "valid", title=f"{command.data.data}, {command.data.reversal}")
+    frames = HEAVY_HEAD if is_interactive(console) else None
+    title = f"{command.data.data}, {command.data.reversal}"
+    table = Table("", "train", "valid", title=title, box=frames)
     columns = [_figures(shard, command.context) for shard in (data.train, data.valid)]
     for name in columns[0]:
         table.add_row(name, *(column[name] for column in columns))
     console.print(table)
+    directions = [data] if data.opposite is None else [data, data.opposite]
+    for direction in directions:
+        show_rows(direction, command.context, command.show, TrainConfig().seed, console)
     return 0
 
 

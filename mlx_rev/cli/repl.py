@@ -4,23 +4,30 @@ import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import platformdirs
+import tyro
+from rich.text import Text
 
-from mlx_rev.cli.options import ModelChoice, parse
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
-from mlx_rev.repl.replies import Grows, Leaves, Reply, Says, Tells
+from mlx_rev.repl.replies import Edits, Grows, Leaves, Reply, Says, Tells
+from mlx_rev.repl.saving import as_object
 from mlx_rev.repl.session import Session
+from mlx_rev.repl.transcript import Kept, Transcript, sessions
 from mlx_rev.repl.view import View
 from mlx_rev.ui.console import is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
 
-HISTORY = "repl-history"
+HISTORY, SESSIONS = "repl-history", "sessions"
+"""In the user's state folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +36,19 @@ class ReplCommand:
 
     Ctrl-C stops a story, Ctrl-D leaves, /help lists the commands. If standard input is not a
     terminal, each of its lines is an ending, whose story is printed, with an empty line between
-    stories.
+    stories; empty lines are skipped.
     """
 
-    choice: ModelChoice = field(default_factory=ModelChoice)
+    choice: Annotated[ModelChoice, MODEL] = field(default_factory=ModelChoice)
     plain: bool = False
     """Print each story when it is complete, without colours: for screen readers."""
     json: bool = False
-    """For pipes: one JSON object per line, with ending, story and figures."""
-    sample: SampleConfig = field(default_factory=SampleConfig)
+    """For pipes: one JSON object per line, with ending, story, figures and settings."""
+    resume: Annotated[bool, tyro.conf.arg(name="continue")] = False
+    """Go on with the last session: its stories, its model and its settings."""
+    transcript: bool = True
+    """Keep the session on this machine, readable by you alone, for --continue and /sessions."""
+    sample: Annotated[SampleConfig, SAMPLING] = field(default_factory=SampleConfig)
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -46,28 +57,57 @@ def main(arguments: Sequence[str], program: str) -> int:
     validate(command.sample)
     console = make_console(plain=command.plain)
     view = View(console)
-    session = Session(
-        Teller(command.choice.load()), command.choice.reference, command.sample, view.progress
-    )
     if not (sys.stdin and sys.stdin.isatty()):  # None where it is closed
-        return _answer_lines(session, as_json=command.json)
+        if command.resume:
+            raise ConfigError("--continue is for a terminal, but standard input is none")
+        return _answer_lines(_session(command, view), as_json=command.json)
     if command.json:
         raise ConfigError("--json is for pipes, but standard input is a terminal; pipe endings in")
-    _converse(session, view, live=is_interactive(console) and not command.plain)
+    folder = Path(platformdirs.user_state_dir("mlx-rev"))
+    last = _last_session(folder / SESSIONS) if command.resume else None
+    session = _session(command, view, last)
+    if command.transcript:
+        session.transcript = Transcript(folder / SESSIONS, last.path if last else None)
+    _converse(session, view, folder / HISTORY, live=is_interactive(console) and not command.plain)
     return 0
 
 
-def _converse(session: Session, view: View, *, live: bool) -> None:
+def _last_session(folder: Path) -> Kept:
+    for kept in sessions(folder):
+        if kept.stories():
+            return kept
+    raise ConfigError(f"--continue: no session is kept in {folder}; start one without it")
+
+
+def _session(command: ReplCommand, view: View, last: Kept | None = None) -> Session:
+    """A new session, or the last one; what the command line says of model and settings holds."""
+    choice, settings = command.choice, command.sample
+    stories = last.stories() if last else []
+    if stories:
+        if choice.model is None:
+            choice = replace(choice, model=stories[-1].model)
+        if settings == SampleConfig() and stories[-1].settings is not None:
+            settings = replace(stories[-1].settings, seed=stories[-1].seed + 1)
+    session = Session(Teller(choice.load()), choice.reference, settings, view.progress)
+    session.told += stories
+    if stories:
+        session.stand(stories[-1])
+    return session
+
+
+def _converse(session: Session, view: View, history: Path, *, live: bool) -> None:
     from mlx_rev.repl.line import typed_lines
 
-    view.console.print(session.greeting() + " /help lists the commands.", style="label")
-    history = Path(platformdirs.user_state_dir("mlx-rev")) / HISTORY
+    view.console.print(
+        Text(session.greeting() + "\n/help lists the commands, ? explains the figures."),
+        style="label",
+    )
 
-    def prompt() -> str:
+    def ask() -> tuple[str, Edits | None]:
         session.teller.warm_up()
-        return session.prompt
+        return session.prompt, session.draft
 
-    for line in typed_lines(history, prompt):
+    for line in typed_lines(history, ask):
         try:
             replies = session.respond(line)
             for reply in _watched(session, replies) if live else _stoppable(session, replies):
@@ -112,13 +152,16 @@ def _answer_lines(session: Session, *, as_json: bool) -> int:
     code, separator = 0, ""
     for number, line in enumerate(sys.stdin.buffer if sys.stdin else (), 1):
         try:
-            story = _story(session, _text(line), number)
+            ending = _text(line)
+            if not ending.strip():
+                continue
+            story = _story(session, ending, number)
         except (RevError, OSError) as error:
             _note(number, in_a_line(error))
             code = 2
             continue
         if as_json:
-            write_story(sys.stdout, json.dumps(_as_object(story), ensure_ascii=False) + "\n")
+            write_story(sys.stdout, json.dumps(as_object(story), ensure_ascii=False) + "\n")
         else:
             write_story(sys.stdout, separator + story.text + "\n")
             separator = "\n"
@@ -146,15 +189,3 @@ def _story(session: Session, ending: str, number: int) -> Story:
         elif isinstance(reply, Tells):
             stories.append(reply.story)
     return stories[0]
-
-
-def _as_object(story: Story) -> dict[str, object]:
-    return {
-        "ending": story.prompt,
-        "story": story.text,
-        "tokens": len(story.tokens),
-        "seconds": round(story.seconds, 4),
-        "seed": story.seed,
-        "model": story.model,
-        "finished": story.finished,
-    }

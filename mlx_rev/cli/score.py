@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,8 @@ import tyro
 from rich.progress import Progress
 
 from mlx_rev import backend, files
-from mlx_rev.cli.options import ModelChoice, parse, say_not_reversed
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import SAMPLING, ModelChoice, say_not_reversed
 from mlx_rev.config import ReversalMode, SampleConfig, validate
 from mlx_rev.data import bundled
 from mlx_rev.data.story_files import SUFFIXES, notices, read_stories
@@ -80,7 +82,7 @@ class ScoreCommand:
     json: Path | None = None
     """Write all figures, story by story and sentence by sentence, to this .json file; - is standard
     output."""
-    sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
+    sample: Annotated[SampleConfig, SAMPLING] = dataclasses.field(default_factory=SampleConfig)
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,10 @@ def _scored(
     with Progress(console=console, transient=True, disable=not live) as shown:
         task = shown.add_task("scoring", total=tokens)
         scored = score_encoded(loaded.model, encoded, lambda more: shown.advance(task, more))
-    judged = consistency(Teller(loaded), judging.endings, judging.sample) if judging else None
+    judged = None
+    if judging is not None:
+        with console.status(f"telling {judging.endings} stories") if live else nullcontext():
+            judged = consistency(Teller(loaded), judging.endings, judging.sample)
     return _Scores(name, loaded, scored, total(scored, texts), judged)
 
 

@@ -2,19 +2,29 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from mlx_rev.cli.options import ModelChoice, parse
+from mlx_rev.cli import telling
+from mlx_rev.cli.flags import parse
+from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, sample_settings, say_not_reversed
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.estimate import check_telling_fits
-from mlx_rev.generate.teller import Teller
+from mlx_rev.generate.infill import SEEDS_OF_MEETING, meet
+from mlx_rev.generate.judge import Judge, load_judge
+from mlx_rev.generate.rerank import ranked
+from mlx_rev.generate.story import Story
+from mlx_rev.generate.teller import Teller, load
 from mlx_rev.repl.replies import Offers, Says
 from mlx_rev.repl.session import Session
+from mlx_rev.ui.console import is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
+
+_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,30 +34,128 @@ class TellCommand:
     endings: Annotated[
         tuple[str, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="ENDING...", help_behavior_hint="(required)"),
+        tyro.conf.arg(metavar="ENDING..."),
     ] = ()
-    """How the stories end; put each in quotes."""
-    choice: ModelChoice = field(default_factory=ModelChoice)
+    """How the stories end; put each in quotes. Without any, each line of standard input is one."""
+    choice: Annotated[ModelChoice, MODEL] = field(default_factory=ModelChoice)
     count: int = 1
     """Stories for each ending, with consecutive seeds."""
-    sample: SampleConfig = field(default_factory=SampleConfig)
+    best_of: int = 1
+    """Write so many for each story, all at once, and print the best: one that leads to its ending,
+    goes round in no circles and has a beginning."""
+    begin: str | None = None
+    """How the stories begin: they are written from both sides until they meet. The judge goes on
+    from here."""
+    judge: str | None = None
+    """A model that reads forwards: it chooses the best of several, and writes from a beginning.
+    Without one, a model of both directions does that itself; any other chooses by its own
+    figures."""
+    judge_tokenizer: Path | None = None
+    """The judge's tokenizer, if it comes without one."""
+    pace: float = 8.0
+    """Words a second that a story grows by in a terminal; 0 is as fast as can be."""
+    plain: bool = False
+    """Print stories when they are complete, without colours: for screen readers."""
+    sample: Annotated[SampleConfig, SAMPLING] = field(default_factory=SampleConfig)
 
 
 def main(arguments: Sequence[str], program: str) -> int:
     """Print each story in reading order, a blank line between two. Raises RevError."""
     command = parse(TellCommand, arguments, program)
-    validate(command.sample)
-    if not command.endings:
+    _check(command)
+    given = command.endings or telling.piped_endings()
+    if not given:
         raise ConfigError('no ending given; try: mlx-rev tell "They all lived happily ever after."')
-    if command.count < 1:
-        raise ConfigError(f"--count {command.count}: expected 1 or more")
     loaded = command.choice.load()
-    check_telling_fits(loaded.model.config, command.count * len(command.endings))
-    session = Session(Teller(loaded), command.choice.reference, command.sample)
-    endings = [ending for ending in command.endings for _ in range(command.count)]
-    for reply in session.stories(endings):
+    teller = Teller(loaded)
+    endings = [ending for ending in given for _ in range(command.count)]
+    check_telling_fits(loaded.model.config, max(len(endings), command.best_of))
+    settings = sample_settings(command, arguments, program, loaded.settings)
+    if command.begin is not None:
+        write_story(sys.stdout, "\n\n".join(_met(command, teller, endings, settings)) + "\n")
+        return 0
+    session = Session(teller, command.choice.reference, settings)
+    console = make_console(plain=command.plain)
+    pace = command.pace if is_interactive(console) and not command.plain else None
+    stories: list[Story] = []
+    if command.best_of == 1:
+        stories += _told(session, endings, pace)
+    else:
+        judge = _judge(command, teller)
+        for ending in endings:
+            several = _told(session, [ending] * command.best_of, pace)
+            stories.append(ranked(teller.model, teller.codec, several, judge)[0].story)
+            if _stopped(several):
+                break
+    if pace is None:
+        write_story(sys.stdout, "\n\n".join(story.text for story in stories) + "\n")
+    else:
+        telling.show(stories, console)
+    return _INTERRUPTED if _stopped(stories) else 0
+
+
+def _check(command: TellCommand) -> None:
+    """Raise ConfigError for what cannot be, before anything is loaded."""
+    validate(command.sample)
+    for flag, count in (("--count", command.count), ("--best-of", command.best_of)):
+        if count < 1:
+            raise ConfigError(f"{flag} {count}: expected 1 or more")
+    if not command.pace >= 0:
+        raise ConfigError(f"--pace {command.pace}: expected 0 or more")
+    if command.begin is not None and command.best_of > 1:
+        raise ConfigError("--begin and --best-of: give one of them")
+    if command.judge is not None and command.best_of == 1 and command.begin is None:
+        raise ConfigError(
+            f"--judge {command.judge}: chooses among stories; give --best-of 16, or --begin"
+        )
+
+
+def _stopped(stories: Sequence[Story]) -> bool:
+    return any(story.finished == "stopped" for story in stories)
+
+
+def _judge(command: TellCommand, teller: Teller) -> Judge | None:
+    if command.judge is None:
+        return teller.judge()
+    judge = load_judge(command.judge, command.judge_tokenizer)
+    if not judge.says_reversal:
+        say_not_reversed(command.judge)
+    return judge
+
+
+def _met(
+    command: TellCommand, teller: Teller, endings: Sequence[str], settings: SampleConfig
+) -> list[str]:
+    """A story from the beginning to each ending; where no seam is good, standard error says so."""
+    forward = teller.opposite
+    if command.judge is not None:
+        forward = load(command.judge, tokenizer=command.judge_tokenizer)
+        if not forward.says_reversal:
+            say_not_reversed(command.judge)
+    if forward is None:
+        raise ConfigError(
+            f"--begin: {command.choice.reference} only reads one way; give a model that reads "
+            "forwards with --judge"
+        )
+    texts = []
+    for place, ending in enumerate(endings):
+        seed = settings.seed + place * SEEDS_OF_MEETING
+        met = meet(teller, forward, command.begin or "", ending, replace(settings, seed=seed))
+        if not met.good:
+            said = "the two sides of this story do not fit together well; try another --seed"
+            sys.stderr.write(f"mlx-rev tell: {said}\n")
+        texts.append(met.text)
+    return texts
+
+
+def _told(session: Session, endings: Sequence[str], pace: float | None) -> Sequence[Story]:
+    """A story for each ending, written together and, with a pace, before one's eyes; what there is
+    to say goes to standard error."""
+    stories: Sequence[Story] = ()
+    replies = session.stories(endings)
+    for reply in replies if pace is None else telling.watched(session, replies, pace):
         if isinstance(reply, Says):
             sys.stderr.write(f"mlx-rev tell: {one_line(reply.text)}\n")
         elif isinstance(reply, Offers):
-            write_story(sys.stdout, "\n\n".join(story.text for story in reply.stories) + "\n")
-    return 0
+            stories = reply.stories
+    return stories

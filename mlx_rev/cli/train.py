@@ -1,30 +1,27 @@
 """`mlx-rev train` and `python -m mlx_rev.train`: flags to a configuration, then fit."""
 
-import argparse
 import errno
 import glob
 import itertools
 import os
-import signal
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
-from mlx_rev import backend, files, run_folder
-from mlx_rev.cli.options import RUNS, cache_folder, parse, say_not_reversed
-from mlx_rev.cli.preparing import prepare_shown
+from mlx_rev import backend, estimate, files, run_folder
+from mlx_rev.cli.options import RUNS, say_not_reversed
+from mlx_rev.cli.stopping import stop_on_signal
+from mlx_rev.cli.train_options import TrainCommand, given_model, parse_command
 from mlx_rev.config import (
-    FORMER_NAMES,
-    DataConfig,
-    ModelConfig,
     RunConfig,
     SampleConfig,
     TrainConfig,
     validate_run,
 )
-from mlx_rev.config_file import read_toml, to_toml
+from mlx_rev.config_file import to_toml
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import (
     CheckpointError,
@@ -34,12 +31,10 @@ from mlx_rev.errors import (
     TrainingError,
     in_a_line,
 )
-from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
-from mlx_rev.presets import preset
 from mlx_rev.run_folder import CONFIG, LOSS_PICTURE, METRICS
 from mlx_rev.text.order import ASSUMED
 from mlx_rev.text.tokenizer import Tokenizer
@@ -47,42 +42,16 @@ from mlx_rev.train import checkpoint
 from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
+from mlx_rev.train.rehearsal import matrix_speed, rehearse
 from mlx_rev.train.watchdog import Parent, resuming
 from mlx_rev.ui.console import make_console
-from mlx_rev.ui.dashboard import reporter_for
+from mlx_rev.ui.dashboard import Dashboard, view_for
+from mlx_rev.ui.outlook import Outlook
 from mlx_rev.ui.plots import loss_plot
+from mlx_rev.ui.preparation import prepare_shown
 
-_LONGEST_STORIES = 512
-"""The context that is trained of a model by others, which may have a hundred thousand positions."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainCommand:
-    """Train a model on reversed stories, or resume a run.
-
-    Options come from --preset, then --config, then the other flags.
-    """
-
-    preset: str = "quick"
-    """quick, 260k, 15m, 42m or 110m: a size with its recipe."""
-    config: Path | None = None
-    """TOML with tables [model], [data] and [train]."""
-    out: Path | None = None
-    """Run folder; by default a new one in runs/."""
-    resume: Path | None = None
-    """Run folder to resume."""
-    init_from: str | None = None
-    """Begin with the weights of a model, of any format; its shape, tokenizer and reversal too
-    (by others: 512 tokens of its context)."""
-    cache: Path = field(default_factory=cache_folder)
-    """Where corpora and token shards are kept."""
-    plain: bool = False
-    """Plain lines instead of the dashboard."""
-    patience: float = 600.0
-    """Seconds without a step after which a run on several machines ends."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+_PICTURE_SECONDS = 60.0
+"""Least time between two drawings of loss.png while a run goes on."""
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -121,7 +90,7 @@ def _train(
         _check_unfinished(run, config.train)
     initial, source = None, config.data
     if command.init_from is not None:
-        given = _given_model(command.init_from, config.data)
+        given = given_model(command.init_from, config.data)
         if given.order is None and config.data.reversal == ASSUMED.name:
             say_not_reversed(command.init_from)
         initial = read_weights(given)
@@ -130,88 +99,39 @@ def _train(
         own = run / f"tokenizer{kept.suffix}"
         config = replace(config, data=replace(source, tokenizer=str(own)))
     data = prepare_shown(source, config.model.vocab_size, command.cache, console)
+    outlook = _outlook(config, data, run if command.resume is not None else None)
+    for line in outlook.lines():
+        console.print(line, soft_wrap=True)
+    if command.check:
+        if nodes.count == 1:
+            for line in outlook.rehearsed(rehearse(config, data, backend.choose())):
+                console.print(line, soft_wrap=True)
+        return
     with ExitStack() as stack:
         stack.enter_context(_saying_what_is_kept(run))
-        reporter = stack.enter_context(
-            reporter_for(console, ending=config.train.ending, plain=command.plain)
+        view = stack.enter_context(
+            view_for(console, ending=config.train.ending, plain=command.plain, outlook=outlook)
         )
-        asked = stack.enter_context(_stop_on_signal())
+        if isinstance(view, Dashboard):
+            parent.takes_screen()
+        asked = stack.enter_context(stop_on_signal(view.stopping))
 
         def should_stop() -> bool:
             parent.step_done()
+            view.step_begins()
             return asked()
 
         fit(
             run,
             config,
             data,
-            _RunFolder(run, config, data.codec.tokenizer, reporter.report),
+            _RunFolder(run, config, data.codec.tokenizer, view.report),
             resume=command.resume is not None,
             initial=initial,
             write_story=_story_writer(data, config.train.ending),
             should_stop=should_stop,
             nodes=nodes,
         )
-
-
-def parse_command(arguments: Sequence[str], program: str) -> TrainCommand:
-    """The command, its defaults taken from the preset, the TOML file or the run to resume."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    first.add_argument("--preset", default=None)
-    first.add_argument("--config", type=Path)
-    first.add_argument("--resume", type=Path)
-    first.add_argument("--init-from")
-    first.add_argument("--tokenizer")
-    try:
-        early, _ = first.parse_known_args(list(arguments))
-    except argparse.ArgumentError as error:
-        raise ConfigError(str(error)) from error
-    base = preset(early.preset or "quick")
-    if early.resume is not None:
-        if early.preset or early.config:
-            raise ConfigError(
-                "--resume takes the run's own options; leave out --preset and --config"
-            )
-        base = read_toml(early.resume / CONFIG)
-    elif early.config is not None:
-        base = read_toml(early.config, base)
-    if early.init_from is not None:
-        if early.resume is not None:
-            raise ConfigError("--resume takes the run's own weights; leave out --init-from")
-        given = _given_model(early.init_from, replace(base.data, tokenizer=early.tokenizer))
-        reversal, model = (given.order or ASSUMED).name, given.config
-        if given.order is None:
-            model = replace(model, context=min(model.context, _LONGEST_STORIES))
-        base = replace(base, model=model, data=replace(base.data, reversal=reversal))
-    default = TrainCommand(
-        preset=early.preset or "quick",
-        config=early.config,
-        resume=early.resume,
-        init_from=early.init_from,
-        model=base.model,
-        data=base.data,
-        train=base.train,
-    )
-    return parse(TrainCommand, _renamed(arguments), program, default)
-
-
-def _renamed(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with the names that options have now."""
-    flags = {_flag(old): _flag(new) for old, new in FORMER_NAMES.items()}
-    found = []
-    for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        found.append(flags.get(flag, flag) + equals + value)
-    return found
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _given_model(reference: str, data: DataConfig) -> ModelFile:
-    """The model to begin with; --tokenizer helps one that has none."""
-    return open_model(reference, tokenizer=Path(data.tokenizer) if data.tokenizer else None)
 
 
 def _kept_tokenizer(given: ModelFile, cache: Path) -> Path:
@@ -269,9 +189,28 @@ def _check_unfinished(run: Path, config: TrainConfig) -> None:
         raise
 
 
+def _outlook(config: RunConfig, data: Prepared, resumed: Path | None) -> Outlook:
+    """What is known of a training before its first step."""
+    model, train = config.model, config.train
+    latest = run_folder.latest(resumed) if resumed else None
+    parts = [data] if data.opposite is None else [data, data.opposite]
+    return Outlook(
+        parameters=estimate.parameters(model),
+        corpus_tokens=sum(len(part.train.tokens) for part in parts),
+        steps=train.steps,
+        first_step=run_folder.step_of(latest) if latest else 0,
+        tokens_per_step=train.batch_size * train.accumulation * model.context,
+        flops_per_token=estimate.training_flops(model),
+        least_memory=estimate.training_bytes(model, train),
+        machine_memory=estimate.machine_memory(),
+        matrix_speed=matrix_speed(train.dtype),
+    )
+
+
 @contextmanager
 def _saying_what_is_kept(run: Path) -> Iterator[None]:
-    """To what the system refuses in the run folder, such as room on the disk, add how to resume."""
+    """Add how to resume to what the system refuses in the run folder, such as room on the disk, and
+    to a stop at once."""
     try:
         yield
     except OSError as error:
@@ -280,6 +219,9 @@ def _saying_what_is_kept(run: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = f"make room, and then {resuming(run)}" if full else resuming(run)
         raise TrainingError(f"{in_a_line(error)}; {advice}") from error
+    except KeyboardInterrupt:
+        sys.stderr.write(f"stopped; {resuming(run)}\n")
+        raise
 
 
 def _story_writer(data: Prepared, ending: str) -> StoryWriter:
@@ -296,7 +238,8 @@ def _story_writer(data: Prepared, ending: str) -> StoryWriter:
 class _RunFolder:
     """Passes events on, and keeps in the run's folder what is no checkpoint and no record: its
     options and tokenizer from the moment it starts, not from one that is refused, and loss.png,
-    drawn anew with every checkpoint."""
+    drawn anew at the end, and before with a checkpoint a minute: it takes as long as many steps of
+    a small model."""
 
     def __init__(
         self,
@@ -307,39 +250,15 @@ class _RunFolder:
     ) -> None:
         self._run, self._config, self._tokenizer = run, config, tokenizer
         self._pass_on = pass_on
+        self._drawn = time.monotonic()
 
     def report(self, event: Event) -> None:
         """Write what `event` is the time for, and pass it on."""
         if isinstance(event, Started):
             self._tokenizer.save(self._run / self._tokenizer.file_name)
             files.write_text(self._run / CONFIG, to_toml(self._config))
-        if isinstance(event, Saved | Stopped):
+        due = isinstance(event, Saved) and time.monotonic() - self._drawn > _PICTURE_SECONDS
+        if due or isinstance(event, Stopped):
+            self._drawn = time.monotonic()
             loss_plot(self._run / METRICS, self._run / LOSS_PICTURE)
         self._pass_on(event)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C, SIGTERM and a closed terminal ask for a stop after the step; a second Ctrl-C
-    interrupts at once."""
-    asked = False
-    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked = True
-        if number == signal.SIGHUP:
-            for stream in terminals:  # What is written to a closed one fails.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,32 +1,34 @@
 """`mlx-rev wtac`: reverse the words of standard input, as the article's wtac does."""
 
-import argparse
 import codecs
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
+import tyro
+
+from mlx_rev.cli.flags import parse
 from mlx_rev.errors import DataError
 from mlx_rev.text import words
 from mlx_rev.text.words import WordPattern
 from mlx_rev.ui.visible import write_story
 
 
+@dataclass(frozen=True, kw_only=True)
+class WtacCommand:
+    """Reverse the words and punctuation marks of standard input (UTF-8) to standard output. The
+    same command restores the text. A final newline stays last."""
+
+    lines: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Reverse each line by itself, as it arrives."""
+    article: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Split words at combining marks, as the article does; for models with --reversal word."""
+
+
 def main(arguments: Sequence[str], program: str) -> int:
     """Filter standard input to standard output. Raises DataError for input that is not UTF-8."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description="Reverse the words and punctuation marks of standard input (UTF-8) to "
-        "standard output. The same command restores the text. A final newline stays last.",
-    )
-    parser.add_argument(
-        "--lines", action="store_true", help="reverse each line by itself, as it arrives"
-    )
-    parser.add_argument(
-        "--article",
-        action="store_true",
-        help="split words at combining marks, as the article does; for models with --reversal word",
-    )
-    command = parser.parse_args(arguments)
+    command = parse(WtacCommand, arguments, program)
     pattern = words.article() if command.article else words.with_marks()
     texts = sys.stdin.buffer if command.lines else [sys.stdin.buffer.read()]
     for number, content in enumerate(texts, start=1):

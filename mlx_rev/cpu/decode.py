@@ -6,6 +6,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from mlx_rev.cpu import kernels
 from mlx_rev.model.cache import Cache, LayerCache, new_cache
 from mlx_rev.model.llama import Llama
 
@@ -61,6 +62,7 @@ class CompiledReader:
         mx.eval(result)
         mx.clear_streams()  # MLX aborts if a thread leaves streams behind
         self._compiled = function
+        kernels.exchange()
 
 
 def _state(cache: Cache) -> tuple[list[mx.array], list[mx.array], mx.array]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import mlx.core as mx
 
 from mlx_rev.config import ModelConfig, TrainConfig
+from mlx_rev.cpu import kernels
 from mlx_rev.cpu.worker import Worker
 from mlx_rev.data.batches import Batch
 from mlx_rev.model.llama import Weights
@@ -33,6 +34,7 @@ class Workers:
         self._workers = [Worker(shape, config, building) for _ in range(self.count)]
         self._owned = _shared_out(weights, self.count)
         self._order = list(weights)
+        self._steps = 0
         self._threads = [
             ThreadPoolExecutor(
                 1, initializer=mx.set_default_device, initargs=(mx.default_device(),)
@@ -44,6 +46,9 @@ class Workers:
         self, weights: Weights, parts: Sequence[Batch], seeds: Sequence[int]
     ) -> tuple[mx.array, Weights]:
         """The loss and gradients of all parts, a worker each, added in the workers' order."""
+        if self._steps == 1:
+            kernels.exchange()  # all that a step takes was built in the first one
+        self._steps += 1
         found = self._all(
             lambda worker, number: worker.gradients(weights, parts[number], seeds[number])
         )

@@ -47,7 +47,13 @@ def read(model: ModelFile, path: Path, tokenizer: Tokenizer | None) -> ModelFile
     if described is None:
         return replace(model, tokenizer=found)
     provenance = {"corpus_sha256": described.corpus_sha256} if described.corpus_sha256 else {}
-    return replace(model, tokenizer=found, order=described.order, provenance=provenance)
+    return replace(
+        model,
+        tokenizer=found,
+        order=described.order,
+        provenance=provenance,
+        settings=described.settings,
+    )
 
 
 def _tokenizer_beside(

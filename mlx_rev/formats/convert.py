@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mlx_rev import files
+from mlx_rev.config import Dtype
 from mlx_rev.formats import advice, registry, sidecar
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
 

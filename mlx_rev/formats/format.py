@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError
 from mlx_rev.files import open_regular
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import Tokenizer
 

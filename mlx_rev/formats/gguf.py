@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 
 from mlx_rev import files
-from mlx_rev.config import ModelConfig
+from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import Fields
 from mlx_rev.formats import advice, names, overwrite
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.gguf_rope import rope_factors, scaled
 from mlx_rev.formats.gguf_types import Q8_GROUP, WRITTEN_BLOCKS, Type, block_of, decoded, encoded
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
 from mlx_rev.formats.model_file import ModelFile, checked_config, order_in, provenance_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
+from mlx_rev.formats.settings import GGUF_NAMES, settings_in
 from mlx_rev.formats.tokenizers.gguf_tokenizer import metadata_of, tokenizer_in
 from mlx_rev.formats.tokenizers.limits import check_gguf
 from mlx_rev.text.tokenizer import Tokenizer
@@ -153,6 +153,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         tokenizer_in(metadata) if tokenizer is None else tokenizer,
         order_in(metadata, "mlx_rev.reversal"),
         provenance_in(metadata, "mlx_rev."),
+        settings_in(metadata, GGUF_NAMES),
     )
 
 
@@ -173,6 +174,9 @@ def _planned(model: ModelFile, type: Type) -> list[_Tensor]:
 def _metadata(model: ModelFile, type: Type) -> dict[str, Any]:
     config = model.config
     optional: dict[str, Any] = {f"mlx_rev.{key}": text for key, text in model.provenance.items()}
+    for name, value in model.settings.items():
+        kind = np.int32 if name == "top_k" else np.float32
+        optional[GGUF_NAMES[name]] = kind(value)
     if model.order:
         optional["mlx_rev.reversal"] = model.order.name
     if config.head_size:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mlx_rev import files
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import Fields, read_json
 from mlx_rev.formats import advice, foreign, overwrite, safetensors
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.format import Format, Source, Written
 from mlx_rev.formats.llama_config import config_json, model_config
 from mlx_rev.formats.mlx_quantised import check_quantised, group_size_of, quantise, read_quantised
@@ -22,11 +22,13 @@ from mlx_rev.formats.model_card import model_card
 from mlx_rev.formats.model_file import ModelFile, order_in, provenance_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.safetensors import Entry, Planned
+from mlx_rev.formats.settings import generation_config, settings_in
 from mlx_rev.formats.tokenizers import folder as tokenizer_files
 from mlx_rev.formats.tokenizers.folder import padded, write_json
 from mlx_rev.formats.tokenizers.limits import check_json
 from mlx_rev.text.tokenizer import Tokenizer
 
+_GENERATION = "generation_config.json"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 _INDEX_FILE = "model.safetensors.index.json"
@@ -72,7 +74,7 @@ def write_folder(
     if group_size:
         described["quantization"] = {"group_size": group_size, "bits": 8}
     write_json(folder / CONFIG_FILE, {**described, "mlx_rev": extra})
-    write_json(folder / "generation_config.json", marks)
+    write_json(folder / _GENERATION, marks | generation_config(model.settings))
     return _write_weights(folder, model, _DTYPES[dtype], group_size, shard_bytes)
 
 
@@ -111,6 +113,7 @@ def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
     found = tokenizer_files.read(folder, described) if tokenizer is None else tokenizer
     if found is not None and 0 < config.vocab_size - found.vocab_size <= _MOST_PADDING:
         found = padded(found, config.vocab_size)
+    generation = folder / _GENERATION
     model = ModelFile(
         str(folder),
         config,
@@ -118,6 +121,7 @@ def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
         found,
         order_in(extra, "reversal"),
         provenance_in(extra),
+        settings_in(read_json(generation)) if generation.is_file() else {},
     )
     _check_entries(model, tensors, quantization)
     return model

@@ -13,10 +13,9 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from mlx_rev.config import LARGEST_SIZE, ModelConfig
+from mlx_rev.config import LARGEST_SIZE, Dtype, ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import advice, beside, names
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.model_file import ModelFile, checked_config
 from mlx_rev.formats.q8 import dequantised, quantised, scale_count

@@ -11,6 +11,7 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import Fields
 from mlx_rev.formats import names
+from mlx_rev.formats.settings import Settings
 from mlx_rev.text.order import ORDER_NAMES, Order, order_named
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
@@ -30,6 +31,8 @@ class ModelFile:
     order: Order | None = None
     """None if the file does not say."""
     provenance: Mapping[str, str] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
+    """How stories are best told with it, as far as the file says."""
 
     @cached_property
     def shapes(self) -> dict[str, names.Shape]:

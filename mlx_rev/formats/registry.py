@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlx_rev.config import Dtype
 from mlx_rev.errors import ConfigError, FormatError
 from mlx_rev.formats import gguf, huggingface, llama2c, run
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.format import Format, Source
 
 FORMATS: tuple[Format, ...] = (

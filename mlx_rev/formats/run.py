@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from mlx_rev import files, run_folder
-from mlx_rev.config import DataConfig, RunConfig, TrainConfig
+from mlx_rev.config import DataConfig, Dtype, RunConfig, TrainConfig
 from mlx_rev.config_file import to_toml
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import huggingface, safetensors
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.format import Format, Source, Written
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.rows import row_parts

@@ -9,6 +9,7 @@ from mlx_rev import files
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import read_json
 from mlx_rev.formats.model_file import ModelFile, order_in
+from mlx_rev.formats.settings import Settings, settings_in
 from mlx_rev.formats.tokenizers.tokenizer_bin import pieces_fingerprint
 from mlx_rev.text.order import Order
 from mlx_rev.text.sentencepiece import SentencePiece
@@ -24,6 +25,7 @@ class Sidecar:
     tokenizer_pieces_sha256: str | None
     """Of the tokenizer.bin: the same for a tokenizer that was rebuilt from its pieces."""
     corpus_sha256: str | None
+    settings: Settings
 
     def fits(self, tokenizer: Tokenizer) -> bool:
         """Whether the model was trained with `tokenizer`, as far as is known."""
@@ -48,6 +50,8 @@ def write(target: Path, content_sha256: str, model: ModelFile) -> None:
         described["tokenizer_sha256"] = model.tokenizer.fingerprint
         if isinstance(model.tokenizer, SentencePiece):
             described["tokenizer_pieces_sha256"] = pieces_fingerprint(model.tokenizer)
+    if model.settings:
+        described["generation"] = dict(model.settings)
     files.write_text(path_of(target), json.dumps(described, indent=1) + "\n")
 
 
@@ -65,7 +69,11 @@ def read(model: Path) -> Sidecar | None:
         name: described.text(name) if described.has(name) else None
         for name in ("tokenizer_sha256", "tokenizer_pieces_sha256", "corpus_sha256")
     }
-    found = Sidecar(order=order_in(described, "reversal"), **optional)
+    found = Sidecar(
+        order=order_in(described, "reversal"),
+        settings=settings_in(described.object("generation")),
+        **optional,
+    )
     if (actual := files.sha256_file(model)) != expected:
         raise FormatError(
             f"{model}: its sha256 is {actual[:12]}…, but {path.name} says {expected[:12]}…; "

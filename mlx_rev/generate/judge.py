@@ -69,6 +69,12 @@ class Judge(Protocol):
         """The surprise (bodies, endings) of every ending after every body; after the body "", of
         an ending as a text of its own. Raises ConfigError where the judge is not forward."""
 
+    def adjoining_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: Progress
+    ) -> np.ndarray:
+        """The surprise (contexts, texts) of every text next to every context, on the side to which
+        the judge reads on: after it or, for one that reads backwards, before it."""
+
 
 def ignore(share: float) -> None:
     """The progress of what nobody watches."""
@@ -117,45 +123,59 @@ class ModelJudge:
         self, bodies: Sequence[str], endings: Sequence[str], progress: Progress = ignore
     ) -> np.ndarray:
         """See `Judge`. One space stands before an ending, wherever it comes from, and of a body
-        too long for the context the last part is read.
-
-        Each body is read once and its keys and values serve all endings: that costs as many
-        tokens as the bodies have, and the endings as often as there are bodies.
-        """
+        too long for the context the last part is read."""
         if not self.forward:
             raise ConfigError(
                 f"{self.name}: reads backwards, so it meets the ending first; which ending belongs "
                 "to a story takes a judge that reads forwards"
             )
-        spelled = [self._after_space(ending) for ending in endings]
-        order = sorted(range(len(endings)), key=lambda index: len(spelled[index]))
+        return self.adjoining_nats(bodies, endings, progress)
+
+    def adjoining_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: Progress = ignore
+    ) -> np.ndarray:
+        """See `Judge`. One space stands between the two, and of a context too long the part next
+        to the text is read.
+
+        Each context is read once and its keys and values serve all texts: that costs as many
+        tokens as the contexts have, and the texts as often as there are contexts. Raises
+        ConfigError for a text that does not fit into the model's context.
+        """
+        spelled = [self._next_to_another(text) for text in texts]
+        order = sorted(range(len(texts)), key=lambda index: len(spelled[index]))
         longest = max(map(len, spelled))
         if longest >= self.network.context:
+            part = "an ending" if self.forward else "a beginning"
             raise ConfigError(
-                f"{self.name}: an ending has {longest} of its tokens, its context only "
-                f"{self.network.context}; give shorter endings or another judge"
+                f"{self.name}: {part} has {longest} of its tokens, its context only "
+                f"{self.network.context}; give a shorter one or another judge"
             )
-        nats = np.zeros((len(bodies), len(endings)))
-        for number, body in enumerate(bodies):
-            ids = [self.boundary, *(self.encode(body) if body else [])]
+        nats = np.zeros((len(contexts), len(texts)))
+        for number, context in enumerate(contexts):
+            ids = [self.boundary, *(self.encode(context) if context else [])]
             ids = ids[-(self.network.context - longest + 1) :]
             cache = self.network.read(ids[:-1], longest)
             size = max(1, _CACHED_AT_ONCE // (len(ids) + longest))
             for start in range(0, len(order), size):
-                part = order[start : start + size]
-                rows = [[ids[-1], *spelled[index]] for index in part]
+                part_of_them = order[start : start + size]
+                rows = [[ids[-1], *spelled[index]] for index in part_of_them]
                 inputs, targets = _padded(rows)
-                scored = self.network.nats(inputs, targets, self.network.shared(cache, len(part)))
-                for row, own, index in zip(scored, rows, part, strict=True):
+                shared = self.network.shared(cache, len(rows))
+                scored = self.network.nats(inputs, targets, shared)
+                for row, own, index in zip(scored, rows, part_of_them, strict=True):
                     nats[number, index] = row[: len(own) - 1].sum(dtype=float)
-            progress((number + 1) / len(bodies))
+            progress((number + 1) / len(contexts))
         return nats
 
-    def _after_space(self, text: str) -> list[int]:
-        """The ids of a text where a sentence and a space come before it."""
-        before = self.encode(".")
-        ids = self.encode(f". {text}")
-        return ids[len(before) :] if ids[: len(before)] == before else self.encode(f" {text}")
+    def _next_to_another(self, text: str) -> list[int]:
+        """The ids of a text where a space and another sentence come before it, in the order in
+        which the judge reads."""
+        other = "." if self.forward else "He"
+        before = self.encode(other)
+        ids = self.encode(f"{other} {text}" if self.forward else f"{text} {other}")
+        if ids[: len(before)] == before:
+            return ids[len(before) :]
+        return self.encode(f" {text}" if self.forward else f"{text} ")
 
 
 def load_judge(reference: str, tokenizer: Path | None = None) -> ModelJudge:
@@ -177,10 +197,12 @@ def load_judge(reference: str, tokenizer: Path | None = None) -> ModelJudge:
     return judge_of(loaded, reference)
 
 
-def judge_of(loaded: "Loaded | Teller", name: str = "") -> ModelJudge:
-    """A model that is loaded already as a judge. One that reads in two directions judges
-    forwards."""
-    codec = loaded.codec.opposite or loaded.codec
+def judge_of(
+    loaded: "Loaded | Teller", name: str = "this model", *, turned: bool = True
+) -> ModelJudge:
+    """A model that is loaded already as a judge. One of two directions judges forwards, unless it
+    is not to be `turned`."""
+    codec = (loaded.codec.opposite if turned else None) or loaded.codec
     return ModelJudge(
         name=name,
         network=OurNetwork(loaded.model),

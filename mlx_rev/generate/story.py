@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mlx_rev.config import SampleConfig
 from mlx_rev.text.stream import Growth
 
 StopReason = Literal["boundary", "length", "stopped"]
@@ -31,6 +32,8 @@ class Story:
     seed: int = 0
     model: str = ""
     """Who writes it, as a person would name it."""
+    settings: SampleConfig | None = None
+    """How its tokens are chosen, with its own seed, where its teller says so."""
     seconds: float = 0.0
     """Since the writing began."""
     finished: StopReason | None = None

@@ -11,6 +11,8 @@ from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.decode import begin_stories, write_stories
+from mlx_rev.generate.judge import Judge, judge_of, load_judge
+from mlx_rev.generate.rerank import Candidate, ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import order_named
@@ -23,6 +25,7 @@ class Teller:
         self._loaded = loaded
         self.model, self.codec = loaded.model, loaded.codec
         self.says_reversal = loaded.says_reversal
+        self.settings = loaded.settings
         self._reader = reader or backend.choose().reader(loaded.model)
 
     @cached_property
@@ -39,13 +42,13 @@ class Teller:
 
     def begin(self, endings: Sequence[str], settings: SampleConfig | None = None) -> list[Story]:
         """A story for each ending, to be written by `write`; story i has the seed `seed` + i."""
-        return begin_stories(self.model, self.codec, endings, settings or SampleConfig())
+        return begin_stories(self.model, self.codec, endings, settings or self.settings)
 
     def write(
         self, stories: Sequence[Story], settings: SampleConfig | None = None
     ) -> Iterator[Story]:
         """Write stories that were begun: each is yielded whenever it has grown by a token."""
-        settings = settings or SampleConfig()
+        settings = settings or self.settings
         return write_stories(self.model, self.codec, stories, settings, self._reader)
 
     def stream(
@@ -60,9 +63,47 @@ class Teller:
         process waits for before it ends."""
         self._reader.warm_up()
 
-    def tell(self, ending: str, **settings: float) -> Story:
-        """One story. Settings are SampleConfig's fields, such as temperature=0.5, seed=7."""
-        return self.tell_all([ending], **settings)[0]
+    def tell(
+        self,
+        ending: str,
+        *,
+        best_of: int = 1,
+        judge: "Judge | Teller | str | Path | None" = None,
+        **settings: float,
+    ) -> Story:
+        """One story: of more than one, that which `candidates` puts first. Settings are
+        SampleConfig's fields, such as temperature=0.5, seed=7."""
+        if best_of == 1:
+            return self.tell_all([ending], **settings)[0]
+        return self.candidates(ending, best_of, judge, **settings)[0].story
+
+    def candidates(
+        self,
+        ending: str,
+        count: int,
+        judge: "Judge | Teller | str | Path | None" = None,
+        **settings: float,
+    ) -> tuple[Candidate, ...]:
+        """Stories for one ending, written together, the best first.
+
+        `judge` is a model that reads the other way: loaded, or as `load` takes it. Without one, a
+        model of two directions judges itself, and any other chooses by what it says of its own
+        stories. Raises RevError.
+        """
+        if count < 1:
+            raise ConfigError(f"{count} stories to choose from; expected 1 or more")
+        other = self.judge(judge)
+        stories = self.tell_all([ending] * count, **settings)
+        return ranked(self.model, self.codec, stories, other)
+
+    def judge(self, judge: "Judge | Teller | str | Path | None" = None) -> Judge | None:
+        """Who chooses among this model's stories: the one given or, of a model of two directions,
+        its other direction. Raises RevError for what cannot be loaded."""
+        if judge is None:
+            return None if self.codec.opposite is None else judge_of(self)
+        if isinstance(judge, Teller):
+            return judge_of(judge)
+        return load_judge(str(judge)) if isinstance(judge, str | Path) else judge
 
     def tell_all(self, endings: Sequence[str], **settings: float) -> list[Story]:
         """A story for each ending, written together; story i has the seed `seed` + i."""
@@ -71,7 +112,7 @@ class Teller:
         known = SampleConfig.__dataclass_fields__
         if unknown := sorted(set(settings) - set(known)):
             raise ConfigError(f"no setting {unknown[0]!r}; expected one of {', '.join(known)}")
-        config = SampleConfig(**settings)  # type: ignore[arg-type]
+        config = replace(self.settings, **settings)  # type: ignore[arg-type]
         stories = self.begin(endings, config)
         for _ in self.write(stories, config):
             pass

@@ -1,10 +1,12 @@
 """A model in memory from a model on disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 
+from mlx_rev.config import SampleConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
@@ -22,6 +24,8 @@ class Loaded:
     codec: StoryCodec
     says_reversal: bool = True
     """Whether the file said how its text is reversed; otherwise it is assumed not to be."""
+    settings: SampleConfig = field(default_factory=SampleConfig)
+    """How stories are best told with it; what the file does not say is SampleConfig's default."""
 
 
 def load_model(
@@ -45,7 +49,8 @@ def load_model(
     set_weights(model, read_weights(opened))
     model.eval()
     codec = StoryCodec(opened.tokenizer, opened.order or ASSUMED)
-    return Loaded(model, codec, opened.order is not None)
+    stated: dict[str, Any] = dict(opened.settings)
+    return Loaded(model, codec, opened.order is not None, SampleConfig(**stated))
 
 
 def read_weights(opened: ModelFile) -> Weights:

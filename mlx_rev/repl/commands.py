@@ -1,155 +1,142 @@
-"""A typed line is an ending or a command: this tells which."""
+"""All commands of the REPL, and which of them a typed line is."""
 
-import difflib
-import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from mlx_rev.errors import ConfigError
-from mlx_rev.formats import registry
-from mlx_rev.formats.dtype import Dtype
-from mlx_rev.text.order import ORDER_NAMES
+from mlx_rev.repl import asking, keeping, models, writing
+from mlx_rev.repl.command import Command, Given, nearest
+from mlx_rev.repl.replies import Leaves, Lists, Reply, Says
 
+if TYPE_CHECKING:
+    from mlx_rev.repl.session import Session
 
-@dataclass(frozen=True)
-class Spec:
-    """What a command takes and does, in words."""
-
-    arguments: str
-    summary: str
-    takes_path: bool = False
-    """Whether its first argument is a path, for completion."""
-    options: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
-    """Each with its values: None for any file, empty for a flag."""
-
-
-_FORCE: Mapping[str, Sequence[str] | None] = {"--force": ()}
-_MODEL: Mapping[str, Sequence[str] | None] = {"--reversal": ORDER_NAMES, "--tokenizer": None}
-
-COMMANDS = {
-    "again": Spec("", "another story with the same ending"),
-    "candidates": Spec("N", "N stories with the same ending at once; pick one by its number"),
-    "surprise": Spec("", "colour the words of the last story by how surprising they were"),
-    "raw": Spec("", "the last story in the order in which the model wrote it"),
-    "save": Spec(
-        "FILE [--force]",
-        "the last story as .md, .txt, .html or .svg",
-        takes_path=True,
-        options=_FORCE,
+FIGURES = (
+    ("◆", "The story is complete: its other end was reached."),
+    ("…", "It grows, was stopped, or did not fit; /more grows it on."),
+    (
+        "tokens",
+        "The pieces that the model wrote: a short word is one, a rare one several. After them, how "
+        "many it wrote in a second.",
     ),
-    "history": Spec("", "the stories told so far"),
-    "score": Spec("TEXT", "how well the model predicts a text"),
-    "tokens": Spec("TEXT", "the pieces of a text with their ids, in model order"),
-    "compare": Spec(
-        "MODEL",
-        "tell the last ending with this model and with another",
-        takes_path=True,
-        options=_MODEL,
+    (
+        "bits per token",
+        "How surprised the model was by what it wrote, on average. At 1 bit it chose between two "
+        "pieces that were equally likely, at 3 between eight. Low is plain or repetitive, high is "
+        "odd. /surprise shows it word by word.",
     ),
-    "model": Spec(
-        "MODEL [--reversal ORDER] [--tokenizer FILE]",
-        "talk to another model: a run, folder, .bin, .gguf, hf:…",
-        takes_path=True,
-        options=_MODEL,
+    (
+        "bits per byte",
+        "How surprised a model is by a text that it did not write, for each byte of it: the lower, "
+        "the better it knows such texts. It is comparable between models.",
     ),
-    "export": Spec(
-        "TARGET [--to FORMAT] [--dtype DTYPE] [--force]",
-        "convert this model: NAME.bin, NAME.gguf, a folder, a run",
-        takes_path=True,
-        options={"--to": registry.names(), "--dtype": [*Dtype], **_FORCE},
+    (
+        "seed",
+        "Where the choice among likely pieces begins. The same seed, ending and settings tell the "
+        "same story again; each new story has the next seed.",
     ),
-    "settings": Spec("", "how the next token is chosen"),
-    "set": Spec("NAME VALUE", "change a setting"),
-    "help": Spec("", "this list"),
-    "quit": Spec("", "leave; so does Ctrl-D"),
+)
+"""What stands beside a story, and what it means."""
+KEYS = (
+    ("Enter", "tell a story from what was typed"),
+    ("Alt-Enter", "start a new line in it"),
+    ("Tab", "complete a command, a setting or a path"),
+    ("Up, Ctrl-R", "take back what was typed before; search it"),
+    ("Ctrl-C", "stop a story, and keep what there is of it; clear the line"),
+    ("Ctrl-Z", "go back to the shell; fg returns"),
+    ("Ctrl-D", "leave"),
+)
+TOPICS = {"figures": FIGURES, "keys": KEYS}
+"""What /help explains besides commands."""
+
+
+def _help(session: "Session", given: Given) -> Iterator[Reply]:
+    topic = given.rest.removeprefix("/").lower()
+    if not topic:
+        rows = tuple((each.short_usage, each.summary) for each in COMMANDS.values())
+        prompt = "an ending" if session.teller.grows_leftwards else "an opening"
+        yield Lists(
+            rows,
+            f"Any other line is {prompt}; put a space in front of one that starts with /.\n"
+            "/help COMMAND explains one; /help figures and /help keys explain the rest.",
+        )
+    elif topic in TOPICS:
+        yield Lists(TOPICS[topic])
+    elif topic in _NAMES:
+        yield Says(explained(COMMANDS[_NAMES[topic]]))
+    else:
+        raise ConfigError(f"/help {given.rest}: {nearest(topic, [*COMMANDS, *TOPICS])}")
+
+
+def explained(command: Command) -> str:
+    """A command's usage, what it does, its other names and an example."""
+    lines = [command.usage, "", command.explanation, "", f"Example: {command.example}"]
+    if command.aliases:
+        lines.append("Also: " + ", ".join(command.aliases))
+    return "\n".join(lines)
+
+
+def _quit(session: "Session", given: Given) -> Iterator[Reply]:
+    yield Leaves()
+
+
+HELP = Command(
+    name="help",
+    argument="[COMMAND]",
+    summary="this list, or one command with an example",
+    explanation="Lists the commands. /help COMMAND explains one with an example. /help figures, or "
+    "a question mark alone, explains what stands beside a story: the mark, the bits, the seed; "
+    "/help keys says what the keys do.",
+    example="/help cut",
+    aliases=("/?", "help"),
+    run=_help,
+)
+QUIT = Command(
+    name="quit",
+    summary="leave; so does Ctrl-D",
+    explanation="Leaves. The stories of the session stay where /sessions finds them.",
+    example="/quit",
+    aliases=("/exit", "/bye", "quit", "exit"),
+    run=_quit,
+)
+
+GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
+    ("Asking", (asking.AGAIN, asking.CANDIDATES, asking.COMPARE)),
+    (
+        "Writing",
+        (writing.MORE, writing.CUT, writing.EDIT, writing.ALTERNATIVES, writing.UNDO),
+    ),
+    ("Looking", (asking.SURPRISE, asking.RAW, asking.SCORE, asking.TOKENS)),
+    ("Keeping", (keeping.SAVE, keeping.HISTORY, keeping.SESSIONS)),
+    ("Models", (models.INFO, models.MODEL, models.EXPORT, models.SETTINGS, models.SET)),
+    ("Other", (HELP, QUIT)),
+)
+COMMANDS = {command.name: command for _, group in GROUPS for command in group}
+_ALIASES = {alias: command for command in COMMANDS.values() for alias in command.aliases}
+_NAMES = {name.removeprefix("/"): command.name for name, command in _ALIASES.items()} | {
+    name: name for name in COMMANDS
 }
 
 
-_WIDEST = 30
-"""Columns of the commands in the help; longer ones stick out."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command with the text after its name."""
-
-    name: str
-    rest: str
-
-
-def read(line: str) -> Command | None:
-    """The command that a line is, or None for an ending: only a `/` at its very start makes one.
+def read(line: str) -> Given | None:
+    """The command that a line is, or None for an ending: only a `/` at its very start makes one,
+    and a line that is nothing but a word of those who want to leave or to have help.
 
     Raises ConfigError for an unknown command, with the nearest known one.
     """
+    if line.rstrip() == "?":
+        return Given(HELP, "figures")
+    if line.rstrip() in _ALIASES:
+        return Given(_ALIASES[line.rstrip()])
     if not line.startswith("/"):
         return None
     name, _, rest = line[1:].strip().partition(" ")
-    if name not in COMMANDS:
-        raise ConfigError(f"unknown command /{name}; {nearest(name, COMMANDS, '/')}")
-    command = Command(name, rest.strip())
-    takes = COMMANDS[name].arguments
-    if takes and not command.rest:
-        raise ConfigError(f"/{name} needs {takes}: {COMMANDS[name].summary}")
-    if command.rest and not takes:
-        raise ConfigError(f"/{name} takes no argument, found {command.rest!r}")
-    return command
-
-
-def arguments(command: Command) -> tuple[str, dict[str, str]]:
-    """The one argument of a command, quoted as in a shell, and its options; a flag has "".
-
-    Raises ConfigError for what the command does not take.
-    """
-    spec, argument, options = COMMANDS[command.name], None, {}
-    rest = iter(_words(command))
-    for word in rest:
-        if word in spec.options:
-            possible = spec.options[word]
-            options[word] = "" if possible == () else next(rest, "")
-            if possible != () and (
-                not options[word] or (possible is not None and options[word] not in possible)
-            ):
-                expected = "a file" if possible is None else ", ".join(possible)
-                raise ConfigError(f"/{command.name} {word}: expected {expected}")
-        elif argument is None and not word.startswith("--"):
-            argument = word
-        else:
-            raise ConfigError(f"/{command.name}: unexpected {word}; it takes {spec.arguments}")
-    if argument is None:
-        raise ConfigError(f"/{command.name}: needs {spec.arguments}")
-    return argument, options
-
-
-def _words(command: Command) -> list[str]:
-    if "\0" in command.rest:
-        raise ConfigError(f"/{command.name}: no file has a NUL character in its name")
-    try:
-        return shlex.split(command.rest)
-    except ValueError as error:
-        raise ConfigError(
-            f"/{command.name}: a quotation mark is not closed in {command.rest!r}"
-        ) from error
-
-
-def nearest(given: str, known: dict[str, Spec] | list[str], mark: str = "") -> str:
-    """What was probably meant by `given`: the nearest name, or the list of names."""
-    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {mark}{close[0]}?"
-    return "expected one of " + ", ".join(mark + name for name in known)
-
-
-def help_text() -> str:
-    """One line for each command."""
-    left = {name: f"/{name} {spec.arguments}".rstrip() for name, spec in COMMANDS.items()}
-    width = max(len(text) for text in left.values() if len(text) < _WIDEST)
-    lines = [f"{left[name]:<{width}}  {spec.summary}" for name, spec in COMMANDS.items()]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Any other line is an ending; put a space in front of one that starts with /.",
-            "Alt-Enter starts a new line, Ctrl-R searches the history, Ctrl-C stops a story.",
-        ]
-    )
+    if name.lower() not in _NAMES:
+        raise ConfigError(f"unknown command /{name}; {nearest(name.lower(), COMMANDS, '/')}")
+    given = Given(COMMANDS[_NAMES[name.lower()]], rest.strip())
+    command = given.command
+    if command.needs_argument and not given.rest:
+        raise ConfigError(f"/{name} needs {command.argument}: {command.summary}")
+    if given.rest and not (command.argument or command.options):
+        raise ConfigError(f"/{name} takes no argument, found {given.rest!r}")
+    return given

@@ -40,8 +40,8 @@ def grow(
 ) -> Reply | None:
     """Show stories as they grow until another reply comes, and return that one.
 
-    Ctrl-C calls `stop`; other keys are kept for the next prompt. `context` is the model's, in
-    tokens. What was drawn is erased at the end: the view prints the complete story.
+    Ctrl-C calls `stop`, Ctrl-Z suspends; other keys are kept for the next prompt. `context` is the
+    model's, in tokens. What was drawn is erased at the end: the view prints the complete story.
     """
     shown = first
     last: list[Reply | Exception | None] = []
@@ -132,6 +132,10 @@ def _keys(stop: Callable[[], None], typed: list[KeyPress]) -> KeyBindings:
     @keys.add("<sigint>")
     def _(event: KeyPressEvent) -> None:
         stop()
+
+    @keys.add("c-z")
+    def _(event: KeyPressEvent) -> None:
+        event.app.suspend_to_background()
 
     @keys.add(Keys.Any)
     def _(event: KeyPressEvent) -> None:

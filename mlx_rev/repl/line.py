@@ -1,11 +1,14 @@
-"""The input line: history, search, completion."""
+"""The input line: history, search, completion, and a story put into it to be changed."""
 
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import (
     CompleteEvent,
     Completer,
@@ -13,15 +16,18 @@ from prompt_toolkit.completion import (
     PathCompleter,
 )
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from mlx_rev.config import SampleConfig
-from mlx_rev.repl.commands import COMMANDS, Spec
+from mlx_rev.repl.command import Command
+from mlx_rev.repl.commands import COMMANDS, TOPICS
+from mlx_rev.repl.replies import Edits
 
 
 class CommandCompleter(Completer):
-    """Completes commands, settings after /set, options with their values, and paths."""
+    """Completes commands, what /help explains, settings, options with their values, and paths."""
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -32,62 +38,128 @@ class CommandCompleter(Completer):
             return
         name, space, rest = text[1:].partition(" ")
         if not space:
-            for command, spec in COMMANDS.items():
-                if command.startswith(name):
-                    yield Completion(command, -len(name), display_meta=spec.summary)
-        elif name == "set" and " " not in rest:
-            for setting in fields(SampleConfig):
-                if setting.name.startswith(rest):
-                    yield Completion(setting.name, -len(rest))
-        elif name in COMMANDS:
-            words = rest.split(" ")
-            possible = _possible(COMMANDS[name], words)
+            for command in COMMANDS.values():
+                if command.name.startswith(name.lower()):
+                    yield Completion(command.name, -len(name), display_meta=command.summary)
+        elif name.lower() in COMMANDS:
+            before, last, typed = _words(rest)
+            possible = _possible(COMMANDS[name.lower()], before, last)
             if possible is None:
-                yield from PathCompleter(expanduser=True).get_completions(
-                    Document(words[-1]), complete_event
-                )
+                yield from _paths(last, typed, complete_event)
                 return
             for value in possible:
-                if value.startswith(words[-1]):
-                    yield Completion(value, -len(words[-1]))
+                if value.startswith(last):
+                    yield Completion(value, -typed)
 
 
-def _possible(spec: Spec, words: Sequence[str]) -> Sequence[str] | None:
+def _possible(command: Command, before: Sequence[str], last: str) -> Sequence[str] | None:
     """What the last word of a command may be; None for any path."""
-    *before, last = words
-    if before and (values := spec.options.get(before[-1], ())) != ():
-        return values
+    if command.name in ("set", "help"):
+        names = (
+            [*COMMANDS, *TOPICS]
+            if command.name == "help"
+            else [f.name for f in fields(SampleConfig)]
+        )
+        return [] if before else names
+    for option in command.options:
+        if option.value and before and before[-1] == option.name:
+            return option.possible
     named = bool(before) and not before[0].startswith("-")
-    if not spec.takes_path or named or last.startswith("-"):
-        return [option for option in spec.options if option not in before]
+    if not command.takes_path or named or last.startswith("-"):
+        return [option.name for option in command.options if option.name not in before]
     return None
 
 
-def typed_lines(history: Path | None, prompt: Callable[[], str]) -> Iterator[str]:
+def _words(rest: str) -> tuple[list[str], str, int]:
+    """The words before the one that is being typed, that one without its quotation marks, which may
+    still be open, and how many characters of the line it takes."""
+    words: list[str] = []
+    text: str | None = None
+    start, quote, escaping = 0, "", False
+    for place, character in enumerate(rest):
+        if escaping:
+            kept = "\\" if quote and character not in '"\\' else ""
+            text, escaping = (text or "") + kept + character, False
+        elif character == quote:
+            quote = ""
+        elif character == "\\" and quote != "'":
+            text, escaping = text or "", True
+        elif quote:
+            text = (text or "") + character
+        elif character.isspace():
+            words += [] if text is None else [text]
+            text, start = None, place + 1
+        elif character in "'\"":
+            text, quote = text or "", character
+        else:
+            text = (text or "") + character
+    return words, text or "", len(rest) - start
+
+
+def _paths(last: str, typed: int, event: CompleteEvent) -> Iterator[Completion]:
+    """The paths that a word may become, in quotation marks where they have spaces, folders with a
+    slash at their end."""
+    for found in PathCompleter(expanduser=True).get_completions(Document(last), event):
+        path = last + found.text
+        folder = found.display_text.endswith("/")
+        if folder:
+            path += "/"
+        if re.search(r"""[\s'"\\]""", path):
+            path = '"' + re.sub(r'(["\\])', r"\\\1", path) + ("" if folder else '"')
+        yield Completion(path, -typed, display=found.display)
+
+
+def typed_lines(history: Path | None, ask: Callable[[], tuple[str, Edits | None]]) -> Iterator[str]:
     """Lines typed at the terminal until Ctrl-D; Ctrl-C clears the line, Alt-Enter breaks it.
 
+    `ask` gives the prompt, and what is to be changed, if anything: then Ctrl-C gives an empty line.
     `history` is kept between sessions or, if that is not possible, for this session only.
     """
+    session: PromptSession[str] = PromptSession(
+        history=_history(history),
+        completer=CommandCompleter(),
+        complete_while_typing=False,
+        key_bindings=_keys(),
+        enable_history_search=True,
+        enable_suspend=True,
+        tempfile_suffix=".txt",
+    )
+    while True:
+        prompt, draft = ask()
+        begin = _open_in_editor if draft is not None and draft.in_editor else None
+        try:
+            yield session.prompt(prompt, default=draft.text if draft else "", pre_run=begin)
+        except KeyboardInterrupt:
+            if draft is not None:
+                yield ""
+        except EOFError:
+            return
+
+
+def _keys() -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    session: PromptSession[str] = PromptSession(
-        history=_history(history),
-        completer=CommandCompleter(),
-        complete_while_typing=False,
-        key_bindings=keys,
-        enable_history_search=True,
-    )
-    while True:
-        try:
-            yield session.prompt(prompt())
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return
+    @Condition
+    def completed() -> bool:
+        state = get_app().current_buffer.complete_state
+        return state is not None and len(state.completions) == 1 and state.complete_index == 0
+
+    # Otherwise it would take back what was completed, the only possibility.
+    @keys.add("tab", filter=completed)
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.complete_state = None
+        event.current_buffer.start_completion(insert_common_part=True)
+
+    return keys
+
+
+def _open_in_editor() -> None:
+    """Have the line changed in the person's editor, then taken."""
+    get_app().current_buffer.open_in_editor(validate_and_handle=True)
 
 
 class _Kept(FileHistory):
@@ -103,8 +175,13 @@ def _history(path: Path | None) -> FileHistory | InMemoryHistory:
     if path is None:
         return InMemoryHistory()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+"):
-            return _Kept(path)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # What a person types is nobody else's to read.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+        return _Kept(path)
     except OSError:
         return InMemoryHistory()

@@ -14,6 +14,15 @@ class Says:
 
 
 @dataclass(frozen=True)
+class Lists:
+    """Rows of two columns, such as commands and what they do."""
+
+    rows: tuple[tuple[str, str], ...]
+    after: str = ""
+    """What is said below them."""
+
+
+@dataclass(frozen=True)
 class Grows:
     """Stories have grown. They are the same records each time, and go on growing with the next
     reply."""
@@ -29,13 +38,38 @@ class Tells:
 
 
 @dataclass(frozen=True)
+class Edits:
+    """The next line is to be this text, changed by hand."""
+
+    text: str
+    in_editor: bool = False
+    """Whether in the person's own editor, rather than in the input line."""
+
+
+@dataclass(frozen=True)
 class Offers:
     """Several stories are done."""
 
     stories: tuple[Story, ...]
     titles: tuple[str, ...]
     pick: bool = False
-    """Whether the next line may choose one by its number."""
+    """Whether a line may choose one by its number."""
+    best: int | None = None
+    """The index of the one that was judged best, if they were judged."""
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """What could stand in place of a word; a line may choose one by its number."""
+
+    chosen: str
+    """What stands there now."""
+    words: tuple[tuple[str, float], ...]
+    """Each with the probability of its first token; no text at all stands for the story's other
+    end."""
+    beside: str
+    """The text that stays."""
+    leftwards: bool
 
 
 @dataclass(frozen=True)
@@ -47,7 +81,7 @@ class Shades:
 
 @dataclass(frozen=True)
 class Pieces:
-    """Tokens in model order, as (text, id)."""
+    """Tokens in model order, as (text, id); bytes that are no whole character as <0xE4>."""
 
     tokens: tuple[tuple[str, int], ...]
 
@@ -64,4 +98,16 @@ class Leaves:
     """The person is leaving."""
 
 
-Reply = Says | Grows | Tells | Offers | Shades | Pieces | Converted | Leaves
+Reply = (
+    Says
+    | Lists
+    | Grows
+    | Tells
+    | Edits
+    | Offers
+    | Alternatives
+    | Shades
+    | Pieces
+    | Converted
+    | Leaves
+)

@@ -1,23 +1,26 @@
-"""A story as a file: text, Markdown, HTML or a picture."""
+"""A story as a file: text, Markdown, JSON, or a replay of how it grew."""
 
-import io
+import json
+from dataclasses import asdict
 from pathlib import Path
-
-from rich.console import Console
-from rich.panel import Panel
 
 from mlx_rev import files
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate.story import Story
-from mlx_rev.ui.console import THEME, story_text
-
-PICTURE_COLUMNS = 80
+from mlx_rev.repl.names import short_name
+from mlx_rev.repl.replaying import described, picture, web_page
 
 
 def save_story(story: Story, path: Path, *, force: bool = False) -> None:
     """Write a story in the format that the file name implies. Raises ConfigError for another name,
     and for an existing file unless `force` is given."""
-    makers = {".txt": _as_text, ".md": _as_markdown, ".html": _as_html, ".svg": _as_svg}
+    makers = {
+        ".txt": _as_text,
+        ".md": _as_markdown,
+        ".html": web_page,
+        ".svg": picture,
+        ".json": _as_json,
+    }
     suffix = path.suffix.lower()
     if suffix not in makers:
         raise ConfigError(f"{path}: expected a name that ends in {', '.join(makers)}")
@@ -26,28 +29,32 @@ def save_story(story: Story, path: Path, *, force: bool = False) -> None:
     files.write_text(path, makers[suffix](story))
 
 
+def as_object(story: Story) -> dict[str, object]:
+    """A story for programs: what was given and told, by whom and how."""
+    settings = asdict(story.settings) if story.settings else {}
+    return {
+        "ending": story.prompt,
+        "story": story.text,
+        "tokens": len(story.tokens),
+        "seconds": round(story.seconds, 4),
+        "seed": story.seed,
+        "model": short_name(story.model),
+        "reference": story.model,
+        "finished": story.finished,
+        "settings": {name: value for name, value in settings.items() if name != "seed"},
+    }
+
+
 def _as_text(story: Story) -> str:
     return story.text + "\n"
+
+
+def _as_json(story: Story) -> str:
+    return json.dumps(as_object(story), ensure_ascii=False, indent=2) + "\n"
 
 
 def _as_markdown(story: Story) -> str:
     side = "Ending" if story.leftwards else "Opening"
     given = " ".join(story.prompt.split())
     body = "\n\n".join(line for line in story.text.split("\n") if line.strip())
-    return f"{body}\n\n---\n\nModel: {story.model}, seed {story.seed}. {side} given: {given}\n"
-
-
-def _as_html(story: Story) -> str:
-    return _recorded(story).export_html(inline_styles=True)
-
-
-def _as_svg(story: Story) -> str:
-    return _recorded(story).export_svg(title=f"{story.model}, seed {story.seed}")
-
-
-def _recorded(story: Story) -> Console:
-    console = Console(
-        file=io.StringIO(), record=True, width=PICTURE_COLUMNS, theme=THEME, force_terminal=True
-    )
-    console.print(Panel(story_text(story.text, story.prompt)))
-    return console
+    return f"{body}\n\n---\n\n{described(story)}. {side} given: {given}\n"

@@ -1,16 +1,22 @@
 """How replies look, printed once into the scrollback; growing stories are in `growing`."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
+from rich.cells import cell_len
 from rich.columns import Columns
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from mlx_rev.formats.convert import Progress
 from mlx_rev.generate.story import Story
 from mlx_rev.repl.replies import (
+    Alternatives,
     Converted,
+    Edits,
+    Lists,
     Offers,
     Pieces,
     Reply,
@@ -26,12 +32,18 @@ READING_COLUMNS = 100
 """Wider lines are hard to read."""
 _FINISHED = {
     "boundary": "◆",
-    "length": "… its other end did not fit:",
+    "length": "… unfinished:",
     "stopped": "… stopped:",
     None: "…",
 }
-_SURPRISE_STYLES = ((8.0, "bold red"), (4.0, "yellow"), (1.0, "none"), (0.0, "dim"))
-"""The style of a word with at least so many bits."""
+_SURPRISE_STYLES = ((8.0, "bold red underline"), (4.0, "red"), (1.0, "none"), (0.0, "dim"))
+"""The style of a word with at least so many bits; told apart on light and on dark."""
+_FEWEST_BITS = 1.0
+"""Without colours, the bits of words that had fewer are left out."""
+_TWO_COLUMNS = 60
+"""On a narrower screen the columns of a list stand one below the other."""
+_PANEL_COLUMNS = 44
+"""The least width of a story beside others."""
 
 
 class View:
@@ -51,19 +63,47 @@ class View:
             case Tells(story):
                 self._print(Text(summary(story), style="label"))
                 self._print(story_text(visible(story.text), visible(story.prompt)))
-            case Offers(stories, titles, pick):
-                if is_interactive(self.console):
-                    self._print(_panels(stories, titles))
-                else:
-                    self._print(_titled(stories, titles))
-                if pick:
-                    self._print(Text("type a number to keep one, or go on", style="label"))
+            case Lists(rows, after):
+                narrow = self.console.width < _TWO_COLUMNS
+                self._print(_stacked(rows) if narrow else _lists(rows))
+                if after:
+                    self._print(Text(visible(after), style="label"))
+            case Edits(_, in_editor):
+                where = "in your editor" if in_editor else "below; Enter"
+                hint = (
+                    f"Change the story {where} grows it on from there, Ctrl-C leaves it as it is."
+                )
+                if in_editor:
+                    hint = "Change the story in your editor; it is grown on from what you save."
+                self._print(Text(hint, style="label"))
+            case Offers():
+                self._show_offer(reply)
+            case Alternatives():
+                self._print(_alternatives(reply, min(self.console.width, READING_COLUMNS)))
+                self._print(Text("type a number to choose one, or go on", style="label"))
             case Shades(words):
-                self._print(_shaded(words))
+                self._print(_shaded(words) if self._coloured else _with_figures(words))
             case Pieces(tokens):
                 self._print(_pieces(tokens))
             case Converted(done):
                 conversion.show(done, self.console)
+
+    def _show_offer(self, offer: Offers) -> None:
+        titles = [
+            f"{title}, the best" if number == offer.best else title
+            for number, title in enumerate(offer.titles)
+        ]
+        if is_interactive(self.console):
+            self.console.print(_panels(offer.stories, titles, self.console.width))
+        else:
+            self._print(_titled(offer.stories, titles))
+        if offer.pick:
+            hint = "type a number to go on with one; all are in the /history"
+            self._print(Text(hint, style="label"))
+
+    @property
+    def _coloured(self) -> bool:
+        return self.console.color_system is not None and not self.console.no_color
 
     def error(self, message: str) -> None:
         """Print what went wrong, in a line."""
@@ -80,12 +120,15 @@ class View:
         self._bar.close()
         self._advance = None
 
-    def _print(self, renderable: object) -> None:
+    def _print(self, renderable: RenderableType) -> None:
         self.console.print(renderable, width=min(self.console.width, READING_COLUMNS))
 
 
 def summary(story: Story) -> str:
-    """A story's mark, tokens, speed, surprise and seed."""
+    """A story's mark, tokens, speed, surprise and seed; of one that was not written a token at a
+    time, only the mark and the seed."""
+    if not story.tokens and story.finished == "boundary":
+        return f"{_FINISHED[story.finished]} seed {story.seed}"
     return (
         f"{_FINISHED[story.finished]} {len(story.tokens)} tokens · "
         f"{story.tokens_per_second:.0f} tokens/s · {story.mean_surprise:.2f} bits per token · "
@@ -93,21 +136,23 @@ def summary(story: Story) -> str:
     )
 
 
-def _panels(stories: tuple[Story, ...], titles: tuple[str, ...]) -> Columns:
+def _panels(stories: Sequence[Story], titles: Sequence[str], width: int) -> Columns:
+    """The stories side by side, as many as there is room for."""
+    beside = max(1, min(len(stories), width // _PANEL_COLUMNS))
     return Columns(
         [
             Panel(
                 story_text(visible(story.text), visible(story.prompt)),
-                title=Text(title),
+                title=Text(visible(title)),
                 subtitle=Text(_figures(story)),
+                width=min(READING_COLUMNS, (width - beside + 1) // beside),
             )
             for story, title in zip(stories, titles, strict=True)
         ],
-        equal=True,
     )
 
 
-def _titled(stories: tuple[Story, ...], titles: tuple[str, ...]) -> Text:
+def _titled(stories: Sequence[Story], titles: Sequence[str]) -> Text:
     """The stories one after the other, without frames: for screen readers and pipes."""
     text = Text()
     for story, title in zip(stories, titles, strict=True):
@@ -128,15 +173,77 @@ def _shaded(words: tuple[tuple[str, float | None], ...]) -> Text:
         if bits is not None:
             style = next(style for least, style in _SURPRISE_STYLES if bits >= least)
         text.append(visible(word), style=style)
-    legend = Text("\n\nbits: ", style="label")
+    legend = Text.assemble("\n\n", ("bits: ", "label"))
     for least, style in _SURPRISE_STYLES[::-1]:
         legend.append(f" {least:.0f}+ ", style=style)
     return text + legend
 
 
+def _with_figures(words: tuple[tuple[str, float | None], ...]) -> Text:
+    """The words with their bits behind them in brackets."""
+    text = Text()
+    for word, bits in words:
+        text.append(visible(word))
+        if bits is not None and bits >= _FEWEST_BITS:
+            text.append(f"[{bits:.0f}]")
+    return text.append(f"\n\nin brackets: bits, where there are {_FEWEST_BITS:.0f} or more")
+
+
 def _pieces(tokens: tuple[tuple[str, int], ...]) -> Text:
     text = Text()
     for number, (piece, token) in enumerate(tokens):
-        text.append(visible(piece.replace("\n", "⏎")), style="cyan" if number % 2 else "magenta")
+        shown = visible(piece.replace("\n", "⏎").replace(" ", "␣"))
+        text.append(f"⟨{shown}⟩", style="cyan" if number % 2 else "magenta")
         text.append(f"{token} ", style="label")
     return text
+
+
+def _lists(rows: tuple[tuple[str, str], ...]) -> Table:
+    """Rows in two columns, the first as wide as its widest entry."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for left, right in rows:
+        table.add_row(Text(visible(left), style="bold"), Text(visible(right)))
+    return table
+
+
+def _stacked(rows: tuple[tuple[str, str], ...]) -> Text:
+    """The two columns one below the other."""
+    text = Text()
+    for left, right in rows:
+        text.append(visible(left), style="bold").append(f"\n  {visible(right)}\n")
+    text.rstrip()
+    return text
+
+
+def _alternatives(reply: Alternatives, width: int) -> Text:
+    """The words that could stand there, each with its number and probability, and what stands
+    beside it as far as there is room; the one that stands there is marked."""
+    words = [visible(word.replace("\n", "⏎")) or _OTHER_END for word, _ in reply.words]
+    widest = max(map(cell_len, words))
+    room = min(width - widest - _BEFORE_CONTEXT, _GLANCE)
+    beside = " ".join(visible(reply.beside).split())
+    lines = []
+    for number, (shown, (word, chance)) in enumerate(zip(words, reply.words, strict=True), 1):
+        percent = f"{chance:6.1%}" if chance >= 0.001 else "< 0.1%"
+        line = Text.assemble(f"{number:>2}  {percent}  ", (shown, "bold"))
+        if room >= len(_STANDS):
+            context = _STANDS if word == reply.chosen else _glance(beside, room, reply.leftwards)
+            line.append(" " * (widest - cell_len(shown) + 2)).append(context, style="label")
+        lines.append(line)
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+
+
+def _glance(beside: str, room: int, leftwards: bool) -> str:
+    """The words next to a place, as far as there is room."""
+    if len(beside) <= room:
+        return beside
+    return beside[: room - 1] + "…" if leftwards else "…" + beside[len(beside) - room + 1 :]
+
+
+_OTHER_END = "◆ (the story's other end)"
+_STANDS = "as it stands"
+_BEFORE_CONTEXT = 14
+"""Columns of the number, the probability and the gaps."""
+_GLANCE = 40

@@ -46,6 +46,15 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Doing:
+    """What takes a while begins, other than a step."""
+
+    step: int
+    what: str
+    """In words, such as "saving a checkpoint"."""
+
+
+@dataclass(frozen=True)
 class Sampled:
     """The model wrote a story that ends with `ending`."""
 
@@ -71,7 +80,7 @@ class Stopped:
     finished: bool
 
 
-Event = Started | Stepped | Evaluated | Sampled | Saved | Stopped
+Event = Started | Stepped | Doing | Evaluated | Sampled | Saved | Stopped
 
 
 class Reporter(Protocol):

@@ -21,6 +21,7 @@ from mlx_rev.train import checkpoint, optimizer
 from mlx_rev.train.checkpoint import Progress, TrainingState
 from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.events import (
+    Doing,
     Evaluated,
     Event,
     Reporter,
@@ -206,6 +207,7 @@ class _Training:
         if last or self._due(train.eval_every):
             best = self._evaluate()
         if write_story and (last or self._due(train.sample_every)):
+            self._report(Doing(self.step, "telling a story"))
             story = write_story(self._model(), self.step)
             self._report(Sampled(self.step, train.ending, story))
         if best or last or self._due(train.save_every):
@@ -291,6 +293,7 @@ class _Training:
 
     def _evaluate(self) -> bool:
         stories = self._config.train.eval_stories
+        self._report(Doing(self.step, "evaluating on held-out stories"))
         score = evaluate(self._model(), self._data.valid, stories)
         if not abs(score.nats_per_token) < LARGEST:
             loss = f"the validation loss after step {self.step} is {score.nats_per_token}"
@@ -306,6 +309,7 @@ class _Training:
         return best
 
     def _save(self, *, best: bool) -> None:
+        self._report(Doing(self.step, "saving a checkpoint"))
         self._check_sound()
         self._progress = replace(self._progress, losses=tuple(self._interval.losses))
         state = TrainingState(self._do_step.weights, self._do_step.moments, self._progress)

@@ -31,6 +31,7 @@ from typing import Any
 from mlx_rev import run_folder
 from mlx_rev.errors import RevError
 from mlx_rev.train.runlog import read_metrics
+from mlx_rev.train.terminal import Terminal
 
 VARIABLE = "MLX_REV_WATCHDOG"
 """The child's end of the socket, a file descriptor; or "off"."""
@@ -64,6 +65,10 @@ class Parent:
     def has_run(self, run: Path) -> None:
         """Say which run folder this is, so that its last checkpoint can be named."""
         self._tell(run=str(run))
+
+    def takes_screen(self) -> None:
+        """Say that the terminal has to be put back if this process is killed or suspended."""
+        self._tell(screen=True)
 
     def expect_steps(self, patience: float) -> None:
         """Ask to be killed if there is no `step_done` for `patience` seconds."""
@@ -164,6 +169,7 @@ class _Guard:
         self._told: dict[str, Any] = {}
         self._hung = self._continued = False
         self._killed_before = _out_of_memory_kills()
+        self._terminal = Terminal()
 
     def forward(self, number: int, frame: FrameType | None) -> None:
         """Forward a signal to the training, and to it alone."""
@@ -207,6 +213,8 @@ class _Guard:
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             return code
+        if "screen" in self._told:
+            self._terminal.give_back()
         if self._interrupts >= _OUT_OF_PATIENCE:
             return 128 + signal.SIGINT
         if -code in _ASKED_FOR:
@@ -236,9 +244,13 @@ class _Guard:
     def _suspend(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-Z: suspend the training, and this process as if it had no handler."""
         self._signal_all(signal.SIGSTOP)
+        if "screen" in self._told:
+            self._terminal.give_back()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, self._suspend)
+        if "screen" in self._told:
+            self._terminal.take_again()
         self._go_on(number, frame)
 
     def _go_on(self, number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,11 @@
 """How things look in a terminal, and what is shown where there is none."""
 
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import IO
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -71,3 +75,13 @@ def story_text(story: str, ending: str) -> Text:
     elif ending and story.startswith(ending):
         text.stylize("ending", 0, len(ending))
     return text
+
+
+def program() -> str:
+    """What to type to run this program: mlx-rev where the shell finds it, otherwise where it is."""
+    beside = Path(sys.executable).with_name("mlx-rev")
+    found = shutil.which("mlx-rev")
+    if not beside.is_file() or (found and Path(found).samefile(beside)):
+        return "mlx-rev"
+    here = Path.cwd()
+    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))

@@ -1,11 +1,8 @@
-"""Training as a person sees it: a dashboard on a terminal, plain lines elsewhere."""
+"""Training as a person at a terminal sees it: the whole screen while it lasts."""
 
-import shlex
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -22,76 +19,39 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mlx_rev.train.events import (
-    Evaluated,
-    Event,
-    Reporter,
-    Sampled,
-    Saved,
-    Started,
-    Stepped,
-    Stopped,
-)
+from mlx_rev.train.events import Event, Started, Stepped, Stopped
+from mlx_rev.train.terminal import without_echo
 from mlx_rev.ui.console import is_interactive, story_text
+from mlx_rev.ui.curves import FRAME_ROWS, drawing
+from mlx_rev.ui.durations import spoken
+from mlx_rev.ui.outlook import Outlook
+from mlx_rev.ui.plain_log import PlainLog
+from mlx_rev.ui.training import TRAINING, Seen, View, closing
 
-CURVE_HEIGHT = 8
 REFRESHES_PER_SECOND = 1.0
 """Of the clock, between events: more would take time from training on two cores."""
 _SPEED_OVER = 1800.0
 """Seconds that the estimate of the time left looks back on; slow presets take minutes a line."""
-_BLOCKS = " ▁▂▃▄▅▆▇█"
-
-
-def hints(run: Path, ending: str, *, finished: bool) -> list[str]:
-    """What to do next: talk to the model, and resume a run that was stopped."""
-    place = shlex.quote(str(run))
-    lines = [] if finished else [f"resume the run:      mlx-rev train --resume {place}"]
-    quoted = '"' + ending.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return [*lines, f"talk to the model:   mlx-rev tell {quoted} --model {place}"]
-
-
-def curve(values: Sequence[float], width: int, height: int) -> list[str]:
-    """The values as `height` lines of block characters, `width` wide, highest value on top.
-
-    Where there are more values than columns, a column shows the mean of its share.
-    """
-    if not values or width < 1 or height < 1:
-        return [" " * max(width, 0)] * height
-    columns = min(width, len(values))
-    edges = [round(index * len(values) / columns) for index in range(columns + 1)]
-    means = [sum(values[start:stop]) / (stop - start) for start, stop in pairwise(edges)]
-    low, high = min(means), max(means)
-    span = (high - low) or 1.0
-    levels = [1 + round((mean - low) / span * (8 * height - 1)) for mean in means]
-    return [
-        "".join(_BLOCKS[max(0, min(8, level - 8 * row))] for level in levels).ljust(width)
-        for row in reversed(range(height))
-    ]
-
-
-@dataclass
-class _Seen:
-    """What the dashboard shows."""
-
-    started: Started | None = None
-    step: int = 0
-    last: Stepped | None = None
-    losses: list[float] = field(default_factory=list)
-    validations: list[float] = field(default_factory=list)
-    best: Evaluated | None = None
-    sample: Sampled | None = None
-    saved: Saved | None = None
+_WIDE = 72
+"""Columns from which on two curves fit beside each other."""
+_TALLEST_CURVE = 8
+_STORY_ROWS = 6
+"""Kept for the story, where curves leave so many."""
+_ROWS_FOR_BOTH = 10
+"""With fewer rows there is no story, so that the curve can be read."""
+_GAP = 2
 
 
 class Dashboard:
-    """A reporter that draws: progress, figures, curves and the latest story.
+    """A view that draws progress, figures, curves and the latest story, on the alternate screen.
 
-    It changes with events only, except for the clock.
+    It is drawn anew with every event and every second, for the size that the terminal then has.
     """
 
-    def __init__(self, console: Console, ending: str) -> None:
-        self._console, self._ending = console, ending
-        self._seen = _Seen()
+    def __init__(self, console: Console, ending: str, outlook: Outlook | None = None) -> None:
+        self._console, self._ending, self._outlook = console, ending, outlook
+        self._seen = Seen()
+        self._stopping = ""
         self._progress = Progress(
             TimeElapsedColumn(),
             BarColumn(bar_width=None),
@@ -102,10 +62,15 @@ class Dashboard:
             speed_estimate_period=_SPEED_OVER,
         )
         self._task = self._progress.add_task("training")
-        self._live = Live(self.render(), console=console, refresh_per_second=REFRESHES_PER_SECOND)
+        self._live = Live(
+            get_renderable=self.render,
+            console=console,
+            screen=True,
+            refresh_per_second=REFRESHES_PER_SECOND,
+        )
 
     def __enter__(self) -> "Dashboard":
-        self._live.start()
+        self._live.start(refresh=True)
         return self
 
     def __exit__(
@@ -119,141 +84,131 @@ class Dashboard:
     def report(self, event: Event) -> None:
         """Record `event` and redraw."""
         seen = self._seen
-        match event:
-            case Started():
-                seen.started, seen.step = event, event.first_step
-                self._progress.update(
-                    self._task, total=event.total_steps, completed=event.first_step
-                )
-            case Stepped():
-                seen.last, seen.step = event, event.step
-                seen.losses.append(event.loss)
-                self._progress.update(self._task, completed=event.step)
-            case Evaluated():
-                seen.validations.append(event.bits_per_byte)
-                seen.best = event if event.best else seen.best
-            case Sampled():
-                seen.sample = event
-            case Saved():
-                seen.saved = event
-            case Stopped():
-                self._progress.update(self._task, completed=event.step)
-                self._progress.stop_task(self._task)
-        self._live.update(self.render(), refresh=True)
+        seen.record(event)
+        if isinstance(event, Started):
+            self._progress.update(self._task, total=event.total_steps)
+        if isinstance(event, Started | Stepped | Stopped):
+            self._progress.update(self._task, completed=seen.step)
+        self._live.refresh()
         if isinstance(event, Stopped):
             self._live.stop()
-            for line in hints(event.run, self._ending, finished=event.finished):
-                self._console.print(line, soft_wrap=True)
+            self._close(event)
+
+    def step_begins(self) -> None:
+        """Take note of it; it is drawn with the next second."""
+        self._seen.step_begins()
+        self._progress.update(self._task, completed=self._seen.step)
+
+    def stopping(self, how: str) -> None:
+        """Say so at once."""
+        self._stopping = how
+        self._live.refresh()
+
+    def _close(self, event: Stopped) -> None:
+        """Leave the latest story and how it went on the screen that there was before."""
+        if (sample := self._seen.sample) is not None:
+            self._console.print(Text(f"story at step {sample.step:,}:", style="label"))
+            self._console.print(story_text(sample.story, sample.ending))
+        for line in closing(self._seen, event, self._ending, self._outlook):
+            self._console.print(line, soft_wrap=True)
 
     def render(self) -> RenderableType:
-        """The dashboard as it is now."""
-        parts: list[RenderableType] = [self._header(), self._progress, self._figures()]
-        if self._seen.losses:
-            parts.append(self._curves())
-        if self._seen.sample is not None:
-            sample = self._seen.sample
-            title = f"story at step {sample.step}"
-            parts.append(Panel(story_text(sample.story, sample.ending), title=title))
+        """The dashboard as it is now, in the size that the console has."""
+        width, height = self._console.size
+        figures, rows = self._figures(width)
+        parts: list[RenderableType] = [self._header(), self._doing(), self._progress, figures]
+        left = height - 3 - rows
+        curves, rows = self._curves(width, left)
+        parts += curves
+        left -= rows
+        sample = self._seen.sample
+        if sample is not None and left >= 3:
+            title = f"story at step {sample.step:,}"
+            text = story_text(sample.story, sample.ending)
+            lines = len(text.wrap(self._console, max(1, width - 4)))
+            parts.append(Panel(text, title=title, height=min(left, lines + 2)))
         return Group(*parts)
 
     def _header(self) -> Text:
         started = self._seen.started
         if started is None:
-            return Text("starting", style="label")
-        text = Text(str(started.run), style="bold", overflow="ellipsis", no_wrap=True)
-        millions = f"  {started.parameters / 1e6:.2f} million parameters"
-        return text.append(millions, style="label")
+            return _line("mlx-rev train", "label")
+        text = _line(str(started.run), "bold")
+        return text.append(f"  {started.parameters / 1e6:.2f} million parameters", "label")
 
-    def _figures(self) -> Table:
+    def _doing(self) -> Text:
+        """That it stops, as that is what somebody waits for, and what is being done."""
+        seen = self._seen
+        doing = seen.doing
+        if doing != TRAINING:
+            doing += f", {spoken(max(1, round(time.monotonic() - seen.since)))}"
+        if not self._stopping:
+            return _line(doing, "label")
+        return _line(self._stopping, "ending").append(f"  {doing}", "label")
+
+    def _figures(self, width: int) -> tuple[Table, int]:
+        """The figures as a table, and its rows."""
         seen, last = self._seen, self._seen.last
-        table = Table.grid(expand=True, padding=(0, 2))
-        for _ in range(3):
-            table.add_column(no_wrap=True)
-        cells = [
-            ("loss", f"{last.loss:.3f}" if last else "-"),
-            ("bits per byte", f"{seen.validations[-1]:.3f}" if seen.validations else "-"),
-            ("best", f"{seen.best.bits_per_byte:.3f}" if seen.best else "-"),
-            ("speed", f"{last.tokens_per_second:,.0f} tok/s" if last else "-"),
-            ("rate", f"{last.learning_rate:.1e}" if last else "-"),
-            ("memory", f"{last.peak_memory / 1e6:,.0f} MB" if last else "-"),
+        valid = seen.validations[-1][1] if seen.validations else None
+        cells = {
+            "loss": f"{last.loss:.3f}" if last else "-",
+            "bits per byte": f"{valid:.3f}" if valid is not None else "-",
+            "best": f"{seen.best[1]:.3f}" if seen.best else "-",
+            "speed": f"{last.tokens_per_second:,.0f} tok/s" if last else "-",
+            "rate": f"{last.learning_rate:.1e}" if last else "-",
+            "memory": f"{last.peak_memory / 1e6:,.0f} MB" if last else "-",
+        }
+        if seen.forward is not None:
+            cells["forwards"] = f"{seen.forward:.3f}"
+        columns = 3 if width >= _WIDE else 2
+        table = Table.grid(expand=True, padding=(0, _GAP))
+        for _ in range(columns):
+            table.add_column(no_wrap=True, ratio=1)
+        texts = [Text.assemble((f"{name} ", "label"), value) for name, value in cells.items()]
+        for start in range(0, len(texts), columns):
+            table.add_row(*texts[start : start + columns])
+        return table, -(-len(texts) // columns)
+
+    def _curves(self, width: int, left: int) -> tuple[list[RenderableType], int]:
+        """Curves that leave room for a story where there is much, and their rows."""
+        drawn = [
+            (title, points, style)
+            for title, points, style in (
+                ("training loss, nats per token", self._seen.losses, "train"),
+                ("validation, bits per byte", self._seen.validations, "valid"),
+            )
+            if points
         ]
-        texts = [Text.assemble((f"{name} ", "label"), value) for name, value in cells]
-        table.add_row(*texts[:3])
-        table.add_row(*texts[3:])
-        return table
-
-    def _curves(self) -> Table:
-        width = max(10, (self._console.width - 8) // 2)
-        table = Table.grid(padding=(0, 2))
-        texts = []
-        for name, style, values in (
-            ("training loss, nats per token", "train", self._seen.losses),
-            ("validation, bits per byte", "valid", self._seen.validations),
-        ):
-            if not values:
-                continue
-            lines = curve(values, width - 7, CURVE_HEIGHT)
-            labels = [f"{max(values):6.2f}", *[" " * 6] * (len(lines) - 2), f"{min(values):6.2f}"]
-            text = Text(f"{name}\n"[: width + 1], style="label", no_wrap=True)
-            for label, line in zip(labels, lines, strict=True):
-                text.append(f"{label} ", "label").append(f"{line}\n", style)
-            table.add_column()
-            texts.append(text)
+        wide = width >= _WIDE
+        for_story = _STORY_ROWS if self._seen.sample and left >= _ROWS_FOR_BOTH else 0
+        for blocks in (1,) if wide else range(len(drawn), 0, -1):
+            height = min(_TALLEST_CURVE, (left - for_story) // blocks - FRAME_ROWS)
+            if drawn and (height > 1 or (blocks == 1 and height > 0)):
+                break
+        else:
+            return [], 0
+        shown = drawn if wide else drawn[:blocks]
+        own = (width - _GAP * (len(shown) - 1)) // len(shown) if wide else width
+        texts = [drawing(title, points, own, height, style) for title, points, style in shown]
+        rows = blocks * (height + FRAME_ROWS)
+        if not wide:
+            return [*texts], rows
+        table = Table.grid(padding=(0, _GAP, 0, 0))
         table.add_row(*texts)
-        return table
-
-
-class PlainLog:
-    """A reporter that writes a plain line for each event."""
-
-    def __init__(self, console: Console, ending: str) -> None:
-        self._console, self._ending = console, ending
-        self._total = 0
-
-    def report(self, event: Event) -> None:
-        """Write what happened."""
-        for line in self._lines(event):
-            self._console.print(line, soft_wrap=True)
-
-    def _lines(self, event: Event) -> list[str]:
-        match event:
-            case Started():
-                self._total = event.total_steps
-                return [
-                    f"{event.run}: {event.parameters:,} parameters, steps {event.first_step} to "
-                    f"{event.total_steps}, {event.tokens_per_step:,} tokens per step"
-                ]
-            case Stepped():
-                return [
-                    f"step {event.step}/{self._total}  loss {event.loss:.4f}  "
-                    f"rate {event.learning_rate:.2e}  norm {event.gradient_norm:.2f}  "
-                    f"{event.tokens_per_second:,.0f} tok/s  {event.peak_memory / 1e6:,.0f} MB"
-                ]
-            case Evaluated():
-                best = "  best" if event.best else ""
-                forward = event.forward_bits_per_byte
-                also = "" if forward is None else f", {forward:.4f} forwards"
-                return [
-                    f"step {event.step}  validation {event.loss:.4f} nats per token  "
-                    f"{event.bits_per_byte:.4f} bits per byte{also}{best}"
-                ]
-            case Sampled():
-                return [f"step {event.step}  story:", *_indented(event.story)]
-            case Saved():
-                return [f"step {event.step}  saved {event.path}"]
-            case Stopped():
-                return hints(event.run, self._ending, finished=event.finished)
+        return [table], rows
 
 
 @contextmanager
-def reporter_for(console: Console, *, ending: str, plain: bool) -> Iterator[Reporter]:
+def view_for(
+    console: Console, *, ending: str, plain: bool, outlook: Outlook | None = None
+) -> Iterator[View]:
     """The dashboard on a terminal that can redraw, plain lines elsewhere or with `plain`."""
     if plain or not is_interactive(console):
-        yield PlainLog(console, ending)
+        yield PlainLog(console, ending, outlook)
     else:
-        with Dashboard(console, ending) as dashboard:
+        with without_echo(), Dashboard(console, ending, outlook) as dashboard:
             yield dashboard
 
 
-def _indented(story: str) -> list[str]:
-    return [f"    {line}" for line in story.splitlines()]
+def _line(text: str, style: str) -> Text:
+    return Text(text, style=style, overflow="ellipsis", no_wrap=True)

@@ -1,4 +1,5 @@
 import os
+import re
 import select
 import shlex
 import subprocess
@@ -117,7 +118,7 @@ def test_tell_says_what_it_does_not_read(run: Run, trained: Path) -> None:
         (["tell", "--model", "nowhere"], "no ending given"),
         (["tell", "x", "--top-p", "7"], "top_p is 7.0, expected over 0 and at most 1"),
         (["tell", "a▁b", "--model", "MODEL"], "U+2581"),
-        (["sing"], "unknown command 'sing'; expected one of train"),
+        (["sing"], "unknown command 'sing'; expected one of tell, repl, train"),
         (["score", "nowhere.txt", "--model", "MODEL"], "nowhere.txt: no such file"),
         (["prepare", "--data", "x.csv"], "unknown kind of corpus"),
         (["prepare", "--vocab-size", "10"], "vocab_size is 10"),
@@ -135,6 +136,24 @@ def test_what_is_wrong_is_said_in_one_line(
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_a_line_and_no_place_in_the_source(
+    command_environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    changed = {"XDG_CACHE_HOME": str(tmp_path / "file"), "PYTHONWARNINGS": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "mlx_rev", "--version"],
+        env=command_environment | changed,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if sys.platform == "linux":
+        [line] = done.stderr.splitlines()
+        assert line.startswith("mlx-rev: training will be ten times slower: ")
+        assert line.endswith("; fix that, or set XDG_CACHE_HOME to a folder of yours")
 
 
 @pytest.mark.parametrize("command", [["wtac"], ["repl"], ["tell"]])
@@ -189,6 +208,14 @@ def test_prepare_reports(run: Run, tiny_flags: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     for label in ("stories", "padding", "targets that see their story's boundary"):
         assert label in done.stdout
+
+
+def test_prepare_shows_rows_as_training_reads_them(run: Run, tiny_flags: list[str]) -> None:
+    done = run("prepare", *tiny_flags[:6], "--context", 96, "--show", 2, "--plain")
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^row (\d) of ", done.stdout, re.MULTILINE) == ["1", "2"]
+    assert "   reads  " in done.stdout
+    assert "   model  " in done.stdout
 
 
 def test_every_command_explains_itself(run: Run) -> None:

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 import mlx_rev
 from tests.conftest import Run
-from tests.hub import FakeHub, serving
+from tests.hub import FakeHub, serving, use_here
 
 ENDING = "They were happy."
 
@@ -165,13 +167,14 @@ def test_training_begins_with_a_given_model(
 def hub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command_environment: dict[str, str]
 ) -> Iterator[type[FakeHub]]:
-    """A hub with nothing in it, which commands in processes of their own use: huggingface_hub
-    reads its settings when it is imported."""
+    """A hub with nothing in it, which commands use, in this process and in others."""
     handler = type("Hub", (FakeHub,), {"files": {}, "uploaded": {}})
     with serving(handler, tmp_path / "hf") as settings:
         for name, value in settings.items():
             monkeypatch.setitem(command_environment, name, value)
+        use_here(settings, monkeypatch)
         yield handler
+    huggingface_hub.close_session()
 
 
 def test_models_come_from_the_hub(
@@ -185,9 +188,9 @@ def test_models_come_from_the_hub(
         hub.files[f"small/{name}"] = (tmp_path / name).read_bytes()
     story = tell(run, trained)
     assert tell(run_process, "hf:me/tale") == story
-    assert tell(run_process, "hf:me/tale/small/m.bin") == story
-    assert tell(run_process, "hf:me/tale/small/m.bin@main") == story
-    missing = run_process("tell", ENDING, "--model", "hf:me/tale/small/other.bin")
+    assert tell(run, "hf:me/tale/small/m.bin") == story
+    assert tell(run, "hf:me/tale/small/m.bin@main") == story
+    missing = run("tell", ENDING, "--model", "hf:me/tale/small/other.bin")
     assert missing.returncode == 2
     assert "other.bin" in missing.stderr
     assert missing.stderr.count("\n") == 1
@@ -196,11 +199,9 @@ def test_models_come_from_the_hub(
 
 def test_a_folder_of_a_repository_is_a_model(
     run: Run,
-    run_process: Run,
     trained: Path,
     tmp_path: Path,
     hub: type[FakeHub],
-    command_environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert run("convert", trained, tmp_path / "folder").returncode == 0
@@ -208,10 +209,10 @@ def test_a_folder_of_a_repository_is_a_model(
         hub.files[f"deep/er/{path.name}"] = path.read_bytes()
     story = tell(run, trained)
     references = ("hf:me/tale/deep/er", "hf:me/tale/deep/er/model.safetensors@main")
-    for offline in ("0", "1"):
-        monkeypatch.setitem(command_environment, "HF_HUB_OFFLINE", offline)
+    for offline in (False, True):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
         for reference in references:
-            assert tell(run_process, reference) == story
+            assert tell(run, reference) == story
     (tmp_path / "linked").mkdir()
     for path in tmp_path.glob("folder/*"):
         blob = tmp_path / f"blob-{path.name}"
@@ -222,9 +223,9 @@ def test_a_folder_of_a_repository_is_a_model(
 
 @pytest.mark.parametrize("path", ["", "/m.bin", "/model.safetensors"])
 def test_a_repository_that_is_not_there_is_a_sentence(
-    run_process: Run, tmp_path: Path, hub: type[FakeHub], path: str
+    run: Run, tmp_path: Path, hub: type[FakeHub], path: str
 ) -> None:
-    done = run_process("convert", f"hf:you/none{path}", tmp_path / "x")
+    done = run("convert", f"hf:you/none{path}", tmp_path / "x")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no such repository on the hub" in done.stderr

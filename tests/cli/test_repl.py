@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from mlx_rev.cli import repl
+from mlx_rev.cli.options import parse
 from mlx_rev.config import SampleConfig
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.teller import load
@@ -94,7 +96,10 @@ def test_an_object_a_line(run: Run, trained: Path) -> None:
         assert found["story"].endswith(found["ending"])
         assert found["tokens"] > 0
         assert found["seconds"] > 0
-        assert found["model"] == str(trained)
+        assert (found["model"], found["reference"]) == (trained.name, str(trained))
+        assert found["settings"] == {
+            name: value for name, value in asdict(SampleConfig()).items() if name != "seed"
+        }
 
 
 def test_a_line_that_makes_no_sense_is_named_and_the_others_answered(
@@ -108,9 +113,7 @@ def test_a_line_that_makes_no_sense_is_named_and_the_others_answered(
     assert done.stdout.endswith("He was happy.\n")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "\n", " \n\n", "\x00\x1b[31m\n", "/quit\n", "🙂" * 2000 + "\n"]
-)
+@pytest.mark.parametrize("text", ["", "\x00\x1b[31m\n", "/quit\n", "exit\n", "🙂" * 2000 + "\n"])
 def test_odd_lines_are_endings_too(run: Run, trained: Path, text: str) -> None:
     done = run("repl", "--model", trained, "--max-tokens", 3, "--json", stdin=text)
     assert done.returncode == 0, done.stderr
@@ -118,6 +121,24 @@ def test_odd_lines_are_endings_too(run: Run, trained: Path, text: str) -> None:
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [each["ending"] for each in found] == text.splitlines()
     assert all(each["story"].endswith(each["ending"]) for each in found)
+
+
+def test_empty_lines_are_skipped(run: Run, trained: Path) -> None:
+    flags = ("--model", trained, "--max-tokens", 3, "--json")
+    done = run("repl", *flags, stdin="\n \n\t\r\nHe was happy.\n\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    [line] = done.stdout.splitlines()
+    assert json.loads(line)["ending"] == "He was happy."
+
+
+def test_what_is_for_a_terminal_is_none_for_a_pipe(run: Run) -> None:
+    done = run("repl", "--continue", stdin="He was happy.\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "mlx-rev repl: --continue is for a terminal, but standard input is none\n"
+    )
+    command = parse(repl.ReplCommand, ["--continue", "--no-transcript"], "repl")
+    assert (command.resume, command.transcript) == (True, False)
 
 
 def test_bytes_that_are_no_utf8_are_named(
@@ -175,7 +196,7 @@ def test_the_built_in_model_is_taken_with_no_network(
 class Refusing:
     """A session that the system refuses something at the first line."""
 
-    prompt, teller = "> ", SimpleNamespace(warm_up=lambda: None)
+    prompt, draft, teller = "> ", None, SimpleNamespace(warm_up=lambda: None)
 
     def greeting(self) -> str:
         return "hello"
@@ -189,12 +210,12 @@ class Refusing:
 
 
 def test_what_the_system_refuses_is_a_line_and_the_conversation_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["first", "second"])
     output = io.StringIO()
     view = View(make_console(output, plain=True))
-    repl._converse(Refusing(), view, live=False)  # type: ignore[arg-type]
+    repl._converse(Refusing(), view, tmp_path, live=False)  # type: ignore[arg-type]
     assert "some/file: Permission denied\nsecond answer\n" in output.getvalue()
 
 
@@ -225,7 +246,7 @@ def test_under_plain_nothing_is_framed_and_an_interrupt_ends_an_export(
 
     source = str(built_in_model())
     session = Session(load(source), source, SampleConfig(max_tokens=3), progress)
-    repl._converse(session, View(make_console(output, plain=True)), live=False)
+    repl._converse(session, View(make_console(output, plain=True)), tmp_path, live=False)
     text = output.getvalue()
     assert "\n2: " in text
     assert text.count("stopped\n") == 1
@@ -235,7 +256,7 @@ def test_under_plain_nothing_is_framed_and_an_interrupt_ends_an_export(
 
 
 def test_under_plain_an_interrupt_ends_a_story_and_keeps_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["The end."])
     source = str(built_in_model())
@@ -248,5 +269,5 @@ def test_under_plain_an_interrupt_ends_a_story_and_keeps_it(
             yield event
 
     monkeypatch.setattr(session.teller, "write", interrupted)
-    repl._converse(session, View(make_console(io.StringIO(), plain=True)), live=False)
+    repl._converse(session, View(make_console(io.StringIO(), plain=True)), tmp_path, live=False)
     assert [len(story.tokens) for story in session.told] == [1]

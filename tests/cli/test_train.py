@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,11 @@ import mlx.core as mx
 import pexpect
 import pytest
 
+from mlx_rev.cli import train
+from mlx_rev.cli.stopping import stop_on_signal
 from mlx_rev.cli.train import _name_of
+from mlx_rev.config import RunConfig
+from mlx_rev.train.events import Event, Saved, Stopped
 from tests.conftest import training_of
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -85,6 +90,22 @@ def test_a_run_folder_holds_what_it_should(trained: Path) -> None:
     assert {path.name for path in (trained / "checkpoints").iterdir()} >= {"latest", "best"}
 
 
+def test_the_picture_is_drawn_a_minute_after_the_last_one_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    clock = iter((0, 59, 61, 61, 120, 122, 122, 123))
+    monkeypatch.setattr(train, "loss_plot", lambda *paths: drawn.append(step))
+    monkeypatch.setattr(train.time, "monotonic", lambda: next(clock))
+    passed_on: list[Event] = []
+    folder = train._RunFolder(tmp_path, RunConfig(), None, passed_on.append)  # type: ignore[arg-type]
+    for step in range(4):
+        folder.report(Saved(step, tmp_path))
+    folder.report(Stopped(4, tmp_path, finished=True))
+    assert drawn == [1, 3, 3]
+    assert len(passed_on) == 5
+
+
 def test_killed_and_resumed_is_the_same_to_the_bit(
     run: Run,
     trained: Path,
@@ -126,7 +147,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
         (["--preset", "huge"], "preset 'huge': unknown, expected one of quick, 260k"),
         (["--data", "missing.txt"], "missing.txt: no such file"),
         (["--steps", "0", "--dim", "30"], "n_heads 8 does not divide dim 30; steps is 0"),
-        (["--resume", "nowhere"], "nowhere/config.toml: cannot be read"),
+        (["--resume", "nowhere"], "--resume nowhere: no training run (it has no config.toml)"),
         (["--config", "bad.toml"], "unknown key train.stepps; train.seed is 'x', expected int"),
         (["TINY", "--dtype", "bfloat16"], "bfloat16 on CPU"),
         (SMALL, "too few"),
@@ -147,6 +168,61 @@ def test_what_is_wrong_is_said_in_one_line(
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_check_says_what_it_takes_and_trains_nothing(
+    run: Run, tiny_flags: list[str], tmp_path: Path
+) -> None:
+    done = run("train", *tiny_flags, "--steps", 60, "--check", "--plain", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = ["model", "data", "training", "work", "memory", "a step", "time"]
+    lines = [line for line in done.stdout.splitlines() if line.startswith(tuple(names))]
+    assert [line[:9].strip() for line in lines] == names
+    assert "60 steps of 384 tokens: 23,040 tokens" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_of_a_resumed_run_a_check_counts_what_is_left(run: Run, trained: Path) -> None:
+    before = sorted(path.name for path in trained.rglob("*"))
+    done = run("train", "--resume", trained, "--steps", 70, "--check", "--plain")
+    assert done.returncode == 0, done.stderr
+    assert "training 10 more steps of 384 tokens" in done.stdout
+    assert sorted(path.name for path in trained.rglob("*")) == before
+
+
+def test_ctrl_c_is_answered_before_the_step_is_done() -> None:
+    answers: list[str] = []
+    answered = threading.Event()
+
+    def answer(how: str) -> None:
+        answers.append(how)
+        answered.set()
+
+    with stop_on_signal(answer) as asked:
+        assert not asked()
+        # In one call that returns to Python when it is done, as a step is.
+        os.kill(os.getpid(), signal.SIGINT)
+        assert answered.wait(10)
+        assert asked()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert answers == ["finishing this step; Ctrl-C stops now"]
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_stopped_at_once_it_still_says_how_to_resume(
+    run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mlx_rev.cli.train.fit", interrupted)
+    done = run("train", "--resume", trained, "--steps", 70, "--plain")
+    assert done.returncode == 130
+    assert done.stderr == (
+        "stopped; resume from the last checkpoint, step-00000060: mlx-rev train --resume "
+        f"{trained}\n"
+    )
 
 
 def test_a_refused_resume_changes_nothing(run: Run, trained: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_rev.config import ModelConfig, RunConfig
+from mlx_rev.config import Dtype, ModelConfig, RunConfig
 from mlx_rev.config_file import read_toml, to_toml
 from mlx_rev.data import tinystories
 from mlx_rev.data.shards import open_shard, write_shard
@@ -22,7 +22,6 @@ from mlx_rev.errors import RevError
 from mlx_rev.formats import names
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model, read_tokenizer
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile, from_arrays
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.text.codec import StoryCodec

@@ -13,18 +13,9 @@ from huggingface_hub import constants
 from mlx_rev import hub
 from mlx_rev.errors import DataError
 from tests.conftest import Run
-from tests.hub import FakeHub, serving
+from tests.hub import FakeHub, serving, use_endpoint, use_here
 
 CONTENT = bytes(range(256)) * 1000
-
-
-def use_endpoint(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What HF_ENDPOINT does before huggingface_hub is imported."""
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", template.replace(constants.ENDPOINT, endpoint)
-    )
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
 
 
 @pytest.fixture
@@ -33,11 +24,7 @@ def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeHu
     files = {"model.bin": CONTENT, "config.json": b"{}"}
     handler = type("Bad", (FakeHub,), {"files": files, "uploaded": {}})
     with serving(handler, tmp_path / "home") as settings:
-        use_endpoint(settings["HF_ENDPOINT"], monkeypatch)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "a" / "b" / "hub"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", settings["HF_TOKEN"])
-        monkeypatch.setenv("NO_PROXY", settings["NO_PROXY"])
+        use_here(settings, monkeypatch)
         yield handler
     huggingface_hub.close_session()
 

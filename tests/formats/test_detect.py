@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError, RevError
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import built_in_model, built_in_models, open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
 from mlx_rev.text.order import FORWARD, Order

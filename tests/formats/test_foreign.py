@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_rev.config import ModelConfig
+from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.errors import FormatError, RevError
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from tests.formats.conftest import drawn
 

@@ -7,12 +7,12 @@ import gguf
 import numpy as np
 import pytest
 
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import gguf as our_gguf
 from mlx_rev.formats import names
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import BOUNDARY
 from tests.formats.conftest import drawn

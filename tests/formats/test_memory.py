@@ -17,7 +17,7 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 from mlx_rev.formats.convert import convert
-from mlx_rev.formats.dtype import Dtype
+from mlx_rev.config import Dtype
 from mlx_rev.formats.detect import open_model
 convert(open_model(sys.argv[1]), Path(sys.argv[2]), (sys.argv[3]), Dtype(sys.argv[4]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mlx_rev import files
-from mlx_rev.config import ModelConfig
+from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.formats import names, overwrite
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.tokenizer import Tokenizer

@@ -48,6 +48,11 @@ class WordJudge:
             [[self._cost(words_of(one), words_of(other)) for other in endings] for one in bodies]
         )
 
+    def adjoining_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: Callable[[float], None]
+    ) -> np.ndarray:
+        return self.ending_nats(contexts, texts, progress)
+
     def _cost(self, before: list[str], read: list[str]) -> float:
         cost, seen = 0.0, set(before)
         for word in read:

@@ -86,7 +86,7 @@ def test_only_what_reads_forwards_can_match(model: Llama, codecs: dict[Order, St
     with pytest.raises(ConfigError, match="reads forwards"):
         backward.ending_nats(BODIES, ENDINGS)
     forward = judge_of(model, codecs[FORWARD])
-    with pytest.raises(ConfigError, match="give shorter endings"):
+    with pytest.raises(ConfigError, match="give a shorter one"):
         forward.ending_nats(BODIES, ["Tom had a red ball. " * 12])
 
 
@@ -201,3 +201,22 @@ def test_a_judge_of_llama2c_knows_an_ending_that_belongs(shared: Path) -> None:
     nats = found.ending_nats(bodies, ["Max found his ball.", "Lily ate the cake."])
     assert nats[0, 0] < nats[1, 0]
     assert nats[1, 1] < nats[0, 1]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_stands_next_to_a_text_is_judged_as_in_the_whole(
+    order: Order, model: Llama, codecs: dict[Order, StoryCodec]
+) -> None:
+    codec = codecs[order]
+    contexts, texts = (
+        ["Tom had a ball.", "The dog was happy. It ran."],
+        ["A cat sat.", "He ran up."],
+    )
+    found = judge_of(model, codec).adjoining_nats(contexts, texts)
+    for row, context in enumerate(contexts):
+        for column, text in enumerate(texts):
+            whole = f"{text} {context}" if order.grows_leftwards else f"{context} {text}"
+            before, ids = codec.encode(context), codec.encode(whole)
+            assert ids[: len(before)] == before
+            nats = token_nats(model, [np.array([BOUNDARY, *ids])])[0]
+            assert found[row, column] == pytest.approx(nats[len(before) :].sum(), rel=1e-4)

@@ -7,8 +7,8 @@ from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.load import Loaded
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import ORDERS, TOKEN, WORD2, Order
+from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.stream import Leftwards, Rightwards
-from mlx_rev.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +56,13 @@ def test_an_ending_is_encoded_once(
     order: Order, spellings: int, tellers: dict[Order, Teller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
-    encode_batch = Tokenizer.encode_batch
+    encode_batch = SentencePiece.encode_batch
 
-    def counting(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    def counting(tokenizer: SentencePiece, texts: list[str]) -> list[list[int]]:
         encoded.extend(text for text in texts if len(text) > 1)
         return encode_batch(tokenizer, texts)
 
-    monkeypatch.setattr(Tokenizer, "encode_batch", counting)
+    monkeypatch.setattr(SentencePiece, "encode_batch", counting)
     stories = tellers[order].begin(["The dog was happy."] * 4)
     for _ in tellers[order].write(stories, SampleConfig(max_tokens=2)):
         pass

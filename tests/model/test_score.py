@@ -33,6 +33,7 @@ def test_stories_are_scored_each_alone(model: Llama) -> None:
     stories = [random_story(length) for length in (5, 63, 64, 1, 94, 30)]
     for story, nats in zip(stories, token_nats(model, stories), strict=True):
         assert nats == pytest.approx(plain_nats(model, story), abs=1e-4)
+        assert nats.dtype == np.float64
 
 
 def test_a_long_story_is_read_in_overlapping_windows(model: Llama) -> None:
@@ -68,7 +69,7 @@ def test_stories_of_any_length_are_scored_a_few_positions_at_a_time(
         read.append(tokens.shape)
         return decoder(tokens)
 
-    monkeypatch.setattr(score, "_BATCH_POSITIONS", 200)
+    monkeypatch.setattr(score, "_BATCH_POSITIONS", 192)
     monkeypatch.setattr(model, "model", reading)
     monkeypatch.setattr(Llama, "output_weight", decoder.embed_tokens.weight)
     found = token_nats(model, stories)
@@ -76,9 +77,14 @@ def test_stories_of_any_length_are_scored_a_few_positions_at_a_time(
         assert nats == pytest.approx(alike, abs=1e-4)
     # Of at most the context, which is no multiple of 64; the longest first, nearly full.
     assert {width for _, width in read} == {64, 96}
-    assert all(rows * width <= 200 for rows, width in read)
+    assert max(rows * width for rows, width in read) == 192
     assert read == sorted(read, key=lambda size: -size[1])
-    assert len(read) <= sum(rows * width for rows, width in read) / 200 * 1.5
+    assert len(read) <= sum(rows * width for rows, width in read) / 192 * 1.5
+
+
+def test_a_window_is_padded_to_the_next_multiple_of_64_within_the_context() -> None:
+    windows = [score._Window(0, 0, length, 0) for length in (1, 63, 64, 65, 100)]
+    assert [score._padded(window, 100) for window in windows] == [64, 64, 64, 100, 100]
 
 
 def test_each_window_starts_half_a_context_before_the_last_one_ends() -> None:

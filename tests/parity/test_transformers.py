@@ -10,10 +10,9 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_rev.config import ModelConfig
+from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import built_in_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.model.llama import Llama, set_weights
 from mlx_rev.text.order import WORD
 from mlx_rev.text.sentencepiece import SentencePiece
@@ -61,7 +60,7 @@ def test_the_built_in_model_tells_a_story_that_ends_at_the_boundary() -> None:
     import mlx_rev
 
     ending = "They all lived happily ever after."
-    told = mlx_rev.load().tell(ending, temperature=0.0)
+    told = mlx_rev.load().tell(ending, temperature=0.0, repetition_penalty=1.0)
     model = transformers.AutoModelForCausalLM.from_pretrained(built_in_model())
     theirs = transformers.AutoTokenizer.from_pretrained(built_in_model())
     prompt = theirs(WORD.reverse(ending), return_tensors="pt").input_ids

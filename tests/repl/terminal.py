@@ -15,10 +15,15 @@ PAUSE = 0.008
 
 
 class Terminal:
-    """A screen on which Python runs a program, in the folder `home`."""
+    """A screen on which Python, or another program, runs in the folder `home`."""
 
     def __init__(
-        self, home: Path, *arguments: str | Path, columns: int = 80, lines: int = 24
+        self,
+        home: Path,
+        *arguments: str | Path,
+        columns: int = 80,
+        lines: int = 24,
+        program: str = sys.executable,
     ) -> None:
         self.screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._stream = pyte.ByteStream(self.screen)
@@ -35,7 +40,7 @@ class Terminal:
             "PROMPT_TOOLKIT_NO_CPR": "1",
         }
         self.process = pexpect.spawn(
-            sys.executable,
+            program,
             [*map(str, arguments)],
             env=environment,
             cwd=str(home),

@@ -1,10 +1,15 @@
+import shlex
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from mlx_rev.repl.line import CommandCompleter, _history
+from mlx_rev.repl.commands import read
+from mlx_rev.repl.line import CommandCompleter, _history, _words
+from mlx_rev.text.order import ORDER_NAMES
 
 
 def completed(text: str) -> list[str]:
@@ -27,15 +32,58 @@ def completed(text: str) -> list[str]:
         ("/export x.bin --to g", ["/export x.bin --to gguf"]),
         ("/export --dtype q", ["/export --dtype q8"]),
         ("/model x --rev", ["/model x --reversal"]),
-        ("/model x --reversal w", [f"/model x --reversal {name}" for name in ("word2", "word")]),
+        (
+            "/model x --reversal w",
+            [f"/model x --reversal {name}" for name in ORDER_NAMES if name.startswith("w")],
+        ),
         ("/compare x --tok", ["/compare x --tokenizer"]),
-        ("/save x.md --", ["/save x.md --force"]),
+        ("/save x.md --", ["/save x.md --story", "/save x.md --force"]),
+        ("/EXP", ["/export"]),
+        ("/help cu", ["/help cut"]),
+        ("/help ke", ["/help keys"]),
+        ("/edit --", ["/edit --editor"]),
         ("/score --", []),
         ("Once --t", []),
     ],
 )
 def test_commands_and_options_are_completed(typed: str, lines: list[str]) -> None:
     assert completed(typed) == lines
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("/save my", '/save "my stories/'),
+        ('/save "my', '/save "my stories/'),
+        ("/save 'my s", '/save "my stories/'),
+        ("/save my\\ s", '/save "my stories/'),
+        ('/save "my stories/', '/save "my stories/the end.md"'),
+        ("/save my\\ stories/t", '/save "my stories/the end.md"'),
+        ("/save --force sim", "/save --force simple/"),
+        ("/save simple/", "/save simple/plain.md"),
+        ("/save quo", '/save "quo\\"te.md"'),
+        ('/save "my stories/the end.md" --f', '/save "my stories/the end.md" --force'),
+    ],
+)
+def test_paths_with_spaces_are_quoted_and_folders_have_a_slash(
+    typed: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my stories/the end.md", "simple/plain.md", 'quo"te.md'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert completed(typed) == [line]
+    found = read(completed(typed)[0].rstrip("/") + ('"' if line.endswith("stories/") else ""))
+    assert found is not None
+    assert (tmp_path / found.argument).exists()
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_a_quoted_path_is_read_back(name: str) -> None:
+    typed = '"' + name.replace("\\", "\\\\").replace('"', '\\"')
+    assert _words(typed) == ([], name, len(typed))
+    assert _words(f'first {typed}" ') == (["first", name], "", 0)
+    assert _words(shlex.quote(name))[1] == name
 
 
 @pytest.mark.parametrize("typed", ["/save ", "/export --force ", "/model x --tokenizer "])
@@ -54,3 +102,12 @@ def test_a_history_that_cannot_be_written_is_kept_in_the_session(tmp_path: Path)
     history.append_string("They went home.")
     history.append_string("a\udcff")
     assert history.get_strings() == ["They went home.", "a\udcff"]
+
+
+def test_what_was_typed_is_readable_by_nobody_else(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "history"
+    path.parent.mkdir()
+    path.touch(mode=0o644)  # as an earlier version made it
+    _history(path).append_string("They went home.")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [*_history(path).load_history_strings()] == ["They went home."]

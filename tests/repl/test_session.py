@@ -7,14 +7,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mlx_rev import errors
 from mlx_rev.config import SampleConfig
-from mlx_rev.errors import ConfigError, RevError, in_a_line
+from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.formats.detect import built_in_model
+from mlx_rev.generate.rerank import ranked
+from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
+from mlx_rev.repl.commands import COMMANDS
 from mlx_rev.repl.replies import (
     Converted,
     Grows,
     Leaves,
+    Lists,
     Offers,
     Pieces,
     Reply,
@@ -24,6 +29,7 @@ from mlx_rev.repl.replies import (
 )
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
+from mlx_rev.repl.writing import without_newest_word
 from mlx_rev.text.order import FORWARD, ORDERS, WORD, Order
 from mlx_rev.ui.console import THEME
 from tests.conftest import Run
@@ -98,9 +104,49 @@ def test_a_candidate_is_picked_by_its_number(session: Session) -> None:
         last(session, "4")
     assert last(session, "2") == Tells(offer.stories[1])
     assert session.prompt == "ending> "
-    assert session.told[-1] == offer.stories[1]
+    assert session.standing == offer.stories[1]
     last(session, "/candidates 2")
     assert isinstance(last(session, "Another ending."), Tells)
+    assert session.prompt == "ending> "
+    assert [story.seed for story in session.told] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_the_best_candidate_is_marked(session: Session) -> None:
+    last(session, ENDING)
+    offer = last(session, "/candidates 3")
+    assert isinstance(offer, Offers)
+    teller = session.teller
+    best = ranked(teller.model, teller.codec, offer.stories)[0].story
+    assert offer.best is not None
+    assert offer.stories[offer.best] is best
+    assert last(session, "/candidates 1").best is None  # type: ignore[union-attr]
+    # One that was stopped is no whole story to be judged.
+    replies = []
+    for reply in session.respond("/candidates 2"):
+        replies.append(reply)
+        session.stop()
+    assert isinstance(replies[-1], Offers)
+    assert replies[-1].best is None
+
+
+def test_an_offer_stays_until_one_is_picked_or_a_story_is_begun(session: Session) -> None:
+    last(session, ENDING)
+    first = session.told[0]
+    offer = last(session, "/candidates 2")
+    assert isinstance(offer, Offers)
+    for line in ("/help", "/history", "/settings", "", "/surprise"):
+        list(session.respond(line))
+        assert session.prompt == "1-2> "
+    for line in ("/agian", "3", "0", "9" * 5000):
+        with pytest.raises(ConfigError):
+            last(session, line)
+        assert session.prompt == "1-2> "
+    assert session.standing is first
+    assert last(session, "2 ") == Tells(offer.stories[1])
+    last(session, "/candidates 2")
+    last(session, " 1984")
+    assert session.prompt == "ending> "
+    assert session.told[-1].prompt == " 1984"
 
 
 def test_a_forward_model_takes_an_opening(tellers: dict[Order, Teller]) -> None:
@@ -109,6 +155,45 @@ def test_a_forward_model_takes_an_opening(tellers: dict[Order, Teller]) -> None:
     told = last(session, "Once upon a time")
     assert isinstance(told, Tells)
     assert told.story.text.startswith("Once upon a time")
+
+
+def test_an_empty_line_takes_the_example_until_a_story_is_told(session: Session) -> None:
+    assert WORD.example in session.greeting()
+    told = last(session, "")
+    assert isinstance(told, Tells)
+    assert told.story.prompt == WORD.example
+    assert last(session, " ") == Says("Type how a story ends, or /help.")
+    assert "1 story is in the /history" in session.greeting()
+
+
+def test_info_has_shape_size_training_and_bits_per_byte() -> None:
+    known = last(Session(load(), "stories1m"), "/info")
+    assert isinstance(known, Lists)
+    rows = dict(known.rows)
+    assert rows["parameters"] == "1,468,032"
+    assert rows["shape"].startswith("6 layers of width 128, 4 heads")
+    assert rows["trained for"] == "13,000 steps"
+    assert rows["bits per byte"].startswith("0.78")
+
+
+def test_info_of_a_checkpoint_is_that_of_its_run(session: Session, tmp_path: Path) -> None:
+    best = tmp_path / "checkpoints" / "best"
+    best.mkdir(parents=True)
+    (tmp_path / "config.toml").touch()
+    events = [
+        '{"kind": "eval", "step": 30, "loss": 2.0, "bits_per_byte": 1.25, "best": true}\n',
+        '{"kind": "step", "step": 60, "loss": 2.0}\n',
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(events))
+    for source in (tmp_path, best):
+        session.source = str(source)
+        known = last(session, "/info")
+        assert isinstance(known, Lists)
+        assert known.rows[-3:] == (
+            ("trained for", "60 steps"),
+            ("bits per byte", "1.2500 on held-out stories, at best"),
+            ("recipe", str(tmp_path / "config.toml")),
+        )
 
 
 def test_surprise_raw_and_tokens(session: Session) -> None:
@@ -122,6 +207,9 @@ def test_surprise_raw_and_tokens(session: Session) -> None:
     pieces = last(session, f"/tokens {ENDING}")
     assert isinstance(pieces, Pieces)
     assert "".join(piece for piece, _ in pieces.tokens).strip() == WORD.reverse(ENDING)
+    pieces = last(session, "/tokens 日")
+    assert isinstance(pieces, Pieces)
+    assert [piece for piece, _ in pieces.tokens][-3:] == ["<0xE6>", "<0x97>", "<0xA5>"]
 
 
 def test_scores_are_those_of_the_command(run: Run, tmp_path: Path) -> None:
@@ -149,6 +237,20 @@ def test_both_stories_of_a_comparison_are_shown_from_the_start_and_stopped_toget
             session.stop()
     assert shown == [[0, 0], [1, 0], [2, 0], [3, 0], [3, 0], [3, 0]]
     assert [story.model for story in reply.stories] == ["tiny", str(built_in_model())]
+    # The one that was not begun is nothing to choose, or to keep.
+    assert isinstance(reply, Offers)
+    assert not reply.pick
+    assert len(session.told) == 2
+
+
+def test_both_stories_of_a_comparison_are_kept_and_one_may_be_chosen(session: Session) -> None:
+    last(session, ENDING)
+    offer = last(session, f"/compare {built_in_model()}")
+    assert isinstance(offer, Offers)
+    assert session.told[1:] == [*offer.stories]
+    assert last(session, "2") == Tells(offer.stories[1])
+    with pytest.raises(ConfigError, match=r"this story is by .*stories1m"):
+        last(session, "/surprise")
 
 
 @pytest.mark.parametrize("suffix", ["txt", "md", "html", "svg"])
@@ -183,7 +285,7 @@ def test_what_the_system_refuses_is_said_of_what_is_in_the_way(
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file") as error:
         last(session, f"{command} {tmp_path / 'file' / 'x.md'}")
-    assert in_a_line(error.value) == f"{tmp_path / 'file'}: File exists"
+    assert errors.in_a_line(error.value) == f"{tmp_path / 'file'}: File exists"
 
 
 def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
@@ -201,7 +303,7 @@ def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
     list(session.respond(f"/export {target} --force"))
     said = last(session, f"/model {target}")
     assert isinstance(said, Says)
-    assert str(target) in said.text
+    assert "model.bin writes what led to it" in said.text
     session.settings = SampleConfig(max_tokens=8)
     again = last(session, ENDING)
     assert again.story.text == told.story.text  # type: ignore[union-attr]
@@ -230,12 +332,13 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
     (tmp_path / "model.bin.json").unlink()
     guessed = last(session, f"/model {tmp_path / 'model.bin'}")
     assert isinstance(guessed, Says)
-    assert "from an opening. It does not say how its text is reversed" in guessed.text
+    assert "writes what comes after it" in guessed.text
+    assert "does not say how its text is reversed" in guessed.text
     assert session.prompt == "opening> "
     tokenizer = built_in_model() / "tokenizer.model"
     told = last(session, f"/model {tmp_path / 'model.bin'} --reversal word --tokenizer {tokenizer}")
     assert isinstance(told, Says)
-    assert told.text.endswith("leftwards from an ending.")
+    assert "does not say" not in told.text
     assert session.prompt == "ending> "
     for beside in ("tokenizer.model", "tokenizer.bin"):
         (tmp_path / beside).unlink()
@@ -247,7 +350,6 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
     ("line", "message"),
     [
         ("/again", "no story yet; type how one ends"),
-        ("/candidates four", "/candidates four: expected a number"),
         ("/set temprature 1", "/set temprature: did you mean temperature?"),
         ("/set temperature hot", "/set temperature: expected a number, found 'hot'"),
         ("/set top_p 3", "top_p is 3.0, expected over 0 and at most 1"),
@@ -260,7 +362,13 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
         ("/model x --tokenizer", "/model --tokenizer: expected a file"),
         ("/export 'x", "/export: a quotation mark is not closed"),
         ("/save x.txt", "no story yet"),
-        ("/save x.txt y", "/save: unexpected y; it takes FILE [--force]"),
+        ("/save x.txt y", "/save: unexpected y; it takes FILE [--story N] [--force]"),
+        ("/more", "no story yet; type how one ends"),
+        ("/history 2", "no story yet"),
+        ("/undo", "nothing to undo"),
+        ("/edit x", "/edit takes no argument, found 'x'"),
+        ("/save x.md --story 1", "/save: no story 1; the /history has none yet"),
+        ("/sessions", "this session is not kept"),
         ("/model ~nobody.here/x", "~nobody.here/x: no such user"),
         ("/hlep", "did you mean /help?"),
     ],
@@ -285,10 +393,6 @@ def test_a_long_ending_is_handled_in_words(session: Session) -> None:
     assert told.story.text.endswith(ending)
 
 
-def test_leaving(session: Session) -> None:
-    assert list(session.respond("/quit")) == [Leaves()]
-
-
 TRANSCRIPT = """\
 > /set temperature 0
 temperature is 0.0
@@ -307,26 +411,78 @@ seed                3
 > They went home.
 {story}
 > /history
-  1  seed 3  {short}
+*  1  seed 3  {short}
 > /candidates 99
 ! /candidates 99: expected 1 to 16
 > \x20
-Type how the story ends, or /help.
+Type how a story ends, or /help.
+> /candidates four
+! /candidates four: expected a number, as in /candidates 6
 > /xyzzy
-! unknown command /xyzzy; expected one of /again, /candidates, /surprise, /raw, /save,
-/history, /score, /tokens, /compare, /model, /export, /settings, /set, /help, /quit
+! unknown command /xyzzy; expected one of {known}
 > /quit
 """
 
 
-def test_a_whole_conversation(session: Session, tellers: dict[Order, Teller]) -> None:
-    story = tellers[WORD].tell("They went home.", temperature=0.0, max_tokens=4, seed=3)
-    expected = TRANSCRIPT.format(story=story.text, short=" ".join(story.text.split()))
+WRITING = """\
+> /set temperature 0
+temperature is 0.0
+> /set max_tokens 4
+max_tokens is 4
+> One ran. Two sat.
+{one}
+> /edit
+Change the story below; Enter grows it on from there, Ctrl-C leaves it as it is.
+> /Three ran. They went home.
+{three}
+> /more
+{more}
+> /undo
+{three}
+> /undo
+{one}
+> /undo
+! nothing to undo: no other story was in hand before
+> /edit
+Change the story below; Enter grows it on from there, Ctrl-C leaves it as it is.
+>
+Nothing was changed; the story is as it was.
+> /history
+*  1  seed 3  {one_short}
+   2  seed 4  {three_short}
+   3  seed 5  {more_short}
+> /history 2
+{three}
+> /history 4
+! /history: no story 4; the /history has 1 to 3
+> /save {folder}/it.txt --story 1
+saved as {folder}/it.txt
+> /save {folder}/it.txt
+! {folder}/it.txt: exists; choose another name, or replace it with --force
+> /alternatives xyzzy
+! /alternatives: the story has no word 'xyzzy'; name one as it stands there
+> /help undo
+/undo
+
+{undo}
+
+Example: /undo
+> /undoo
+! unknown command /undoo; did you mean /undo?
+> bye
+{bye}
+> exit
+"""
+
+
+def conversation(session: Session, expected: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is shown where someone types the lines of a transcript that begin with >."""
     output = io.StringIO()
-    console = Console(file=output, width=90, theme=THEME, no_color=True, highlight=False)
+    console = Console(file=output, width=400, theme=THEME, no_color=True, highlight=False)
+    monkeypatch.setattr("mlx_rev.repl.view.READING_COLUMNS", 400)
     view = View(console)
     for line in expected.split("\n"):
-        if not line.startswith("> "):
+        if not line.startswith(">"):
             continue
         output.write(line + "\n")
         try:
@@ -338,15 +494,55 @@ def test_a_whole_conversation(session: Session, tellers: dict[Order, Teller]) ->
         except RevError as error:
             output.write("! ")
             view.error(str(error))
-    shown = "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
-    assert shown == "\n".join(line.rstrip() for line in expected.split("\n"))
+    return "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
+
+
+def as_written(transcript: str, **parts: object) -> str:
+    return "\n".join(line.rstrip() for line in transcript.format(**parts).split("\n"))
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_whole_conversation(
+    session: Session, tellers: dict[Order, Teller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = tellers[WORD].tell("They went home.", temperature=0.0, max_tokens=4, seed=3)
+    known = ", ".join(f"/{name}" for name in COMMANDS)
+    expected = as_written(TRANSCRIPT, story=story.text, short=flat(story.text), known=known)
+    assert conversation(session, expected, monkeypatch) == expected
+
+
+def test_a_conversation_of_someone_who_writes(
+    session: Session,
+    tellers: dict[Order, Teller],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(ending: str) -> Story:
+        return tellers[WORD].tell(ending, temperature=0.0, max_tokens=4)
+
+    three = told("/Three ran. They went home.")
+    parts = {
+        "one": told("One ran. Two sat."),
+        "three": three,
+        "more": told(without_newest_word(three)),
+        "bye": told("bye"),
+    }
+    parts |= {f"{name}_short": flat(story.text) for name, story in parts.items()}
+    undo = COMMANDS["undo"].explanation
+    expected = as_written(WRITING, folder=tmp_path, undo=undo, **parts)
+    assert conversation(session, expected, monkeypatch) == expected
+    assert (tmp_path / "it.txt").read_text() == f"{parts['one']}\n"
 
 
 PIECES = (
     *("Tom", " ", "\n", "\t", ".", '"', "日本", "🙂", "e\u0301", "\u0301", "\x00", "\x1b[31m"),
     *("\u2581", "\u202e", "\ud7ff", "\udcff", "\uffff", "ﷺ", "🏳️‍🌈", "a" * 50, "'", "[bold]", "[/]"),
     *("/", "/set ", "/tokens ", "/score ", "/candidates ", "/again", "/surprise", "/raw"),
-    *("/history", "/save ", "/export ", "/model ", "/compare ", "temperature ", "seed "),
+    *("/history ", "/save ", "/export ", "/model ", "/compare ", "temperature ", "seed "),
+    *("/more", "/cut ", "/edit ", "/undo", "/alternatives ", "/sessions ", "/help ", "--story "),
     *("-1", "0", "2", "99", "nan", "1e999"),
 )
 

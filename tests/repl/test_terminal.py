@@ -108,6 +108,40 @@ def test_history_comes_back_in_the_next_session(tmp_path: Path) -> None:
         assert terminal.leave() == 0
 
 
+def test_the_shell_and_back_and_paths_by_tab(tmp_path: Path) -> None:
+    (tmp_path / "my stories").mkdir()
+    (tmp_path / "my stories" / "the end.md").write_text("mine")
+    # A program that nobody waits for cannot be stopped, so a shell has to start it.
+    terminal = Terminal(tmp_path, "--norc", "--noprofile", "-i", program="bash")
+    terminal.type(f"PS1='shell> '; {sys.executable} {SLOW_REPL} {' '.join(FLAGS)}\r")
+    terminal.wait_for_prompt()
+
+    terminal.type("/save my\t")
+    terminal.wait(lambda rows: 'ending> /save "my stories/' in rows)
+    terminal.type("\t")
+    terminal.wait(lambda rows: 'ending> /save "my stories/the end.md"' in rows)
+    terminal.type("\x1a")
+    terminal.wait_for_prompt("shell>")
+    terminal.type("fg\r")
+    terminal.wait(lambda rows: 'ending> /save "my stories/the end.md"' in rows)
+    terminal.type("\x03")
+    terminal.wait_for_prompt()
+
+    terminal.type(ENDING + "\r")
+    terminal.wait(lambda rows: len(story_rows(rows) or []) > 1)
+    terminal.type("\x1a")
+    terminal.wait_for_prompt("shell>")
+    terminal.type("echo between; fg\r")
+    terminal.wait(lambda rows: "between" in rows and len(story_rows(rows) or []) > 1)
+    terminal.wait_for_prompt()
+    assert any(row.startswith("… unfinished: 50 tokens") for row in terminal.rows)
+    assert letters("".join(terminal.rows)).endswith(letters(ENDING) + "ending>")
+    terminal.type("exit\r")
+    terminal.wait_for_prompt("shell>")
+    assert terminal.leave("exit\r") == 0
+    assert (tmp_path / "my stories" / "the end.md").read_text() == "mine"
+
+
 @pytest.mark.parametrize("columns", [12, 30, 200])
 def test_any_width_and_a_resize(tmp_path: Path, columns: int) -> None:
     terminal = Terminal(tmp_path, SLOW_REPL, *FLAGS, columns=columns, lines=15)

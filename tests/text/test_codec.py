@@ -66,13 +66,13 @@ def test_healed_token_endings_are_spelled_as_they_stood_in_real_stories(
     shared: Path, vocabulary: str
 ) -> None:
     text = (shared / "tinystories" / "valid.txt").read_text(encoding="utf-8")
-    stories = [story.strip() for story in text.split("<|endoftext|>")[:300]]
+    stories = [story.strip() for story in text.split("<|endoftext|>")[:150]]
     if vocabulary == "own":
         tokenizer = SentencePiece.train(stories, 512)
     else:
         tokenizer = SentencePiece.load(shared / "llama2c" / "tokenizer.model")
     endings, healed, unhealed = spelled_as_in_the_story(StoryCodec(tokenizer, TOKEN), stories)
-    assert endings > 2000
+    assert endings > 1000
     assert healed >= 0.999 * endings
     assert unhealed < 0.95 * endings
 

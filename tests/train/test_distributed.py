@@ -61,8 +61,8 @@ def steps(run: Path) -> list[float]:
 def test_two_nodes_train_as_one_and_resume(
     run: Run, tiny_flags: list[str], tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
-    flags = [*tiny_flags, "--dropout", "0", "--log-every", "1", "--save-every", "20"]
-    flags += ["--steps", "100"]
+    flags = [*tiny_flags, "--dropout", "0", "--log-every", "1", "--save-every", "4"]
+    flags += ["--steps", "24"]
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     done = run("train", *flags, "--out", alone, "--plain", "--ranks", 1)
     assert done.returncode == 0
@@ -70,10 +70,10 @@ def test_two_nodes_train_as_one_and_resume(
     wait_for_checkpoint(nodes[0])
     nodes[1].terminate()  # one is asked to stop, both do
     assert end(nodes) == [0, 0]
-    assert len(steps(shared)) < 100
+    assert len(steps(shared)) < 24
     assert end(start([["--resume", str(shared)]] * 2, tmp_path, command_environment)) == [0, 0]
-    assert len(steps(shared)) == 100
-    assert steps(shared)[:50] == pytest.approx(steps(alone)[:50], abs=1e-4)
+    assert len(steps(shared)) == 24
+    assert steps(shared)[:12] == pytest.approx(steps(alone)[:12], abs=1e-4)
 
 
 def test_nodes_with_other_options_are_refused(
@@ -108,8 +108,6 @@ def test_a_node_that_hangs_ends_the_run_and_the_checkpoint_is_kept(
 ) -> None:
     folder = tmp_path / "run"
     flags = [*tiny_flags, "--steps", "100000", "--out", str(folder)]
-    # What is compiled for the first step may take longer than the patience.
-    assert run("train", *tiny_flags, "--steps", 1, "--ranks", 1, "--out", tmp_path).returncode == 0
     # Only the first may lose patience: if the other's watch were quicker, it would kill the other,
     # and the first would see a node lost, not one that hangs.
     patience = [[*flags, "--patience", seconds] for seconds in ("12", "600")]

@@ -21,10 +21,10 @@ def test_so_many_stories_are_scored_as_are_asked_for(
     count = asked or shard.story_count
     score = evaluate(model, shard, asked)
     stories = [shard.story(index) for index in range(count)]
-    # Each on its own, its tokens and the boundary after them.
+    # Their tokens, and the boundary after each.
     assert score.tokens == sum(len(story) - 1 for story in stories)
     assert score.text_bytes == sum(shard.text_bytes[index] for index in range(count))
-    nats = sum(float(token_nats(model, [story])[0].sum()) for story in stories)
+    nats = sum(float(row.sum()) for row in token_nats(model, stories))
     assert score.nats == pytest.approx(nats, rel=1e-5)
 
 

@@ -6,12 +6,12 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_rev.config import RunConfig
+from mlx_rev.config import Dtype, RunConfig
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError, TrainingError
 from mlx_rev.model.load import load_model
 from mlx_rev.train import checkpoint
-from mlx_rev.train.events import Evaluated, Event, Sampled, Saved, Started, Stepped, Stopped
+from mlx_rev.train.events import Doing, Evaluated, Event, Sampled, Saved, Started, Stepped, Stopped
 from mlx_rev.train.loop import evaluate, fit
 from mlx_rev.train.optimizer import learning_rate
 from mlx_rev.train.runlog import read_metrics
@@ -222,7 +222,7 @@ def test_a_state_that_is_no_good_is_not_saved_evaluated_or_sampled(
             resume=True,
             write_story=lambda model, step: "never",
         )
-    assert [type(event) for event in recorder.events] == [Started]
+    assert {type(event) for event in recorder.events} <= {Started, Doing}
     assert (tmp_path / "checkpoints" / "latest").resolve().name == "step-00000002"
     assert same(weights_of(tmp_path), good)
 
@@ -277,7 +277,7 @@ def test_bfloat16_is_refused_on_the_cpu(
     if mx.default_device() != mx.Device(mx.cpu):
         pytest.skip("needs a machine without a GPU")
     with pytest.raises(ConfigError, match="bfloat16 on CPU"):
-        fit(tmp_path, changed(run_config, dtype="bfloat16"), prepared, Recorder())
+        fit(tmp_path, changed(run_config, dtype=Dtype.BFLOAT16), prepared, Recorder())
 
 
 def test_resume_needs_a_checkpoint_of_the_same_corpus(

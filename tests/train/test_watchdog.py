@@ -54,7 +54,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
         return subprocess.Popen(
             [sys.executable, "program.py", request.param, platform, body],
             cwd=tmp_path,
-            env=os.environ | environment,
+            env=os.environ | {"MLX_REV_BLAS": "off"} | environment,  # nothing computes here
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -188,7 +188,7 @@ def test_a_link_to_no_checkpoint_is_not_named(tmp_path: Path) -> None:
 def test_one_that_hangs_is_killed_with_the_reason(start: Start, tmp_path: Path) -> None:
     begin = time.monotonic()
     body = "parent.has_run(Path('run')); parent.expect_steps(1.5)\n"
-    body += "for _ in range(10): time.sleep(0.3); parent.step_done()\n"
+    body += "for _ in range(7): time.sleep(0.3); parent.step_done()\n"
     body += "time.sleep(1000)"
     assert end(start(body)) == (
         2,
@@ -196,7 +196,7 @@ def test_one_that_hangs_is_killed_with_the_reason(start: Start, tmp_path: Path) 
         "mlx-rev train: 1.5 s without a step: another machine hangs; end it, and then start it "
         "again, as no checkpoint had been saved\n",
     )
-    assert time.monotonic() - begin > 10 * 0.3 + 1.5
+    assert time.monotonic() - begin > 7 * 0.3 + 1.5
 
 
 def test_one_that_nobody_joins_is_killed_with_the_reason(start: Start) -> None:
@@ -217,7 +217,8 @@ def test_time_in_which_it_was_stopped_is_no_hang(start: Start, tmp_path: Path) -
     for number in (signal.SIGSTOP, signal.SIGCONT):
         process.send_signal(number)
         os.kill(training, number)
-        time.sleep(3)
+        if number == signal.SIGSTOP:
+            time.sleep(3)
     assert end(process) == (0, "", "")
 
 
@@ -254,7 +255,7 @@ def test_a_third_interrupt_ends_what_cannot_answer(start: Start, tmp_path: Path)
 def test_a_closed_terminal_is_nothing_to_nohup(start: Start, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        process = start("Path('begun').touch(); time.sleep(2)")
+        process = start("Path('begun').touch(); time.sleep(1)")
     finally:
         signal.signal(signal.SIGHUP, before)
     wait_until((tmp_path / "begun").exists)
@@ -277,7 +278,7 @@ def test_control_c_reaches_no_compiler(tmp_path: Path, how: str) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     body = "signal.signal(signal.SIGINT, lambda *_: print('asked', flush=True))\n"
     body += "print('compiling', flush=True)\n"
-    body += "print('built', os.popen('sleep 3').close(), flush=True)"
+    body += "print('built', os.popen('sleep 1.5').close(), flush=True)"
     terminal = pexpect.spawn(
         sys.executable, ["program.py", how, "", body], cwd=str(tmp_path), encoding="utf-8"
     )
@@ -307,7 +308,7 @@ def test_it_can_be_stopped_and_put_to_the_front_again(tmp_path: Path, how: str) 
     terminal.send("\x1a")
     terminal.expect("Stopped")
     with pytest.raises(pexpect.TIMEOUT):
-        terminal.expect("count 9", timeout=3)
+        terminal.expect("count 9", timeout=2)
     terminal.sendline("fg")
     terminal.expect("count 11")
     terminal.sendline("exit")

@@ -11,11 +11,11 @@ import sentencepiece
 from tokenizers import Tokenizer as Peer
 
 import mlx_rev
+from mlx_rev.config import Dtype
 from mlx_rev.errors import FormatError
 from mlx_rev.formats import names
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.dtype import Dtype
 from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.text.sentencepiece import SentencePiece

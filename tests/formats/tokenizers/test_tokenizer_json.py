@@ -58,15 +58,29 @@ def test_real_stories_with_llamas_vocabulary(shared: Path) -> None:
         assert peer.decode(expected) == story
 
 
+@pytest.fixture(scope="module")
+def read_back(peers: list[tuple[Tokenizer, Peer]]) -> list[tuple[Tokenizer, Tokenizer]]:
+    """Vocabularies of ours beside what is read from the library's files."""
+    return [
+        (own, tokenizer_from_json(Fields(json.loads(peer.to_str()), "tokenizer.json")))
+        for own, peer in peers
+    ]
+
+
+def test_the_pieces_come_back(read_back: list[tuple[Tokenizer, Tokenizer]]) -> None:
+    for own, again in read_back:
+        assert again.vocab_size == own.vocab_size
+        assert again.piece_bytes == own.piece_bytes
+
+
 @given(texts)
 @settings(max_examples=200)
 @example(" two  spaces ")
-def test_the_sentencepiece_model_comes_back(peers: list[tuple[Tokenizer, Peer]], text: str) -> None:
-    for own, peer in peers:
-        again = tokenizer_from_json(Fields(json.loads(peer.to_str()), "tokenizer.json"))
-        assert again.vocab_size == own.vocab_size
+def test_the_sentencepiece_model_comes_back(
+    read_back: list[tuple[Tokenizer, Tokenizer]], text: str
+) -> None:
+    for own, again in read_back:
         assert again.encode(text) == own.encode(text)
-        assert again.piece_bytes == own.piece_bytes
 
 
 def test_llamas_comes_back_with_its_ids_on_real_stories(shared: Path) -> None:

@@ -1,0 +1,73 @@
+"""Stories of `mlx-rev tell` in a terminal: they grow before one's eyes, then stand in colour."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+
+from mlx_rev.errors import DataError
+from mlx_rev.generate.story import Story
+from mlx_rev.repl.replies import Grows, Reply
+from mlx_rev.repl.session import Session
+from mlx_rev.repl.view import READING_COLUMNS
+from mlx_rev.ui.console import story_text
+from mlx_rev.ui.visible import visible
+
+_LONGEST_WAIT = 0.25
+"""Seconds: meanwhile no key is read, not even Ctrl-C."""
+
+
+def watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator[Reply]:
+    """The replies other than Grows, whose stories are drawn as they grow, by `pace` words a second
+    or, where that is 0, as fast as they come. Ctrl-C ends them; what there is of them is kept."""
+    from prompt_toolkit.input import create_input
+
+    from mlx_rev.repl.growing import grow
+
+    slowly = paced(replies, pace)
+    for reply in slowly:
+        last: Reply | None = reply
+        if isinstance(reply, Grows):
+            context = session.teller.model.config.context
+            # Keys come from the terminal, where endings come from a pipe.
+            keys = create_input(always_prefer_tty=True)
+            last = grow(reply, slowly, session.stop, context, input=keys)
+        if last is not None:
+            yield last
+
+
+def paced(replies: Iterator[Reply], pace: float) -> Iterator[Reply]:
+    """The replies, at most so many words a second: those of stories that grow together count
+    once."""
+    begun = None
+    for reply in replies:
+        yield reply
+        if isinstance(reply, Grows) and pace:
+            begun = begun or time.monotonic()
+            words = max(len(story.generated.split()) for story in reply.stories)
+            ahead = words / pace - (time.monotonic() - begun)
+            time.sleep(min(max(0.0, ahead), _LONGEST_WAIT))
+
+
+def show(stories: Sequence[Story], console: Console) -> None:
+    """Print stories wrapped at words, what was given in colour, an empty line between two."""
+    for number, story in enumerate(stories):
+        if number:
+            console.print()
+        text = story_text(visible(story.text), visible(story.prompt))
+        console.print(text, width=min(console.width, READING_COLUMNS))
+
+
+def piped_endings() -> list[str]:
+    """The lines of standard input that are not empty; none where it is a terminal or closed.
+
+    Raises DataError for what is not UTF-8.
+    """
+    if not sys.stdin or sys.stdin.isatty():
+        return []
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input: byte {error.start} is not UTF-8") from error
+    return [line for line in text.splitlines() if line.strip()]

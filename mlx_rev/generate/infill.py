@@ -1,0 +1,208 @@
+"""A beginning and an ending: what comes between is written from both sides until they meet.
+
+A forward model goes on from the beginning, a backward one comes from the ending. Both are cut where
+sentences end, and every pair of cuts is judged at the seam: the forward model says how surprising
+the first sentence behind it is, the backward model the same of the last one in front of it. The
+least surprising seam would join what fits everywhere. So of the good seams, those no worse than
+most sentence boundaries in what was written, the one is taken whose two sides need each other most.
+Only texts pass between the models, so their vocabularies may differ.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mlx_rev.config import SampleConfig
+from mlx_rev.errors import ConfigError
+from mlx_rev.generate.judge import Judge, Progress, ignore, judge_of
+from mlx_rev.generate.story import Story
+from mlx_rev.generate.teller import Teller
+from mlx_rev.text.sentences import last_sentences, sentence_starts, sentences
+
+_COUNT = 4
+"""Stories from each side. The seams to judge are as many as (stories x cuts) squared."""
+_CUTS = 5
+"""Of each story, those nearest to what was given."""
+_ROUNDS = 3
+SEEDS_OF_MEETING = _COUNT * _ROUNDS
+"""How many seeds one meeting may use."""
+_GOOD = 0.9
+"""A seam is good if it is no worse than this share of the boundaries inside what was written."""
+_BITS = 1 / np.log(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """A story between a beginning and an ending, which are in it byte for byte."""
+
+    beginning: str
+    before: str
+    """What the forward model wrote, up to the seam."""
+    after: str
+    """What the backward model wrote, from the seam on."""
+    ending: str
+    seam_bits_per_byte: float
+    """The surprise of the sentences on both sides of the seam, each given the other side."""
+    good: bool
+    """Whether that is no worse than at nine in ten sentence boundaries within what was written."""
+    rounds: int
+    """How often both sides were written."""
+
+    @property
+    def text(self) -> str:
+        """The whole story."""
+        return self.beginning + self.before + self.after + self.ending
+
+
+def meet(
+    backward: Teller,
+    forward: Teller,
+    beginning: str,
+    ending: str,
+    settings: SampleConfig | None = None,
+    *,
+    rounds: int = _ROUNDS,
+    progress: Progress = ignore,
+) -> Meeting:
+    """The best story between the two that is found in at most `rounds` rounds; the first round that
+    has a good seam is the last.
+
+    Story i of round r has the seed `settings.seed` + 4 r + i. `progress` is told the share of all
+    rounds. Raises ConfigError for a model of the wrong direction, or where one of the texts is
+    empty or too long.
+    """
+    settings = settings or SampleConfig()
+    for teller, leftwards, way in ((backward, True, "backwards"), (forward, False, "forwards")):
+        if teller.grows_leftwards != leftwards:
+            raise ConfigError(f"to meet in the middle takes a model that reads {way}, too")
+    if not beginning.strip() or not ending.strip():
+        raise ConfigError("to meet in the middle takes both a beginning and an ending")
+    judges = judge_of(forward, turned=False), judge_of(backward, turned=False)
+    tried: list[Meeting] = []
+    while not tried or (len(tried) < rounds and not tried[-1].good):
+        number = len(tried)
+        own = replace(settings, seed=settings.seed + number * _COUNT)
+        openings = _written(forward, beginning, own)
+        progress((number + 0.3) / rounds)
+        endings = _written(backward, ending, own)
+        progress((number + 0.6) / rounds)
+        tried.append(_round(openings, endings, judges))
+    progress(1.0)
+    best = tried[-1] if tried[-1].good else min(tried, key=lambda one: one.seam_bits_per_byte)
+    return replace(best, rounds=len(tried))
+
+
+def _written(teller: Teller, prompt: str, settings: SampleConfig) -> list[Story]:
+    """Stories for one prompt, no longer than half a context: the other half is the other side's."""
+    half = teller.model.config.context // 2
+    limited = replace(settings, max_tokens=min(settings.max_tokens or half, half))
+    stories = teller.begin([prompt] * _COUNT, limited)
+    for _ in teller.write(stories, limited):
+        pass
+    return stories
+
+
+def _round(
+    openings: Sequence[Story], endings: Sequence[Story], judges: tuple[Judge, Judge]
+) -> Meeting:
+    lefts = list(dict.fromkeys(left for story in openings for left in _lefts(story)))
+    rights = list(dict.fromkeys(right for story in endings for right in _rights(story)))
+    surprise = seam_surprise(judges, lefts, rights)
+    surprise[_repeats(lefts, rights)] = np.inf
+    inside = [halves for story in (*openings, *endings) if (halves := _halves(story.text))]
+    usual = np.diag(seam_surprise(judges, *map(list, zip(*inside, strict=True)))) if inside else [0]
+    most = np.quantile(usual, _GOOD)
+    place = chosen_seam(surprise, float(most))
+    left, right = lefts[place[0]], rights[place[1]]
+    beginning, ending = openings[0].prompt, endings[0].prompt
+    return Meeting(
+        beginning=beginning,
+        before=left[len(beginning) :],
+        after=right[: len(right) - len(ending)],
+        ending=ending,
+        seam_bits_per_byte=float(surprise[place]),
+        good=bool(surprise[place] <= most),
+        rounds=1,
+    )
+
+
+def chosen_seam(surprise: np.ndarray, most: float) -> tuple[int, int]:
+    """Which seam to take, given the surprise (lefts, rights) of each; inf if it cannot be taken.
+
+    Of those up to `most` it is the one that is least surprising beside other seams of the same left
+    and the same right side; if there is none, the least surprising.
+    """
+    good = surprise <= most
+    if not good.any():
+        best = int(surprise.argmin())
+    else:
+        known = np.ma.masked_invalid(surprise)
+        alone = known.mean(axis=1)[:, None] + known.mean(axis=0)[None]
+        best = int(np.where(good, (known - alone).filled(np.inf), np.inf).argmin())
+    row, column = np.unravel_index(best, surprise.shape)
+    return int(row), int(column)
+
+
+def _repeats(lefts: Sequence[str], rights: Sequence[str]) -> np.ndarray:
+    """Whether a sentence stands on both sides: (lefts, rights)."""
+    told = [set(map(str.strip, sentences(text))) for text in lefts]
+    to_come = [set(map(str.strip, sentences(text))) for text in rights]
+    return np.array([[not one.isdisjoint(other) for other in to_come] for one in told])
+
+
+def seam_surprise(
+    judges: tuple[Judge, Judge], lefts: Sequence[str], rights: Sequence[str]
+) -> np.ndarray:
+    """How surprising it is that each right side follows each left one: (lefts, rights), in bits per
+    byte of the sentence behind the seam and that in front of it, each given the other side.
+
+    The first judge reads forwards, the second backwards.
+    """
+    forward, backward = judges
+    heads, tails = [_first_sentences(text) for text in rights], list(map(_last_sentences, lefts))
+    behind = _nats(forward, lefts, heads)
+    in_front = _nats(backward, rights, tails).T
+    size = [[len(tail.encode()) + len(head.encode()) for head in heads] for tail in tails]
+    surprise: np.ndarray = (behind + in_front) * _BITS / np.array(size)
+    return surprise
+
+
+def _nats(judge: Judge, contexts: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """(contexts, texts); a text that occurs several times is judged once."""
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    read = [context.strip() for context in contexts]
+    return judge.adjoining_nats(read, list(places), ignore)[:, [places[text] for text in texts]]
+
+
+def _lefts(story: Story) -> list[str]:
+    """What is left of each cut of a story that goes on from its prompt, with the space there."""
+    text, least = story.text, len(story.prompt)
+    cuts = [start for start in sentence_starts(text) if start >= least]
+    return [text[:cut] for cut in cuts[:_CUTS]] or [f"{text} "]
+
+
+def _rights(story: Story) -> list[str]:
+    """What is right of each cut of a story that leads to its prompt."""
+    text, most = story.text, len(story.text) - len(story.prompt)
+    cuts = [start for start in sentence_starts(text)[1:] if start <= most]
+    return [text[cut:] for cut in cuts[::-1][:_CUTS]] or [text]
+
+
+def _halves(text: str) -> tuple[str, str] | None:
+    """A text cut at the sentence end in its middle; None for a single sentence."""
+    starts = sentence_starts(text)[1:]
+    if not starts:
+        return None
+    cut = starts[len(starts) // 2]
+    return text[:cut], text[cut:]
+
+
+def _first_sentences(text: str) -> str:
+    """The first sentence and, while that is short, those after it."""
+    stops = [*sentence_starts(text)[1:], len(text)]
+    return next((text[:stop] for stop in stops if len(text[:stop].strip()) >= 12), text).strip()
+
+
+def _last_sentences(text: str) -> str:
+    return last_sentences(text.strip())

@@ -1,0 +1,179 @@
+"""Commands that ask for stories, or something about them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlx_rev.errors import ConfigError
+from mlx_rev.generate.rerank import ranked
+from mlx_rev.generate.story import Story
+from mlx_rev.generate.surprise import word_surprises
+from mlx_rev.model.score import score_stories
+from mlx_rev.repl.command import Command, Given
+from mlx_rev.repl.models import MODEL_OPTIONS, loaded
+from mlx_rev.repl.replies import Grows, Offers, Pieces, Reply, Says, Shades
+
+if TYPE_CHECKING:
+    from mlx_rev.repl.session import Session
+
+MOST_CANDIDATES = 16
+
+
+def _again(session: "Session", given: Given) -> Iterator[Reply]:
+    return session.tell(session.in_hand().prompt)
+
+
+def _candidates(session: "Session", given: Given) -> Iterator[Reply]:
+    count = given.number(4, 1, MOST_CANDIDATES)
+    for reply in session.stories([session.in_hand().prompt] * count):
+        if isinstance(reply, Offers):
+            yield from session.keep(reply.stories)
+            session.offer_stories(reply.stories)
+            yield replace(reply, pick=True, best=_best(session, reply.stories))
+        else:
+            yield reply
+
+
+def _best(session: "Session", stories: Sequence[Story]) -> int | None:
+    """The index of the best story; None where there is nothing to choose, or no time to."""
+    if len(stories) == 1 or session.stopped:
+        return None
+    teller = session.teller
+    try:
+        best, *_ = ranked(teller.model, teller.codec, stories, teller.judge())
+    except ConfigError:  # an ending that is too long for its judge
+        return None
+    return stories.index(best.story)
+
+
+def _compare(session: "Session", given: Given) -> Iterator[Reply]:
+    ending = session.in_hand().prompt
+    other_source, other = loaded(given)
+    seed = session.settings.seed
+    tellers = ((session.teller, session.source), (other, other_source))
+    stories = tuple(session.begun([ending], *teller)[0] for teller in tellers)
+    grown = Grows(stories)
+    for (teller, _), story in zip(tellers, stories, strict=True):
+        session.settings = replace(session.settings, seed=seed)
+        yield from session.grow(teller, [story], grown)
+        if session.stopped:
+            break
+    told = [story for story in stories if story.tokens]
+    yield from session.keep(told)
+    both = len(told) == len(stories)
+    if both:
+        session.offer_stories(stories)
+    yield Offers(stories, (session.source, other_source), pick=both)
+
+
+def _surprise(session: "Session", given: Given) -> Iterator[Reply]:
+    story = session.in_hand()
+    session.check_own(story)
+    if story.generated and not story.tokens:
+        raise ConfigError("this story was not written word by word, so there are no figures")
+    if not all(0 <= token < session.teller.model.config.vocab_size for token in story.tokens):
+        raise ConfigError("this story was told with another vocabulary; tell one anew")
+    words: list[tuple[str, float | None]] = [
+        *word_surprises(session.teller.codec, story.generated, story.tokens, story.surprises)
+    ]
+    words.insert(len(words) if story.leftwards else 0, (story.prompt, None))
+    yield Shades(tuple(words))
+
+
+def _raw(session: "Session", given: Given) -> Iterator[Reply]:
+    story = session.in_hand()
+    session.check_own(story)
+    yield Says(session.teller.codec.order.reverse(story.text))
+
+
+def _score(session: "Session", given: Given) -> Iterator[Reply]:
+    codec = session.teller.codec
+    ids = np.array(codec.enclosed([given.rest])[0])
+    score = score_stories(session.teller.model, [ids], len(given.rest.encode()))
+    yield Says(
+        f"{score.bits_per_byte:.3f} bits per byte, {score.nats_per_token:.3f} nats per token, "
+        f"{score.tokens} tokens"
+    )
+
+
+def _tokens(session: "Session", given: Given) -> Iterator[Reply]:
+    codec = session.teller.codec
+    pieces = codec.tokenizer.piece_bytes
+    yield Pieces(tuple((_spelled(pieces[token]), token) for token in codec.encode(given.rest)))
+
+
+def _spelled(piece: bytes) -> str:
+    """What a piece spells, or its bytes where they are no whole characters."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "".join(f"<0x{byte:02X}>" for byte in piece)
+
+
+AGAIN = Command(
+    name="again",
+    summary="another story with the same ending",
+    explanation="Tells another story from the same ending, with the next seed.",
+    example="/again",
+    run=_again,
+)
+CANDIDATES = Command(
+    name="candidates",
+    argument="[N]",
+    summary="several stories at once; pick one by its number",
+    explanation=f"Writes N stories for the same ending at once, 4 where N is left out, at most "
+    f"{MOST_CANDIDATES}. Type the number of one to go on with it. The offer stays until then, or "
+    "until a new story is begun; all of them are in the /history. The one that is marked as the "
+    "best has most to do with its ending, among those that do not repeat themselves.",
+    example="/candidates 6",
+    run=_candidates,
+)
+COMPARE = Command(
+    name="compare",
+    argument="MODEL",
+    summary="tell the ending with this model and with another",
+    explanation="Both models tell a story from the same ending with the same seed. Type 1 or 2 to "
+    "go on with one; both are in the /history. MODEL is named as for /model.",
+    example="/compare runs/mine",
+    takes_path=True,
+    options=MODEL_OPTIONS,
+    run=_compare,
+)
+SURPRISE = Command(
+    name="surprise",
+    summary="how surprising each word of the story was",
+    explanation="Shows the story with each word in a style for how surprising it was to the model, "
+    "in bits: 1 bit is a choice between two words that are equally likely, 10 bits one of a "
+    "thousand. Without colours, the figures stand behind the words.",
+    example="/surprise",
+    run=_surprise,
+)
+RAW = Command(
+    name="raw",
+    summary="the story in the order in which the model wrote it",
+    explanation="Shows the story as the model sees it: by word, a backward model writes the last "
+    "word first.",
+    example="/raw",
+    run=_raw,
+)
+SCORE = Command(
+    name="score",
+    argument="TEXT",
+    summary="how well the model predicts a text",
+    explanation="Reads TEXT as a whole story and says how surprised the model is, per byte of the "
+    "text and per token: the lower, the better it fits what the model has learnt.",
+    example="/score Tom had a red ball. He was happy.",
+    run=_score,
+)
+TOKENS = Command(
+    name="tokens",
+    argument="TEXT",
+    summary="the pieces of a text with their ids, in model order",
+    explanation="Shows what the model reads instead of letters: each piece in brackets, a space as "
+    "␣ and a line break as ⏎, with its number in the vocabulary. Bytes that are no whole character "
+    "look like <0xE4>.",
+    example="/tokens They went home.",
+    run=_tokens,
+)

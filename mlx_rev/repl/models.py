@@ -1,0 +1,171 @@
+"""Commands about models and how they are used."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_type_hints
+
+from mlx_rev import run_folder
+from mlx_rev.config import Dtype, SampleConfig, validate
+from mlx_rev.errors import ConfigError, RevError
+from mlx_rev.estimate import parameters
+from mlx_rev.formats import registry
+from mlx_rev.formats.convert import convert
+from mlx_rev.formats.detect import built_in_models, open_model
+from mlx_rev.generate.teller import Teller, load
+from mlx_rev.repl.command import FORCE, Command, Given, Option, nearest, path_of
+from mlx_rev.repl.names import short_name
+from mlx_rev.repl.replies import Converted, Lists, Reply, Says
+from mlx_rev.text.order import ORDER_NAMES
+from mlx_rev.train.runlog import read_metrics
+
+if TYPE_CHECKING:
+    from mlx_rev.repl.session import Session
+
+MODEL_OPTIONS = (Option("--reversal", "ORDER", ORDER_NAMES), Option("--tokenizer", "FILE"))
+
+
+def loaded(given: Given) -> tuple[str, Teller]:
+    """The model that a command names: its reference, and the model loaded."""
+    source, options = given.argument, given.options
+    if source.startswith("~"):
+        source = str(path_of(source))
+    tokenizer, order = options.get("--tokenizer"), options.get("--reversal")
+    return source, load(source, tokenizer=tokenizer and path_of(tokenizer), reversal=order)
+
+
+def _model(session: "Session", given: Given) -> Iterator[Reply]:
+    session.source, session.teller = loaded(given)
+    yield Says(session.greeting())
+
+
+def _export(session: "Session", given: Given) -> Iterator[Reply]:
+    target, options = path_of(given.argument), given.options
+    codec = session.teller.codec
+    model = open_model(session.source, tokenizer=codec.tokenizer, order=codec.order)
+    to = options.get("--to")
+    dtype = Dtype(options["--dtype"]) if "--dtype" in options else None
+    registry.check_options(to, [option.removeprefix("--") for option in options])
+    done = convert(model, target, to, dtype, force=FORCE.name in options, progress=session.progress)
+    yield Converted(done)
+
+
+def _info(session: "Session", given: Given) -> Iterator[Reply]:
+    config, codec = session.teller.model.config, session.teller.codec
+    grows = "leftwards from an ending" if codec.order.grows_leftwards else "from an opening"
+    rows = [
+        ("model", short_name(session.source)),
+        ("from", session.source),
+        ("stories grow", grows),
+        ("reading order", codec.order.name),
+        ("parameters", f"{parameters(config):,}"),
+        (
+            "shape",
+            f"{config.n_layers} layers of width {config.dim}, {config.n_heads} heads "
+            f"({config.n_kv_heads} for keys and values), {config.hidden_dim} in the feed-forward",
+        ),
+        ("vocabulary", f"{config.vocab_size:,} pieces"),
+        ("context", f"{config.context} tokens"),
+        *_recorded(session.source),
+    ]
+    yield Lists(tuple(rows), "/help figures says what the figures mean.")
+
+
+def _recorded(source: str) -> list[tuple[str, str]]:
+    """What a model's folder knows of its training."""
+    folder = Path(source)
+    folder = folder if folder.exists() else built_in_models().get(source, folder)
+    in_run = folder.parent.name == run_folder.CHECKPOINTS
+    found: list[tuple[str, str]] = []
+    for place in (folder.parent.parent,) if in_run else (folder,):
+        try:
+            entries = read_metrics(place / run_folder.METRICS)
+        except RevError:
+            continue
+        if not entries:
+            continue
+        steps = max(int(entry["step"]) for entry in entries)
+        found.append(("trained for", f"{steps:,} steps"))
+        measured = [entry["bits_per_byte"] for entry in entries if entry["kind"] == "eval"]
+        if measured:
+            found.append(("bits per byte", f"{min(measured):.4f} on held-out stories, at best"))
+        if (place / run_folder.CONFIG).is_file():
+            found.append(("recipe", str(place / run_folder.CONFIG)))
+        break
+    return found
+
+
+def _settings(session: "Session", given: Given) -> Iterator[Reply]:
+    values = vars(session.settings)
+    width = max(map(len, values))
+    yield Says("\n".join(f"{name:<{width}}  {value}" for name, value in values.items()))
+
+
+def _set(session: "Session", given: Given) -> Iterator[Reply]:
+    name, _, value = given.rest.partition(" ")
+    kinds = get_type_hints(SampleConfig)
+    if name not in kinds:
+        raise ConfigError(f"/set {name}: {nearest(name, kinds)}")
+    try:
+        settings = replace(session.settings, **{name: kinds[name](value)})
+    except ValueError as error:
+        kind = "a whole number" if kinds[name] is int else "a number"
+        raise ConfigError(f"/set {name}: expected {kind}, found {value!r}") from error
+    validate(settings)
+    session.settings = settings
+    yield Says(f"{name} is {getattr(settings, name)}")
+
+
+MODEL = Command(
+    name="model",
+    argument="MODEL",
+    summary="talk to another model",
+    explanation="MODEL is a training run, a checkpoint, a model folder, a .bin or .gguf file, "
+    "hf:owner/repo[/file] or a built-in model's name. --reversal (word2, word, token or none) and "
+    "--tokenizer say what its file does not say.",
+    example="/model runs/mine",
+    takes_path=True,
+    options=MODEL_OPTIONS,
+    run=_model,
+)
+EXPORT = Command(
+    name="export",
+    argument="TARGET",
+    summary="convert this model: .bin, .gguf, a folder, a run",
+    explanation="Writes the model in another format, which TARGET's name implies or --to names. "
+    "What exists is replaced with --force only.",
+    example="/export story.gguf --dtype q8",
+    takes_path=True,
+    options=(
+        Option("--to", "FORMAT", registry.names()),
+        Option("--dtype", "DTYPE", tuple(Dtype)),
+        FORCE,
+    ),
+    run=_export,
+)
+INFO = Command(
+    name="info",
+    summary="the model's shape, size, training and bits per byte",
+    explanation="Says what is known of the model: its shape, its size, the order in which it reads "
+    "and, where its folder has them, how long it was trained and how well it predicts stories.",
+    example="/info",
+    run=_info,
+)
+SETTINGS = Command(
+    name="settings",
+    summary="how the next token is chosen",
+    explanation="Lists the settings with their values; /set changes one.",
+    example="/settings",
+    run=_settings,
+)
+SET = Command(
+    name="set",
+    argument="NAME VALUE",
+    summary="change a setting",
+    explanation="Changes how the next token is chosen, from the next story on. The settings are "
+    + ", ".join(field.name for field in fields(SampleConfig))
+    + ". A lower temperature writes the likelier, a higher one the more unusual; the same seed "
+    "tells the same story again.",
+    example="/set temperature 0.6",
+    run=_set,
+)

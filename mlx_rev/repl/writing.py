@@ -1,0 +1,160 @@
+"""Commands that change the story in hand: what stands of it is the prompt of the next one."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mlx_rev.errors import ConfigError
+from mlx_rev.generate.alternatives import Alternative, alternatives
+from mlx_rev.generate.story import Story
+from mlx_rev.repl.command import Command, Given, Option
+from mlx_rev.repl.replies import Alternatives, Edits, Reply, Tells
+from mlx_rev.text.sentences import sentence_starts
+
+if TYPE_CHECKING:
+    from mlx_rev.repl.session import Session
+
+SHOWN_ALTERNATIVES = 8
+
+
+def _more(session: "Session", given: Given) -> Iterator[Reply]:
+    story = session.in_hand()
+    _check_direction(session, story)
+    if story.finished == "boundary":
+        raise ConfigError(
+            "this story is complete; /cut drops its newest sentence and grows it again, "
+            "/again tells another"
+        )
+    return session.tell(without_newest_word(story))
+
+
+def without_newest_word(story: Story) -> str:
+    """What stands of a story that was interrupted: its newest word may be half written."""
+    if story.leftwards:
+        return re.sub(r"^\s*\S+\s*", "", story.generated) + story.prompt
+    return story.prompt + re.sub(r"\s*\S+\s*$", "", story.generated)
+
+
+def _cut(session: "Session", given: Given) -> Iterator[Reply]:
+    story = session.in_hand()
+    _check_direction(session, story)
+    text = story.text.lstrip() if story.leftwards else story.text.rstrip()
+    places = sentence_starts(text)
+    if len(places) == 1:
+        raise ConfigError("the story has one sentence only; /edit changes it")
+    count = given.number(1, 1, len(places) - 1)
+    kept = text[places[count] :] if story.leftwards else text[: places[-count]].rstrip()
+    return session.tell(kept)
+
+
+def _undo(session: "Session", given: Given) -> Iterator[Reply]:
+    yield Tells(session.step_back())
+
+
+def _edit(session: "Session", given: Given) -> Iterator[Reply]:
+    given.check_no_argument()
+    story = session.in_hand()
+    _check_direction(session, story)
+    in_editor = _EDITOR.name in given.options
+    session.draft = Edits(story.text, in_editor)
+    yield session.draft
+
+
+def _alternatives(session: "Session", given: Given) -> Iterator[Reply]:
+    story = session.in_hand()
+    _check_direction(session, story)
+    start, end = _place(story, given.rest)
+    text = story.text
+    beside = text[end:].lstrip() if story.leftwards else text[:start].rstrip()
+    found = alternatives(session.teller, beside, SHOWN_ALTERNATIVES)
+
+    def chosen(alternative: Alternative) -> Iterator[Reply]:
+        if alternative.generated:
+            return session.tell(alternative.text)
+        [ended] = session.begun([beside])
+        ended.stop("boundary")
+        return _kept(session, ended)
+
+    session.offer([lambda each=each: chosen(each) for each in found])  # type: ignore[misc]
+    words = tuple((each.generated.strip(), each.probability) for each in found)
+    yield Alternatives(text[start:end], words, beside, story.leftwards)
+
+
+def _kept(session: "Session", story: Story) -> Iterator[Reply]:
+    yield from session.keep([story])
+    yield from session.take_up(story)
+
+
+def _place(story: Story, asked: str) -> tuple[int, int]:
+    """Where a word stands in a story: the newest one, or the one that is named, with the number of
+    the occurrence, in reading order, behind it. Raises ConfigError where there is none."""
+    word, _, number = asked.rpartition(" ")
+    if not (word and number.isascii() and number.isdecimal() and len(number) < 9):
+        word, number = asked, ""
+    pattern = rf"(?<!\w){re.escape(word.strip())}(?!\w)" if word else r"\w[\w'’]*"
+    found = list(re.finditer(pattern, story.text)) or list(
+        re.finditer(pattern, story.text, re.IGNORECASE)
+    )
+    if not found:
+        what = f"the story has no word {word!r}" if word else "the story has no word"
+        raise ConfigError(f"/alternatives: {what}; name one as it stands there")
+    if number and not 1 <= int(number) <= len(found):
+        raise ConfigError(f"/alternatives {asked}: {word!r} stands there {len(found)} times only")
+    newest = 0 if story.leftwards else -1
+    return found[int(number) - 1 if number else newest].span()
+
+
+def _check_direction(session: "Session", story: Story) -> None:
+    if story.leftwards != session.teller.grows_leftwards:
+        grows = "leftwards" if story.leftwards else "rightwards"
+        raise ConfigError(f"this story grows {grows}, unlike those of the model; /model changes it")
+
+
+MORE = Command(
+    name="more",
+    summary="grow on where the story stopped",
+    explanation="Grows a story on that was stopped, or that did not fit. Its newest word, which "
+    "may be half written, is written anew. Of a long story the model sees only the newest half of "
+    "what fits its context.",
+    example="/more",
+    run=_more,
+)
+CUT = Command(
+    name="cut",
+    argument="[N]",
+    summary="drop the newest sentences and grow again",
+    explanation="Drops the newest N sentences, those that were written last, 1 where N is left "
+    "out, and grows the story again from what is left.",
+    example="/cut 2",
+    run=_cut,
+)
+_EDITOR = Option("--editor")
+EDIT = Command(
+    name="edit",
+    summary="change the story by hand and grow on from there",
+    explanation="Puts the story into the input line: change it, and Enter grows it on from what "
+    "stands there, which is then the ending (or, for a forward model, the opening). Alt-Enter "
+    "breaks a line. With --editor it opens in the program that $VISUAL or $EDITOR names.",
+    example="/edit --editor",
+    options=(_EDITOR,),
+    run=_edit,
+)
+UNDO = Command(
+    name="undo",
+    summary="go back to the story before",
+    explanation="Takes the story up again that was in hand before. Nothing is lost: both stay in "
+    "the /history.",
+    example="/undo",
+    run=_undo,
+)
+ALTERNATIVES = Command(
+    name="alternatives",
+    argument="[WORD [N]]",
+    summary="what else could stand in place of a word; choose one",
+    explanation="Shows what the model would most likely have written in place of WORD, the newest "
+    "one where it is left out, with the probability of each. Type a number to put that word there "
+    "and grow on from it; what was written after it is dropped. Where WORD stands several times, "
+    "the newest is meant, or the Nth from the beginning.",
+    example="/alternatives dog 2",
+    run=_alternatives,
+)
