@@ -131,10 +131,9 @@ def main(arguments: Sequence[str], program: str) -> int:
         said.append(f"{sources.name} has {len(real)} different endings, so --count is {len(real)}")
     judges = tuple(load_judge(name, command.judge_tokenizer) for name in command.judge)
     teller = Teller(loaded)
-    chooser = None
-    if command.best_of > 1:
-        chooser = load_judge(command.chooser, command.judge_tokenizer) if command.chooser else None
-        chooser = chooser or teller.judge()
+    chooser = teller.judge() if command.best_of > 1 else None
+    if command.chooser is not None:
+        chooser = load_judge(command.chooser, command.judge_tokenizer)
     for notice in (*said, *_remarks(judges, sources)):
         console.print(f"note: {one_line(notice)}", soft_wrap=True)
     names = known_names(chain(stories, endings))
