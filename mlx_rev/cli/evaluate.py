@@ -24,7 +24,7 @@ from mlx_rev.estimate import check_telling_fits
 from mlx_rev.files import naming_cache
 from mlx_rev.generate import retrieval
 from mlx_rev.generate.evaluate import Yardstick, evaluate, held_out
-from mlx_rev.generate.judge import ModelJudge, load_judge
+from mlx_rev.generate.judge import Judge, ModelJudge, load_judge
 from mlx_rev.generate.measures import known_names
 from mlx_rev.generate.teller import Teller
 from mlx_rev.text.order import BACKWARD_NAMES
@@ -131,9 +131,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         said.append(f"{sources.name} has {len(real)} different endings, so --count is {len(real)}")
     judges = tuple(load_judge(name, command.judge_tokenizer) for name in command.judge)
     teller = Teller(loaded)
-    chooser = teller.judge() if command.best_of > 1 else None
-    if command.chooser is not None:
-        chooser = load_judge(command.chooser, command.judge_tokenizer)
+    chooser = _chooser(command, teller)
     for notice in (*said, *_remarks(judges, sources)):
         console.print(f"note: {one_line(notice)}", soft_wrap=True)
     names = known_names(chain(stories, endings))
@@ -158,6 +156,15 @@ def main(arguments: Sequence[str], program: str) -> int:
     if command.json != Path(_AS_TEXT):
         evaluation.show(done, title, make_console(plain=command.plain))
     return 0
+
+
+def _chooser(command: EvaluateCommand, teller: Teller) -> Judge | None:
+    """Who chooses the best of several stories, where several are told."""
+    if command.best_of == 1:
+        return None
+    if command.chooser is None:
+        return teller.judge()
+    return load_judge(command.chooser, command.judge_tokenizer)
 
 
 def _check(command: EvaluateCommand) -> None:

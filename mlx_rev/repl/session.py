@@ -31,7 +31,7 @@ class Session:
         transcript: Transcript | None = None,
     ) -> None:
         self.teller, self.source = teller, source
-        self.settings = settings or SampleConfig()
+        self.settings = settings or teller.settings
         validate(self.settings)
         self.progress, self.transcript = progress, transcript
         self.told: list[Story] = []

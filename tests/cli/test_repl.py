@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlx_rev.cli import repl
-from mlx_rev.cli.options import parse
+from mlx_rev.cli.flags import parse
 from mlx_rev.config import SampleConfig
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.teller import load
