@@ -20,18 +20,21 @@ from pathlib import Path
 from mlx_rev import run_folder
 from mlx_rev.errors import RevError
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading, in binary.
 
     Raises RevError at once, where open() would wait or read without end, for a folder, a pipe, a
-    device or a socket; OSError as open() does, for instance where nothing is there.
+    device or a socket, and for what Git LFS leaves in a file's place; OSError as open() does, for
+    instance where nothing is there.
     """
     # Without O_NONBLOCK, opening a pipe waits for a writer; a socket cannot be opened at all.
     if not stat.S_ISSOCK(path.stat().st_mode):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return open(descriptor, "rb")
+            return _no_pointer(path, open(descriptor, "rb"))
         os.close(descriptor)
     raise RevError(f"{path}: is {_kind(path.stat().st_mode)}, expected a regular file")
 
@@ -45,6 +48,15 @@ def read_bytes(path: Path) -> bytes:
 def check_regular(path: Path) -> None:
     """Raise what `open_regular` would; for readers that want a name."""
     open_regular(path).close()
+
+
+def _no_pointer(path: Path, file: io.BufferedReader) -> io.BufferedReader:
+    if not file.peek(len(_LFS_POINTER)).startswith(_LFS_POINTER):
+        return file
+    file.close()
+    raise RevError(
+        f"{path}: a Git LFS pointer, not the file itself; run git lfs pull, or download it"
+    )
 
 
 def _kind(mode: int) -> str:
@@ -73,9 +85,6 @@ def sync_file(path: Path) -> None:
     """Make the contents of `path` durable."""
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
-
-
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 _UNFINISHED = ".mlx-rev-new-"
@@ -302,14 +311,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content`, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-
-
-def check_content(path: Path, start: bytes) -> None:
-    """Raise RevError where a file that begins with `start` is Git LFS's pointer to the real one."""
-    if start.startswith(_LFS_POINTER):
-        raise RevError(
-            f"{path}: a Git LFS pointer, not the file itself; run git lfs pull, or download it"
-        )
 
 
 def sha256_file(path: Path) -> str:

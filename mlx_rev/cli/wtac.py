@@ -11,7 +11,7 @@ import tyro
 from mlx_rev.cli.flags import parse
 from mlx_rev.errors import DataError
 from mlx_rev.text import words
-from mlx_rev.text.words import WordPattern
+from mlx_rev.text.words import BYTE_ORDER_MARK, WordPattern
 from mlx_rev.ui.visible import write_story
 
 
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     texts = sys.stdin.buffer if command.lines else [sys.stdin.buffer.read()]
     for number, content in enumerate(texts, start=1):
         what = f"line {number}" if command.lines else "text"
-        result = _reversed(content, what, pattern)
+        mark = BYTE_ORDER_MARK if number == 1 else ""
+        result = _reversed(content, what, pattern, mark)
         if sys.stdout.isatty():
             write_story(sys.stdout, result.decode())
             sys.stdout.flush()
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
-def _reversed(content: bytes, what: str, pattern: WordPattern) -> bytes:
+def _reversed(content: bytes, what: str, pattern: WordPattern, mark: str) -> bytes:
+    """`mark` at the start is not text."""
     body = content.removesuffix(b"\n")
     try:
         text = codecs.decode(body, "utf-8")
@@ -51,4 +53,4 @@ def _reversed(content: bytes, what: str, pattern: WordPattern) -> bytes:
         raise DataError(
             f"standard input, {what}: byte {error.start} is not UTF-8; convert it with iconv"
         ) from error
-    return pattern.reverse(text).encode() + content[len(body) :]
+    return pattern.reverse(text.removeprefix(mark)).encode() + content[len(body) :]

@@ -131,11 +131,7 @@ def _tokenizer(
     notify: Notify,
 ) -> Tokenizer:
     if config.tokenizer is not None:
-        given = Path(config.tokenizer)
-        if given.is_file():
-            with files.open_regular(given) as file:
-                files.check_content(given, file.read(64))
-        tokenizer = load_tokenizer(given)
+        tokenizer = load_tokenizer(Path(config.tokenizer))
         if tokenizer.vocab_size != vocab_size:
             raise ConfigError(
                 f"--tokenizer {config.tokenizer} has {tokenizer.vocab_size} pieces, the model "

@@ -1,16 +1,19 @@
 """Stories from files: text with or without story marks, JSON, JSON lines, folders and globs."""
 
 import glob
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
+from mlx_rev import files
 from mlx_rev.errors import DataError
 from mlx_rev.text.sentencepiece import check_encodable
+from mlx_rev.text.words import BYTE_ORDER_MARK
 
 SEPARATOR = "<|endoftext|>"
 """Separates stories, on a line of its own or not."""
@@ -18,7 +21,6 @@ SUFFIXES = (".txt", ".json", ".jsonl")
 TEXT_FIELDS = ("story", "text")
 """Keys of an object's text when no field is named; the first one present counts."""
 
-_BYTE_ORDER_MARK = "\ufeff"
 _SENTENCE_ENDS = tuple(".!?…。！？।॥؟۔:;\"'”’»)")
 _GLOB = frozenset("*?[")
 
@@ -96,7 +98,7 @@ def layout(path: Path) -> Layout:
     """
     marks = misplaced = blank_inside = after_blank = False
     filled = ended = size = 0
-    with _reading(path), open(path, encoding="utf-8-sig") as file:
+    with _reading(path), _opened(path) as file:
         for line in file:
             text = line.strip()
             if SEPARATOR in line:
@@ -136,12 +138,12 @@ def changed_reading(path: Path) -> list[str]:
         return []
     with (
         _reading(path),
-        open(path, "rb") as file,
+        files.open_regular(path) as file,
         mmap(file.fileno(), 0, access=ACCESS_READ) as content,
     ):
         marks = content.find(b"endoftext|") >= 0
         escaped = content.find(b"\\ufeff") >= 0
-        byte_order_mark = content.find(_BYTE_ORDER_MARK.encode()) >= 0
+        byte_order_mark = content.find(BYTE_ORDER_MARK.encode()) >= 0
     if path.suffix.lower() != ".txt":
         json_ways = {"byte-order mark": byte_order_mark or escaped, "marks": marks}
         return [way for way, there in json_ways.items() if there]
@@ -170,13 +172,17 @@ def _reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def _opened(path: Path) -> TextIO:
+    return io.TextIOWrapper(files.open_regular(path), encoding="utf-8-sig")
+
+
 def _stories_of(path: Path, field: str | None) -> Iterator[str]:
     with _reading(path):
         texts = _read_text(path) if path.suffix.lower() == ".txt" else _read_json(path, field)
         number = 0
         for text in texts:
             for part in text.split(SEPARATOR):
-                if story := part.strip().strip(_BYTE_ORDER_MARK).strip():
+                if story := part.strip().strip(BYTE_ORDER_MARK).strip():
                     number += 1
                     _check_encodable(story, f"{path}: story {number}")
                     yield story
@@ -185,7 +191,7 @@ def _stories_of(path: Path, field: str | None) -> Iterator[str]:
 def _read_text(path: Path) -> Iterator[str]:
     kind = layout(path).kind
     lines: list[str] = []
-    with open(path, encoding="utf-8-sig") as file:
+    with _opened(path) as file:
         for line in file:
             if kind == "lines":
                 yield line
@@ -203,7 +209,7 @@ def _read_text(path: Path) -> Iterator[str]:
 
 def _read_json(path: Path, field: str | None) -> Iterator[str]:
     """One value per line, if the first line is JSON by itself; otherwise the file is one value."""
-    with open(path, encoding="utf-8-sig") as file:
+    with _opened(path) as file:
         first = True
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -219,12 +225,14 @@ def _read_json(path: Path, field: str | None) -> Iterator[str]:
             yield from _texts(value, place, field)
         else:
             return
-    yield from _texts(_parsed(path.read_text("utf-8-sig"), str(path)), str(path), field)
+    with _opened(path) as file:
+        whole = file.read()
+    yield from _texts(_parsed(whole, str(path)), str(path), field)
 
 
 def _parsed(text: str, place: str) -> Any:
     try:
-        return json.loads(text.strip().strip(_BYTE_ORDER_MARK))
+        return json.loads(text.strip().strip(BYTE_ORDER_MARK))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}: {error.msg}"
         raise DataError(f"{place}: not JSON ({where})") from error

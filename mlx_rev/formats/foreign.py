@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from mlx_rev import files
 from mlx_rev.errors import FormatError
 from mlx_rev.formats.format import Source
 from mlx_rev.formats.tokenizers import tokenizer_bin
@@ -22,7 +21,6 @@ def check(source: Source) -> None:
     path, start = source.path, source.start
     if path.is_dir():
         return
-    files.check_content(path, start)
     if start.startswith(_ZIP) and (path.suffix == ".npz" or b".npy" in start[:200]):
         raise FormatError(f"{path}: arrays of NumPy or an early mlx; {_remedy_for_npz()}")
     if start.startswith((_ZIP, _PICKLE)):

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from mlx_rev import files
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import Fields, parse_json
 from mlx_rev.files import open_regular
@@ -88,8 +87,6 @@ def entries(path: Path) -> dict[str, Entry]:
     try:
         size = path.stat().st_size
         with open_regular(path) as file:
-            files.check_content(path, file.read(64))
-            file.seek(0)
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length > min(size - 8, _LARGEST_HEADER):

@@ -14,6 +14,7 @@ from mlx_rev.model.cache import chosen_rows, new_cache
 from mlx_rev.model.llama import Llama
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.words import BYTE_ORDER_MARK
 
 
 def kept_prompt(spelling: Sequence[int], context: int) -> tuple[int, ...]:
@@ -30,10 +31,11 @@ def begin_stories(
 ) -> list[Story]:
     """A story for each ending, no token written yet; story i has the seed `config.seed` + i.
 
-    An ending that several stories share is encoded once. Raises ConfigError for impossible
-    settings, and DataError for an ending that cannot be encoded.
+    A byte-order mark is no part of an ending. One that several stories share is encoded once.
+    Raises ConfigError for impossible settings, and DataError for an ending that cannot be encoded.
     """
     validate(config)
+    endings = [ending.removeprefix(BYTE_ORDER_MARK) for ending in endings]
     prompts = {ending: codec.prompt(ending).spellings for ending in dict.fromkeys(endings)}
     nats = {ending: _prompt_nats(model, spellings) for ending, spellings in prompts.items()}
     stories = []

@@ -133,7 +133,9 @@ def _added_by_prompt(model: Llama, codec: StoryCodec, stories: Sequence[Story]) 
         return np.zeros(len(stories))
     rows = token_nats(model, [np.array([codec.boundary, *story.tokens]) for story in stories])
     alone = np.array([row.sum() for row in rows]) * _BITS
-    return alone - np.array([sum(story.surprises) for story in stories])
+    given: np.ndarray = np.array([sum(story.surprises) for story in stories])
+    added: np.ndarray = alone - given
+    return added
 
 
 def _faults(story: Story, text: EndedStory) -> float:

@@ -142,5 +142,6 @@ def hints(run: Path, ending: str, *, finished: bool) -> list[str]:
     """What to do next: talk to the model, and resume a run that was stopped."""
     place, command = shlex.quote(str(run)), program()
     lines = [] if finished else [f"resume the run:      {command} train --resume {place}"]
-    quoted = '"' + ending.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    # The text is a corpus's: pasted into a shell, it must not be run.
+    quoted = shlex.quote(ending) if set(ending) & set('"$`\\!') else f'"{ending}"'
     return [*lines, f"talk to the model:   {command} tell {quoted} --model {place}"]

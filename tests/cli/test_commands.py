@@ -26,6 +26,12 @@ def wtac(content: bytes, *flags: str) -> bytes:
     return done.stdout
 
 
+def test_a_byte_order_mark_is_no_text_for_wtac() -> None:
+    assert wtac("\ufeffTwo words.\n".encode()) == b".words Two\n"
+    turned = wtac("\ufeffTwo words.\n\ufeffb c\n".encode(), "--lines")
+    assert turned.decode() == ".words Two\nc b\ufeff\n"
+
+
 def test_wtac_turns_a_story_of_paragraphs_and_back() -> None:
     turned = wtac(STORY.encode())
     assert turned.decode() == WORD.reverse(STORY.removesuffix("\n")) + "\n"

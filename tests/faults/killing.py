@@ -5,9 +5,12 @@ say where the outcome is not what it would have been.
 
 FOLDER is for the commands to work in. COUNT events are tried of each scenario, or `all`. With
 `full` the command is not killed: from that event on, the system has no room for anything new. The
-outcome is printed as JSON. Everything is imported once, and each command runs in a fork of this
-process, in which an audit hook either ends it by os._exit, before the event and with no chance to
-clean up, or raises what the system would.
+outcome is printed as JSON. What was tried is kept in FOLDER/tried.jsonl: given the same FOLDER
+again, an interrupted trial goes on from there.
+
+Everything is imported once, and each command runs in a fork of this process, in which an audit hook
+either ends it by os._exit, before the event and with no chance to clean up, or raises what the
+system would.
 """
 
 import atexit
@@ -230,9 +233,9 @@ def _said_so(said: str) -> bool:
 
 
 def try_all(
-    world: World, scenario: Scenario, count: int | None, *, full: bool
+    world: World, scenario: Scenario, count: int | None, journal: Path, name: str
 ) -> dict[str, object]:
-    """Try `count` events of a scenario, spread over it, or all."""
+    """Try `count` events of a scenario, spread over it, or all but what the journal has."""
     world.begin(scenario)
     code, said = world.run(scenario.command, 0)
     if code != 0:
@@ -240,12 +243,30 @@ def try_all(
     events, expected = said.splitlines(), world.content()
     every = range(1, len(events) + 1)
     tried = every if count is None else every[len(events) // (2 * count) :: len(events) // count]
+    done = _done(journal, name, events)
+    for event in tried:
+        if event not in done:
+            done[event] = try_one(world, scenario, event, expected, full=name.endswith(":full"))
+            with open(journal, "a", encoding="utf-8") as file:
+                file.write(json.dumps([name, len(events), event, done[event]]) + "\n")
     failures = [
         f"event {event} of {len(events)}, {events[event - 1]}: {problem}"
         for event in tried
-        for problem in try_one(world, scenario, event, expected, full=full)
+        for problem in done[event]
     ]
     return {"events": len(events), "tried": len(tried), "failures": failures}
+
+
+def _done(journal: Path, name: str, events: Sequence[str]) -> dict[int, list[str]]:
+    """What was wrong after each event that was tried before, of a command with the same events."""
+    if not journal.exists():
+        return {}
+    entries = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
+    return {
+        event: problems
+        for scenario, count, event, problems in entries
+        if (scenario, count) == (name, len(events))
+    }
 
 
 def main(folder: Path, wanted: Sequence[str]) -> None:
@@ -262,9 +283,9 @@ def main(folder: Path, wanted: Sequence[str]) -> None:
     outcome = {}
     for each in wanted:
         name, _, count = each.partition("=")
-        scenario, _, how = name.partition(":")
+        scenario = scenarios[name.removesuffix(":full")]
         number = None if count == "all" else int(count)
-        outcome[name] = try_all(world, scenarios[scenario], number, full=how == "full")
+        outcome[name] = try_all(world, scenario, number, folder / "tried.jsonl", name)
     json.dump(outcome, sys.stdout, indent=1)
 
 

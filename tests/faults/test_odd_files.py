@@ -1,16 +1,26 @@
 """Pipes, devices, sockets and folders where a file is expected: a sentence, and at once."""
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlx_rev import files
 from mlx_rev.__main__ import run
+from mlx_rev.config import DataConfig, ModelConfig
+from mlx_rev.data.prepare import prepare
 from mlx_rev.errors import RevError
+from mlx_rev.formats import names
+from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import built_in_model
+from mlx_rev.formats.model_file import from_arrays
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.order import WORD, Order
 
 KINDS = ("pipe", "device", "socket", "folder")
 
@@ -103,6 +113,101 @@ def test_commands_refuse_it(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert name in said
+
+
+INSIDE = {
+    "tell End. --model model": ("config.json", "model.safetensors", "tokenizer.model"),
+    "tell End. --model run": ("checkpoints/best/model.safetensors",),
+    "train --plain --no-compile --steps 1 --resume run": (
+        *("config.toml", "metrics.jsonl", "tokenizer.model", "checkpoints/latest/training.json"),
+        *("checkpoints/latest/optimizer.safetensors", "checkpoints/latest/model.safetensors"),
+    ),
+    "prepare --vocab-size 400 --data stories.txt": ("shards/*/train.bin", "tokenizers/*.model"),
+}
+"""What commands find inside what they are given, or in the cache."""
+
+
+@pytest.fixture(scope="module")
+def whole(
+    codecs: dict[Order, StoryCodec],
+    some_stories: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder in which the commands of INSIDE work."""
+    folder = tmp_path_factory.mktemp("whole")
+    codec = codecs[WORD]
+    config = ModelConfig(
+        dim=8, n_layers=1, n_heads=2, n_kv_heads=1, hidden_dim=8, vocab_size=400, context=16
+    )
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in names.shapes(config).items()}
+    model = from_arrays("drawn", config, arrays)
+    model = replace(model, tokenizer=codec.tokenizer, order=codec.order)
+    for target, to in (("model", "mlx"), ("run", "run")):
+        convert(model, folder / target, to)
+    (folder / "model" / "tokenizer.json").unlink()
+    toml = folder / "run" / "config.toml"
+    stories = folder / "stories.txt"
+    stories.write_text("\n\n".join(some_stories[:60]), encoding="utf-8")
+    text = toml.read_text().replace(f"{folder}/", "")
+    toml.write_text(text.replace('data = "bundled"', 'data = "stories.txt"'))
+    (folder / "run" / "metrics.jsonl").touch()
+    prepare(DataConfig(data=str(stories)), 400, folder / "cache")
+    return folder
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["pipe", "device"], indirect=True)
+@pytest.mark.parametrize(
+    ("command", "name"), [(command, name) for command, names in INSIDE.items() for name in names]
+)
+def test_inside_what_is_given_too(
+    short: Path,
+    whole: Path,
+    kind: str,
+    opened: list[socket.socket],
+    command: str,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLX_REV_WATCHDOG", "off")
+    shutil.copytree(whole, short, symlinks=True, dirs_exist_ok=True)
+    given = command.split()[-1]
+    place = "cache" if given == "stories.txt" else given
+    [path] = (short / place).glob(name)
+    path.unlink()
+    monkeypatch.chdir(path.parent)
+    make(path.name, kind, opened)
+    monkeypatch.chdir(short)
+    assert run(command.split()[0], command.split()[1:]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert path.name in said or path.parent.name in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(
+            "prepare --data x.txt",
+            "prepare --data x.jsonl",
+            "prepare --data bundled --valid x.json",
+        ),
+        *("prepare --tokenizer x.model", "train --config x.toml", "score x.txt", "score ."),
+        *("evaluate --valid x.txt", "tell End. --model x.bin", "convert x.gguf out.bin"),
+    ],
+)
+def test_what_git_lfs_left_is_named_with_the_remedy(
+    short: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = next((word for word in command.split() if word.startswith("x.")), "x.txt")
+    (short / name).write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 12345\n"
+    )
+    assert run(command.split()[0], command.split()[1:]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{name}: a Git LFS pointer, not the file itself; run git lfs pull" in said
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_the_option(

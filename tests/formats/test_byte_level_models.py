@@ -10,12 +10,14 @@ import pytest
 from tokenizers import Tokenizer as Peer
 
 import mlx_rev
-from mlx_rev.config import ModelConfig
+from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.errors import RevError
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.generate.decode import begin_stories, write_stories
+from mlx_rev.model.load import load_model
 from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.order import TOKEN, WORD
 from tests.byte_level import MARKS, byte_level
@@ -126,6 +128,24 @@ def test_rows_beyond_the_pieces_get_marks(tmp_path: Path, model: ModelFile) -> N
     assert found.piece_bytes[400:] == (b"",) * 48
     convert(open_model(tmp_path / "m"), tmp_path / "m.gguf")
     assert open_model(tmp_path / "m.gguf").tokenizer.vocab_size == 448  # type: ignore[union-attr]
+
+
+def test_a_forward_model_by_others_ends_a_text_with_its_own_mark(
+    tmp_path: Path, model: ModelFile
+) -> None:
+    convert(replace(model, order=None), tmp_path / "m")
+    card = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert "The token 1 stands before a text, and 2 ends it." in card
+    loaded = load_model(tmp_path / "m")
+    settings = SampleConfig(temperature=20.0, top_p=1.0, max_tokens=40)
+    stories = begin_stories(loaded.model, loaded.codec, ["Once"] * 40, settings)
+    for _ in write_stories(loaded.model, loaded.codec, stories, settings):
+        pass
+    ended = [story for story in stories if story.tokens[-1] == 2]
+    assert ended
+    assert {story.finished for story in ended} == {"boundary"}
+    assert not any({1, 2} & set(story.tokens[:-1]) for story in stories)
+    assert not any(0 in story.tokens for story in stories)
 
 
 @pytest.mark.parametrize("order", [TOKEN, WORD])

@@ -51,6 +51,15 @@ def test_every_frame_has_the_prompt_as_typed(
     assert all(kept(frame, prompt) for frame in frames)
 
 
+def test_a_byte_order_mark_is_no_part_of_an_ending(
+    model: Llama, codecs: dict[Order, StoryCodec]
+) -> None:
+    endings = ["\ufeffSam went home.", "Sam went home."]
+    stories = begin_stories(model, codecs[WORD], endings, SampleConfig())
+    assert [story.prompt for story in stories] == ["Sam went home."] * 2
+    assert stories[0].spelling == stories[1].spelling
+
+
 def test_a_story_is_what_its_tokens_say(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
     codec = codecs[WORD]
     [story] = told(model, codec, ["Sam went home."], SampleConfig(seed=8, temperature=1.2))

@@ -36,7 +36,7 @@ def test_plain_lines() -> None:
 def test_a_finished_run_is_not_to_be_gone_on_with() -> None:
     assert len(hints(RUN, "x", finished=True)) == 1
     assert hints(RUN, 'say "hi"', finished=True)[0].endswith(
-        'mlx-rev tell "say \\"hi\\"" --model \'runs/my run\''
+        "mlx-rev tell 'say \"hi\"' --model 'runs/my run'"
     )
 
 
