@@ -45,42 +45,39 @@ def alternatives(teller: Teller, beside: str, count: int) -> list[Alternative]:
     weights = unnormalised(np.where(writable & ~joins, logits, -np.inf)).astype(np.float64)
     probabilities = weights / weights.sum()
     found: dict[str, Alternative] = {}
-    for token in np.argsort(-probabilities, kind="stable")[:count]:
-        tokens = (
-            (int(token),)
-            if token == codec.boundary
-            else _finished(teller, beside, begun.spelling, int(token))
-        )
-        growth = codec.growth(beside, begun.spelling)
-        for each in tokens:
-            growth.push(pieces[each])
-        if token == codec.boundary:
-            growth.finish()
-        text = growth.text + beside if begun.leftwards else beside + growth.text
-        alternative = Alternative(growth.text, text, float(probabilities[token]))
-        if alternative.generated.strip() or token == codec.boundary:
-            found.setdefault(alternative.generated, alternative)
+    # Some are no more than gaps, or one word spelled in two ways.
+    for token in map(int, np.argsort(-probabilities, kind="stable")[: 4 * count]):
+        generated = _whole(teller, beside, begun.spelling, token)
+        if probabilities[token] == 0 or not (generated.strip() or token == codec.boundary):
+            continue
+        text = generated + beside if begun.leftwards else beside + generated
+        alternative = Alternative(generated, text, float(probabilities[token]))
+        found.setdefault(generated, alternative)
+        if len(found) == count:
+            break
     return list(found.values())
 
 
-def _finished(
-    teller: Teller, beside: str, spelling: tuple[int, ...], token: int
-) -> tuple[int, ...]:
-    """A token with the likeliest ones that finish its word or its character, or follow a gap."""
-    codec = teller.codec
-    tokens: tuple[int, ...] = (token,)
+def _whole(teller: Teller, beside: str, spelling: tuple[int, ...], token: int) -> str:
+    """What a token spells, with the likeliest that finish its word or its character, or that come
+    after it if it is a gap."""
+    codec, growth = teller.codec, teller.codec.growth(beside, spelling)
+    pieces = codec.tokenizer.piece_bytes
+    growth.push(pieces[token])
+    if token == codec.boundary:
+        growth.finish()
+        return growth.text
+    read = (*spelling, token)
     for _ in range(LONGEST_WORD):
-        growth = codec.growth(beside, spelling)
-        for each in tokens:
-            growth.push(codec.tokenizer.piece_bytes[each])
-        likeliest = int(_next_logits(teller, spelling + tokens).argmax())
-        blank = not growth.text.strip()
-        if likeliest == codec.boundary or not (
-            blank or codec.joins_prompt(growth.text + beside, spelling + tokens)[likeliest]
-        ):
-            return tokens
-        tokens = (*tokens, likeliest)
-    return tokens
+        likeliest = int(_next_logits(teller, read).argmax())
+        unfinished = (
+            not growth.text.strip() or (codec.joins_prompt(growth.text + beside, read)[likeliest])
+        )
+        if likeliest == codec.boundary or not unfinished:
+            break
+        growth.push(pieces[likeliest])
+        read = (*read, likeliest)
+    return growth.text
 
 
 def _next_logits(teller: Teller, ids: tuple[int, ...]) -> np.ndarray:
