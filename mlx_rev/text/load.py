@@ -14,12 +14,13 @@ from mlx_rev.text.tokenizer import Tokenizer
 def load_tokenizer(path: Path) -> Tokenizer:
     """A SentencePiece .model, or the tokenizer.json of a byte-level BPE.
 
-    Raises DataError or FormatError.
+    Raises RevError.
     """
     try:
         content = files.read_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    files.check_content(path, content[:64])
     if content.lstrip(_BLANK).startswith(b"{"):
         return ByteLevel(vocabulary_of(parse_json(content, str(path))), source=str(path))
     return SentencePiece(content, source=str(path))
