@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -65,11 +66,9 @@ def precompiled_headers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     most of a kernel's second."""
     import mlx.core as mx  # must come after mlx_rev
 
-    folder = shared_by_workers(tmp_path_factory) / "include"
-    header = Path("mlx/backend/cpu/compiled_preamble.h")
-    made = folder / f"{header}.gch"
-    with open(folder.parent / "headers.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with common_folder("include", tmp_path_factory) as folder:
+        header = Path("mlx/backend/cpu/compiled_preamble.h")
+        made = folder / f"{header}.gch"
         if not made.exists() and shutil.which("g++"):
             made.parent.mkdir(parents=True)
             includes = Path(mx.__file__).parent / "include"
@@ -90,10 +89,14 @@ def kernels_compile_quickly(request: pytest.FixtureRequest) -> None:
         (folder / "mlx").symlink_to(request.getfixturevalue("precompiled_headers") / "mlx")
 
 
-def shared_by_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A temporary folder of this session that pytest's workers have in common."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+@contextmanager
+def common_folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A temporary folder that pytest's workers have in common, which one at a time may fill."""
+    parent = tmp_path_factory.getbasetemp()
+    parent = parent.parent if "PYTEST_XDIST_WORKER" in os.environ else parent
+    with open(parent / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield parent / name
 
 
 @pytest.fixture(scope="session")
@@ -231,7 +234,8 @@ def tiny_flags(some_stories: list[str], tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def trained(run: Run, tiny_flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 60 steps, made by the command."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    done = run("train", *tiny_flags, "--steps", 60, "--out", folder, "--plain")
-    assert done.returncode == 0, done.stderr
+    with common_folder("trained", tmp_path_factory) as folder:
+        if not folder.exists():
+            done = run("train", *tiny_flags, "--steps", 60, "--out", folder, "--plain")
+            assert done.returncode == 0, done.stderr
     return folder

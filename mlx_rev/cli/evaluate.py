@@ -24,7 +24,7 @@ from mlx_rev.estimate import check_telling_fits
 from mlx_rev.files import naming_cache
 from mlx_rev.generate import retrieval
 from mlx_rev.generate.evaluate import Yardstick, evaluate, held_out
-from mlx_rev.generate.judge import ModelJudge, load_judge
+from mlx_rev.generate.judge import Judge, ModelJudge, load_judge
 from mlx_rev.generate.measures import known_names
 from mlx_rev.generate.teller import Teller
 from mlx_rev.text.order import BACKWARD_NAMES
@@ -56,6 +56,12 @@ class EvaluateCommand:
     """Tokenizer of the judges that come without one."""
     count: int = 100
     """Endings, and so stories. A forward judge reads each ending after each story."""
+    best_of: int = 1
+    """Measure too what is chosen of so many other stories for each ending, as tell --best-of does:
+    a row of its own."""
+    chooser: str | None = None
+    """A model that reads forwards, to choose with; it should be none of the judges. Its tokenizer,
+    if it comes without one, is that of the judges."""
     endings: Path | None = None
     """File of endings, one a line; by default held-out stories give theirs."""
     data: str | None = None
@@ -107,7 +113,7 @@ def main(arguments: Sequence[str], program: str) -> int:
             f"{choice.reference}: a forward model takes no endings; evaluate a backward one, or "
             f"say with --reversal {BACKWARD_NAMES} that it is one"
         )
-    check_telling_fits(loaded.model.config, 1)
+    check_telling_fits(loaded.model.config, command.best_of)
     console = make_console(stderr=True, plain=command.plain)
     with naming_cache(command.cache):
         sources = _sources(command, choice.reference)
@@ -124,12 +130,22 @@ def main(arguments: Sequence[str], program: str) -> int:
     elif len(real) < command.count:
         said.append(f"{sources.name} has {len(real)} different endings, so --count is {len(real)}")
     judges = tuple(load_judge(name, command.judge_tokenizer) for name in command.judge)
+    teller = Teller(loaded)
+    chooser = _chooser(command, teller)
     for notice in (*said, *_remarks(judges, sources)):
         console.print(f"note: {one_line(notice)}", soft_wrap=True)
     names = known_names(chain(stories, endings))
     yardstick = Yardstick(real=real, names=names, judges=judges, training=sources.training)
     with evaluation.bar(console) as progress:
-        done = evaluate(Teller(loaded), endings, yardstick, settings, progress)
+        done = evaluate(
+            teller,
+            endings,
+            yardstick,
+            settings,
+            progress,
+            best_of=command.best_of,
+            chooser=chooser,
+        )
     model = command.model or Path(choice.reference).name
     title = f"{model}, {len(endings)} endings of {Path(command.endings or sources.name).name}"
     if command.json is not None:
@@ -142,11 +158,24 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
+def _chooser(command: EvaluateCommand, teller: Teller) -> Judge | None:
+    """Who chooses the best of several stories, where several are told."""
+    if command.best_of == 1:
+        return None
+    if command.chooser is None:
+        return teller.judge()
+    return load_judge(command.chooser, command.judge_tokenizer)
+
+
 def _check(command: EvaluateCommand) -> None:
     """Raise ConfigError for what cannot be, before anything is computed."""
     validate(command.sample)
     if command.count < retrieval.FEWEST:
         raise ConfigError(f"--count {command.count}: expected {retrieval.FEWEST} or more")
+    if command.best_of < 1:
+        raise ConfigError(f"--best-of {command.best_of}: expected 1 or more")
+    if command.chooser is not None and command.best_of == 1:
+        raise ConfigError(f"--chooser {command.chooser}: chooses among stories; give --best-of too")
     for flag, path, suffix in (
         ("--json", command.json, ".json"),
         ("--plot", command.plot, ".png"),
@@ -256,6 +285,7 @@ def _about(
         "real_stories_of": sources.name,
         "training_text": sources.training_name,
         "settings": dataclasses.asdict(settings),
+        **({"best_of": command.best_of, "chooser": command.chooser} if command.best_of > 1 else {}),
     }
 
 

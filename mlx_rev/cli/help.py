@@ -75,8 +75,8 @@ def usage() -> str:
         [
             "usage: mlx-rev COMMAND [options]",
             "",
-            "Llamas that write stories backwards, from their ending. Alone, in a terminal, mlx-rev",
-            "is mlx-rev repl.",
+            "Llamas that write stories backwards, from their ending. In a terminal, mlx-rev alone",
+            "opens the REPL.",
             "",
             *lines,
             "",

@@ -13,7 +13,7 @@ import tyro
 from rich.text import Text
 
 from mlx_rev.cli.flags import parse
-from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice
+from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, sample_settings
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.generate.story import Story
@@ -60,12 +60,12 @@ def main(arguments: Sequence[str], program: str) -> int:
     if not (sys.stdin and sys.stdin.isatty()):  # None where it is closed
         if command.resume:
             raise ConfigError("--continue is for a terminal, but standard input is none")
-        return _answer_lines(_session(command, view), as_json=command.json)
+        return _answer_lines(_session(command, arguments, program, view), as_json=command.json)
     if command.json:
         raise ConfigError("--json is for pipes, but standard input is a terminal; pipe endings in")
     folder = Path(platformdirs.user_state_dir("mlx-rev"))
     last = _last_session(folder / SESSIONS) if command.resume else None
-    session = _session(command, view, last)
+    session = _session(command, arguments, program, view, last)
     if command.transcript:
         session.transcript = Transcript(folder / SESSIONS, last.path if last else None)
     _converse(session, view, folder / HISTORY, live=is_interactive(console) and not command.plain)
@@ -79,16 +79,23 @@ def _last_session(folder: Path) -> Kept:
     raise ConfigError(f"--continue: no session is kept in {folder}; start one without it")
 
 
-def _session(command: ReplCommand, view: View, last: Kept | None = None) -> Session:
+def _session(
+    command: ReplCommand,
+    arguments: Sequence[str],
+    program: str,
+    view: View,
+    last: Kept | None = None,
+) -> Session:
     """A new session, or the last one; what the command line says of model and settings holds."""
-    choice, settings = command.choice, command.sample
-    stories = last.stories() if last else []
-    if stories:
-        if choice.model is None:
-            choice = replace(choice, model=stories[-1].model)
-        if settings == SampleConfig() and stories[-1].settings is not None:
-            settings = replace(stories[-1].settings, seed=stories[-1].seed + 1)
-    session = Session(Teller(choice.load()), choice.reference, settings, view.progress)
+    choice, stories = command.choice, last.stories() if last else []
+    if stories and choice.model is None:
+        choice = replace(choice, model=stories[-1].model)
+    loaded = choice.load()
+    own = loaded.settings
+    if stories and stories[-1].settings is not None:
+        own = replace(stories[-1].settings, seed=stories[-1].seed + 1)
+    settings = sample_settings(command, arguments, program, own)
+    session = Session(Teller(loaded), choice.reference, settings, view.progress)
     session.told += stories
     if stories:
         session.stand(stories[-1])

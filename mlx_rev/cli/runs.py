@@ -26,7 +26,7 @@ class RunsCommand:
     folder: Path = RUNS
     """Where the runs are that are listed."""
     plain: bool = False
-    """No colours, no frames."""
+    """No colours."""
 
 
 def main(arguments: Sequence[str], program: str) -> int:

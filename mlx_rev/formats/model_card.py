@@ -37,10 +37,16 @@ With [mlx-rev](https://github.com/mlx-rev/mlx-rev), which does the reversing:
 mlx-rev tell "They all lived happily ever after." --model {shlex.quote(name)}
 ```
 
-{loads} {order.by_hand}The boundary token (id 1)
-stands before a text and ends it.
+{loads} {order.by_hand}{_marks(model)}
 
 {_foreign(run) if order.promptable_elsewhere else ""}"""
+
+
+def _marks(model: ModelFile) -> str:
+    """What stands before and after a text."""
+    if model.boundary == model.end_of_text:
+        return f"The boundary token (id {model.boundary})\nstands before a text and ends it."
+    return f"The token {model.boundary} stands before a text, and {model.end_of_text} ends it."
 
 
 def _foreign(run: str) -> str:

@@ -14,6 +14,7 @@ from mlx_rev.generate.bootstrap import Estimate
 from mlx_rev.generate.copied import longest_copied
 from mlx_rev.generate.judge import Judge
 from mlx_rev.generate.measures import EndedStory
+from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.teller import Teller
 from mlx_rev.text.sentences import last_sentences
 
@@ -60,6 +61,8 @@ class Evaluation:
     """By row and the key of the measure."""
     stories: tuple[EndedStory, ...]
     """Those that the model told."""
+    best: tuple[EndedStory, ...] = ()
+    """Each the best of several, if that was measured too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +126,14 @@ def evaluate(
     yardstick: Yardstick,
     settings: SampleConfig,
     progress: Progress = lambda stage, share: None,
+    *,
+    best_of: int = 1,
+    chooser: Judge | None = None,
 ) -> Evaluation:
     """Tell one story for each ending, and measure them beside real ones and shuffled ones.
+
+    With `best_of` there is one row more: for each ending the best of so many other stories, chosen
+    as `rerank` does, by `chooser` if there is one, which should be none of the judges.
 
     Story i has the seed `settings.seed` + i; the bootstrap and the shuffle have it too, so that
     the same arguments give the same figures. With a forward judge the cost is that of reading
@@ -134,7 +143,11 @@ def evaluate(
     if not teller.grows_leftwards:
         raise ConfigError("a forward model takes no endings; evaluate a backward one")
     told = tell(teller, endings, settings, partial(progress, "telling"))
-    return measure(told, yardstick, settings.seed, progress)
+    best: tuple[EndedStory, ...] = ()
+    if best_of > 1:
+        watched = partial(progress, f"telling {best_of} stories for each ending")
+        best = tell_best(teller, endings, settings, best_of, chooser, watched)
+    return measure(told, yardstick, settings.seed, progress, best, f"best of {best_of}")
 
 
 def tell(
@@ -158,16 +171,41 @@ def tell(
     return tuple(told)
 
 
+def tell_best(
+    teller: Teller,
+    endings: Sequence[str],
+    settings: SampleConfig,
+    count: int,
+    chooser: Judge | None,
+    progress: Callable[[float], None],
+) -> tuple[EndedStory, ...]:
+    """The best of `count` stories for each ending."""
+    best: list[EndedStory] = []
+    for number, ending in enumerate(endings):
+        chosen = replace(settings, seed=settings.seed + len(endings) + number * count)
+        stories = teller.begin([ending] * count, chosen)
+        for _ in teller.write(stories, chosen):
+            pass
+        story = ranked(teller.model, teller.codec, stories, chooser)[0].story
+        best.append(EndedStory(story.text, story.prompt, story.finished == "boundary"))
+        progress((number + 1) / len(endings))
+    return tuple(best)
+
+
 def measure(
     told: Sequence[EndedStory],
     yardstick: Yardstick,
     seed: int = 0,
     progress: Progress = lambda stage, share: None,
+    best: Sequence[EndedStory] = (),
+    best_name: str = "best",
 ) -> Evaluation:
-    """Measure stories, however they came about, beside real ones and shuffled ones."""
+    """Measure stories, however they came about, beside real ones and shuffled ones; `best` are
+    others for the same endings, in a row of their own."""
     others = retrieval.dealt_out(len(yardstick.real), seed)
     rows = {
         MODEL: _Row(told),
+        **({best_name: _Row(best)} if best else {}),
         REAL: _Row(yardstick.real),
         SHUFFLED: _Row(_exchanged(yardstick.real, others)),
     }
@@ -179,7 +217,10 @@ def measure(
         _compare(list(rows.values()), yardstick.training(), progress)
         named += TRAINING_MEASURES
     return Evaluation(
-        named, {name: _figures(row, named, seed) for name, row in rows.items()}, tuple(told)
+        named,
+        {name: _figures(row, named, seed) for name, row in rows.items()},
+        tuple(told),
+        tuple(best),
     )
 
 
@@ -215,16 +256,19 @@ def _retrieve(
     rows: dict[str, _Row], judge: Judge, others: np.ndarray, progress: Progress
 ) -> list[Measure]:
     """Add to rows how well a judge can tell which ending belongs to which story."""
-    for name in (MODEL, REAL):
-        stories = rows[name].stories
+    for name, row in rows.items():
+        if name == SHUFFLED:
+            continue
+        stories = row.stories
         stage = f"matching {name} stories with {len(stories)} endings"
         nats = judge.ending_nats(
             [story.body for story in stories],
             [story.ending for story in stories],
             partial(progress, stage),
         )
-        _ranked(rows[name], nats)
-    _ranked(rows[SHUFFLED], nats[:, others])  # the same bodies and endings, paired otherwise
+        _ranked(row, nats)
+    # The real ones come last: the same bodies and endings, paired otherwise.
+    _ranked(rows[SHUFFLED], nats[:, others])
     return [
         Measure("retrieved", "ending recognised (R@1)", True, 0, judged=True),
         Measure("reciprocal_rank", "mean reciprocal rank", digits=2, judged=True),

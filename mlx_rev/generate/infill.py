@@ -68,11 +68,11 @@ def meet(
     """The best story between the two that is found in at most `rounds` rounds; the first round that
     has a good seam is the last.
 
-    Story i of round r has the seed `settings.seed` + 4 r + i. `progress` is told the share of all
+    Story i of round r has the seed `settings.seed` + 4 r + i; without settings each model takes its
+    own. `progress` is told the share of all
     rounds. Raises ConfigError for a model of the wrong direction, or where one of the texts is
     empty or too long.
     """
-    settings = settings or SampleConfig()
     for teller, leftwards, way in ((backward, True, "backwards"), (forward, False, "forwards")):
         if teller.grows_leftwards != leftwards:
             raise ConfigError(f"to meet in the middle takes a model that reads {way}, too")
@@ -82,10 +82,9 @@ def meet(
     tried: list[Meeting] = []
     while not tried or (len(tried) < rounds and not tried[-1].good):
         number = len(tried)
-        own = replace(settings, seed=settings.seed + number * _COUNT)
-        openings = _written(forward, beginning, own)
+        openings = _written(forward, beginning, settings or forward.settings, number)
         progress((number + 0.3) / rounds)
-        endings = _written(backward, ending, own)
+        endings = _written(backward, ending, settings or backward.settings, number)
         progress((number + 0.6) / rounds)
         tried.append(_round(openings, endings, judges))
     progress(1.0)
@@ -93,10 +92,12 @@ def meet(
     return replace(best, rounds=len(tried))
 
 
-def _written(teller: Teller, prompt: str, settings: SampleConfig) -> list[Story]:
-    """Stories for one prompt, no longer than half a context: the other half is the other side's."""
+def _written(teller: Teller, prompt: str, settings: SampleConfig, number: int) -> list[Story]:
+    """The stories of a round for one prompt, no longer than half a context: the other half is the
+    other side's."""
     half = teller.model.config.context // 2
-    limited = replace(settings, max_tokens=min(settings.max_tokens or half, half))
+    seed = settings.seed + number * _COUNT
+    limited = replace(settings, seed=seed, max_tokens=min(settings.max_tokens or half, half))
     stories = teller.begin([prompt] * _COUNT, limited)
     for _ in teller.write(stories, limited):
         pass

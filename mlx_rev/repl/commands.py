@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mlx_rev.errors import ConfigError
-from mlx_rev.repl import asking, keeping, models, writing
+from mlx_rev.repl import asking, keeping, meeting, models, writing
 from mlx_rev.repl.command import Command, Given, nearest
 from mlx_rev.repl.replies import Leaves, Lists, Reply, Says
 
@@ -101,7 +101,7 @@ QUIT = Command(
 )
 
 GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
-    ("Asking", (asking.AGAIN, asking.CANDIDATES, asking.COMPARE)),
+    ("Asking", (asking.AGAIN, asking.CANDIDATES, asking.COMPARE, meeting.BEGIN)),
     (
         "Writing",
         (writing.MORE, writing.CUT, writing.EDIT, writing.ALTERNATIVES, writing.UNDO),

@@ -35,7 +35,16 @@ def loaded(given: Given) -> tuple[str, Teller]:
 
 
 def _model(session: "Session", given: Given) -> Iterator[Reply]:
+    before = session.teller.settings
     session.source, session.teller = loaded(given)
+    own = session.teller.settings
+    # What was changed stays so; the seed is not the model's business.
+    kept = {
+        name: value
+        for name, value in vars(session.settings).items()
+        if name == "seed" or value != getattr(before, name)
+    }
+    session.settings = replace(own, **kept)
     yield Says(session.greeting())
 
 
@@ -122,7 +131,8 @@ MODEL = Command(
     summary="talk to another model",
     explanation="MODEL is a training run, a checkpoint, a model folder, a .bin or .gguf file, "
     "hf:owner/repo[/file] or a built-in model's name. --reversal (word2, word, token or none) and "
-    "--tokenizer say what its file does not say.",
+    "--tokenizer say what its file does not say. Settings that were not changed become those with "
+    "which the model comes.",
     example="/model runs/mine",
     takes_path=True,
     options=MODEL_OPTIONS,

@@ -69,6 +69,8 @@ def as_json(evaluation: Evaluation, about: Mapping[str, Any]) -> str:
         "rows": rows,
         "stories": [dataclasses.asdict(story) for story in evaluation.stories],
     }
+    if evaluation.best:
+        content["best"] = [dataclasses.asdict(story) for story in evaluation.best]
     return json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.box import HEAVY_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +15,6 @@ from mlx_rev.config import RunConfig
 from mlx_rev.config_file import read_toml
 from mlx_rev.errors import RevError
 from mlx_rev.train.runlog import read_metrics
-from mlx_rev.ui.console import is_interactive
 from mlx_rev.ui.curves import drawing
 from mlx_rev.ui.durations import spoken
 from mlx_rev.ui.outlook import in_bytes
@@ -25,6 +23,8 @@ from mlx_rev.ui.visible import one_line
 
 _WIDTH = 110
 """Of the table in a file, which has no edge."""
+_COLUMNS = {"run": 0, "model": 80, "steps": 0, "best": 36, "size": 64, "age": 46}
+"""Of the table, each from a width on."""
 _CURVE_HEIGHT = 8
 _WIDEST_CURVE = 100
 
@@ -79,29 +79,38 @@ def _stat(path: Path) -> tuple[int, float]:
 
 
 def show_runs(paths: Sequence[Path], console: Console) -> None:
-    """Print a line for each run, the one that changed last at the end; a damaged one says why."""
-    table = Table(box=HEAVY_HEAD if is_interactive(console) else None)
-    table.add_column("run", overflow="fold")
-    table.add_column("model", overflow="fold")
-    for name in ("steps", "best", "size", "age"):
-        table.add_column(name, justify="right", no_wrap=True)
-    rows: list[tuple[float, list[str]]] = []
+    """Print a line for each run, the one that changed last at the end, and what is wrong with those
+    that are damaged. A narrow screen has fewer columns."""
+    width = console.width if console.is_terminal else _WIDTH
+    names = [name for name, least in _COLUMNS.items() if width >= least]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in names:
+        left = name in ("run", "model")
+        table.add_column(name, justify="left" if left else "right", no_wrap=not left)
+    found, damaged = [], []
     for path in paths:
         try:
-            rows.append(_row(read_run(path)))
+            found.append(read_run(path))
         except (RevError, OSError) as error:
-            rows.append((0.0, [str(path), one_line(str(error)), *"----"]))
-    for _, row in sorted(rows, key=lambda row: row[0]):
-        table.add_row(*map(Text, row))
-    if not console.is_terminal:
-        console.width = max(console.width, _WIDTH)
-    console.print(table)
+            damaged.append(one_line(str(error)))
+    for run in sorted(found, key=lambda run: run.changed):
+        row = _row(run)
+        table.add_row(*(Text(row[name], overflow="fold") for name in names))
+    if found:
+        console.print(table, width=width)
+    for message in damaged:
+        console.print(f"damaged: {message}", soft_wrap=True)
 
 
-def _row(run: Run) -> tuple[float, list[str]]:
-    best = f"{run.best[1]:.4f}" if run.best else "-"
-    steps = f"{run.step:,}/{run.config.train.steps:,}"
-    return run.changed, [str(run.path), _model(run), steps, best, in_bytes(run.size), _age(run)]
+def _row(run: Run) -> dict[str, str]:
+    return {
+        "run": str(run.path),
+        "model": _model(run),
+        "steps": f"{run.step:,}/{run.config.train.steps:,}",
+        "best": f"{run.best[1]:.4f}" if run.best else "-",
+        "size": in_bytes(run.size),
+        "age": _age(run),
+    }
 
 
 def _model(run: Run) -> str:
@@ -109,6 +118,12 @@ def _model(run: Run) -> str:
     count = estimate.parameters(model)
     size = f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.0f}K"
     return f"{size}, {model.n_layers} layers of {model.dim}, {run.config.data.reversal}"
+
+
+def _state(run: Run) -> str:
+    if not run.step:
+        return ", no checkpoint yet"
+    return ", finished" if run.step >= run.config.train.steps else ""
 
 
 def _age(run: Run) -> str:
@@ -124,7 +139,7 @@ def show_run(run: Run, console: Console) -> None:
         "model": f"{_model(run)}, vocabulary {run.config.model.vocab_size:,}, context "
         f"{run.config.model.context:,}",
         "data": data.data,
-        "steps": f"{run.step:,} of {train.steps:,}{', finished' if finished else ''}",
+        "steps": f"{run.step:,} of {train.steps:,}{_state(run)}",
         "best": f"{run.best[1]:.4f} bits per byte, at step {run.best[0]:,}" if run.best else "-",
         "size": f"{in_bytes(run.size)}, last changed {_age(run)} ago",
     }
@@ -139,6 +154,8 @@ def show_run(run: Run, console: Console) -> None:
         if points:
             console.print(Text("\n"), end="")
             console.print(drawing(title, points, width, _CURVE_HEIGHT, style))
+    if not run.step:
+        return
     console.print(Text("\n"), end="")
     for line in hints(run.path, train.ending, finished=finished):
         console.print(line, soft_wrap=True)

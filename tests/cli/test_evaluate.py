@@ -47,6 +47,22 @@ def test_a_run_is_measured_on_its_own_held_out_stories_and_training_text(
     assert other["stories"] != content["stories"]
 
 
+def test_what_is_chosen_of_several_is_measured_too(run: Run, trained: Path, forward: Path) -> None:
+    flags = ("--best-of", 2, "--chooser", forward, "--json", "-")
+    done = run("evaluate", trained, *SETTINGS, *flags)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    assert list(content["rows"]) == ["model", "best of 2", "real", "shuffled"]
+    assert (content["best_of"], content["chooser"], len(content["best"])) == (2, str(forward), 4)
+    for wrong, said in (
+        (("--best-of", 0), "--best-of 0: expected 1 or more"),
+        (("--chooser", forward), "chooses among stories; give --best-of too"),
+    ):
+        refused = run("evaluate", trained, *wrong)
+        assert refused.returncode == 2
+        assert said in refused.stderr
+
+
 def test_without_a_judge_or_a_training_text_the_rest_is_measured(run: Run, tmp_path: Path) -> None:
     """The shipped model, named by nobody, on the bundled stories."""
     done = run("evaluate", *SETTINGS, "--json", "-")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import pytest
 import tyro
 
+from mlx_rev.__main__ import main
 from mlx_rev.cli.completion import _all_commands
 from mlx_rev.cli.flags import flags_of, parse
 from mlx_rev.cli.help import COMMANDS, examples
@@ -70,6 +71,19 @@ def test_resuming_what_is_no_run_says_which_runs_there_are(run: Run, tmp_path: P
         (tmp_path / "runs" / name / "config.toml").touch()
     done = run("train", "--resume", "runs/nope", cwd=tmp_path)
     assert done.stderr.endswith("; there are runs/one, runs/two\n")
+
+
+@pytest.mark.parametrize("terminals", [{0, 1}, {0}, {1}, set()])
+def test_alone_in_a_terminal_it_is_the_repl(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminals: set[int]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("mlx_rev.__main__.run", lambda command, *_, **__: asked.append(command))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: 0 in terminals, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: 1 in terminals, raising=False)
+    main([])
+    assert asked == ["repl"] * (terminals == {0, 1})
+    assert ("usage: mlx-rev" in capsys.readouterr().out) == (terminals != {0, 1})
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -139,7 +153,6 @@ def test_completion_scripts_know_commands_options_and_choices(scripts: dict[str,
 def test_bash_completes(scripts: dict[str, str]) -> None:
     typed = {
         "mlx-rev tr": {"train"},
-        "mlx-rev tell --tem": {"--temperature"},
         "mlx-rev convert a b --dtype fl": {"float32", "float16"},
     }
     show = "_tyro_mlx_rev; echo ${COMPREPLY[@]}"

@@ -27,6 +27,7 @@ def written(tmp_path: Path, talking: ModelFile) -> Path:
     return path
 
 
+@pytest.mark.process
 def test_greedy_stories_are_those_of_run_c(shared: Path) -> None:
     folder = shared / "llama2c"
     teller = load(folder / "stories260K.bin")

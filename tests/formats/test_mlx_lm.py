@@ -1,4 +1,7 @@
-"""mlx-lm takes the folders that are written here, and stops where run.c stops."""
+"""mlx-lm takes the folders that are written here, and stops where run.c stops.
+
+It is imported late: that takes seconds, which whoever runs other tests need not wait for.
+"""
 
 import json
 import operator
@@ -7,8 +10,6 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
-from mlx_lm import convert, generate, load, stream_generate
-from mlx_lm.utils import load_model
 
 import mlx_rev
 from mlx_rev.formats import names
@@ -22,6 +23,8 @@ ENDINGS = ["They all lived happily ever after.", "The end.", "Tim and his mom we
 
 
 def test_its_greedy_stories_are_ours_and_end_at_the_boundary() -> None:
+    from mlx_lm import generate, load, stream_generate
+
     model, tokenizer = load(str(built_in_model()))
     teller = mlx_rev.load()
     finished = []
@@ -37,6 +40,8 @@ def test_its_greedy_stories_are_ours_and_end_at_the_boundary() -> None:
 
 
 def test_what_its_converter_makes_of_ours_talks(tmp_path: Path) -> None:
+    from mlx_lm import convert
+
     folder = tmp_path / "quantised"
     convert(str(built_in_model()), str(folder), quantize=True, q_bits=8)
     assert not (folder / "tokenizer.model").exists()
@@ -52,6 +57,9 @@ def test_mixed_recipes_are_read_as_mlx_lm_reads_them(
     tmp_path: Path, group_size: int | None
 ) -> None:
     """For the default group size its converter writes null for every layer."""
+    from mlx_lm import convert
+    from mlx_lm.utils import load_model
+
     folder = tmp_path / "mixed"
     options = {"q_group_size": group_size, "quant_predicate": "mixed_3_6"}
     convert(str(built_in_model()), str(folder), quantize=True, **options)

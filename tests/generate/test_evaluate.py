@@ -194,3 +194,20 @@ def test_a_forward_model_takes_no_endings(
     forward = Teller(Loaded(teller.model, codecs[FORWARD]))
     with pytest.raises(ConfigError, match="forward model"):
         evaluate(forward, ["They slept."] * 3, yardstick, SampleConfig())
+
+
+def test_the_best_of_several_has_a_row_of_its_own(teller: Teller, yardstick: Yardstick) -> None:
+    endings = [story.ending for story in yardstick.real[:4]]
+    few = replace(yardstick, real=yardstick.real[:4], training=None)
+    settings = SampleConfig(max_tokens=5, seed=9)
+    plain = evaluate(teller, endings, few, settings)
+    found = evaluate(teller, endings, few, settings, best_of=3, chooser=WordJudge())
+    assert list(found.rows) == [MODEL, "best of 3", REAL, SHUFFLED]
+    assert {name: found.rows[name] for name in plain.rows} == plain.rows
+    assert (plain.best, found.stories) == ((), plain.stories)
+    for number, (ending, story) in enumerate(zip(endings, found.best, strict=True)):
+        seed = 9 + len(endings) + 3 * number
+        chosen = teller.candidates(ending, 3, WordJudge(), max_tokens=5, seed=seed)[0].story
+        assert (story.text, story.ending) == (chosen.text, ending)
+    alike = measure(found.best, few, settings.seed)
+    assert alike.rows[MODEL] == found.rows["best of 3"]

@@ -125,7 +125,7 @@ def test_the_sides_that_need_each_other_are_joined(
         "Once there was a fox": [written(forward, "Once there was a fox", left)],
         "He thanked her.": [written(backward, "He thanked her.", f"Snow lay deep. {right}")],
     }
-    monkeypatch.setattr(infill, "_written", lambda teller, prompt, settings: stories[prompt])
+    monkeypatch.setattr(infill, "_written", lambda teller, prompt, *_: stories[prompt])
     met = meet(backward, forward, "Once there was a fox", "He thanked her.")
     assert met.before == " who lost a golden ring. "
     assert met.after == right
@@ -136,10 +136,10 @@ def test_no_sentence_stands_on_both_sides_and_what_does_not_fit_is_written_again
     backward: Teller, forward: Teller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infill, "judge_of", lambda teller, turned: JUDGES[teller is backward])
-    asked: list[int] = []
+    asked: list[tuple[int, int]] = []
 
-    def write(teller: Teller, prompt: str, settings: SampleConfig) -> list[Story]:
-        asked.append(settings.seed)
+    def write(teller: Teller, prompt: str, settings: SampleConfig, number: int) -> list[Story]:
+        asked.append((settings.seed, number))
         if teller is forward:
             return [written(teller, prompt, " saw a big dog there. The fox ran. Rain fell.")]
         return [written(teller, prompt, "Rain fell. The fox ran. Nobody ever knew why. ")]
@@ -150,7 +150,15 @@ def test_no_sentence_stands_on_both_sides_and_what_does_not_fit_is_written_again
     assert met.text.count("The fox ran.") == 1
     assert not met.good
     assert met.rounds == 3
-    assert asked == [40, 40, 44, 44, 48, 48]
+    assert asked == [(40, number) for number in (0, 0, 1, 1, 2, 2)]
+
+
+def test_each_round_has_seeds_of_its_own(backward: Teller) -> None:
+    settings = SampleConfig(seed=7, max_tokens=3, temperature=1.5)
+    for number in (0, 2):
+        stories = infill._written(backward, "Tom ran.", settings, number)
+        assert [story.seed for story in stories] == [7 + 4 * number + n for n in range(4)]
+        assert max(len(story.tokens) for story in stories) <= 3
 
 
 def test_which_seam_is_taken() -> None:

@@ -3,7 +3,6 @@ from dataclasses import replace
 import mlx.core as mx
 import numpy as np
 import pytest
-from mlx_lm.models import llama as peer
 
 from mlx_rev.backend import Backend
 from mlx_rev.errors import ConfigError
@@ -23,6 +22,8 @@ def close(found: mx.array, expected: mx.array, tolerance: float = 1e-5) -> bool:
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("n_kv_heads", [1, 2, 4])
 def test_logits_are_those_of_mlx_lm(backend: Backend, tied: bool, n_kv_heads: int) -> None:
+    from mlx_lm.models import llama as peer  # takes seconds, so only here
+
     config = shape(tied=tied, n_kv_heads=n_kv_heads)
     model = random_llama(config, backend)
     other = peer.Model(

@@ -58,6 +58,7 @@ def test_the_shard_holds_its_stories(old: Path) -> None:
     assert set(found) <= set(texts)
 
 
+@pytest.mark.process
 def test_the_run_goes_on_as_it_would_have(
     old: Path, run: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

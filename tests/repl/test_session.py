@@ -2,6 +2,7 @@ import io
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -324,6 +325,16 @@ def test_a_run_is_exported_to_be_trained_further(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "checkpoints" / "latest" / "model.safetensors").exists()
     with pytest.raises(RevError, match="exists"):
         last(session, f"/export {tmp_path / 'run'} --to run")
+
+
+def test_settings_that_were_not_changed_are_those_of_the_model(session: Session) -> None:
+    assert session.teller.settings == SampleConfig()
+    last(session, "/set top_k 7")
+    last(session, f"/model {built_in_model()}")
+    own = session.teller.settings
+    assert own.temperature != SampleConfig().temperature
+    assert session.settings == replace(own, top_k=7, max_tokens=12, seed=3)
+    assert Session(session.teller, "stories1m").settings == own
 
 
 def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ import itertools
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mlx_rev.config import SampleConfig
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.teller import load
 from mlx_rev.repl.replies import Grows
@@ -51,7 +51,8 @@ def test_frames_are_what_the_tokens_say_and_move_nothing(terminal: Terminal) -> 
     frames = [rows for rows in map(story_rows, terminal.frames) if rows]
     assert len(frames) > 5
 
-    session = Session(load(built_in_model()), "", SampleConfig(seed=3, max_tokens=50))
+    teller = load(built_in_model())
+    session = Session(teller, "", replace(teller.settings, seed=3, max_tokens=50))
     told = [reply.stories[0].text for reply in session.respond(ENDING) if isinstance(reply, Grows)]
     decoded = {letters(text) for text in told}
     for rows in frames:

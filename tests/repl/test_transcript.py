@@ -2,12 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlx_rev.cli.flags import parse
 from mlx_rev.cli.repl import ReplCommand, _last_session, _session
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
@@ -37,6 +39,11 @@ def kept(session: Session, tmp_path: Path) -> Session:
 def one(folder: Path) -> Kept:
     [found] = sessions(folder)
     return found
+
+
+def opened(flags: list[str], last: Kept | None = None) -> Session:
+    command = parse(ReplCommand, flags, "repl")
+    return _session(command, flags, "repl", View(make_console()), last)
 
 
 def made(generated: str = "x ") -> Story:
@@ -91,15 +98,16 @@ def test_a_session_is_taken_up_again(kept: Session, session: Session) -> None:
 
 def test_continue_has_the_stories_the_model_and_the_settings(tmp_path: Path) -> None:
     folder = tmp_path / "sessions"
-    sample = SampleConfig(max_tokens=2, temperature=0.5, seed=8)
-    first = _session(ReplCommand(sample=sample), View(make_console()))
+    flags = ["--max-tokens", "2", "--temperature", "0.5", "--seed", "8"]
+    first = opened(flags)
     first.source = str(built_in_model())
     first.transcript = Transcript(folder)
     list(first.respond(ENDING))
     last = _last_session(folder)
-    again = _session(ReplCommand(), View(make_console()), last)
+    again = opened([], last)
     assert again.source == str(built_in_model())
-    assert again.settings == SampleConfig(max_tokens=2, temperature=0.5, seed=9)
+    assert again.settings == replace(first.teller.settings, max_tokens=2, temperature=0.5, seed=9)
+    assert opened(["--seed", "1"], last).settings == replace(again.settings, seed=1)
     assert again.standing is again.told[-1]
     assert same(again.told[0], first.told[0])
     assert "1 story is in the /history" in again.greeting()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlx_rev.errors import DataError
 from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import FORWARD, ORDERS, TOKEN, WORD, WORD2, Order
+from mlx_rev.text.order import BOTH_WAYS, FORWARD, ORDERS, TOKEN, WORD, WORD2, Order
 from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import BOUNDARY
 
@@ -59,6 +59,17 @@ def test_word_endings_are_spelled_as_they_stood(
     endings, healed, _ = spelled_as_in_the_story(codecs[WORD], some_stories[:100])
     assert endings > 300
     assert healed == endings
+
+
+def test_token_endings_are_spelled_as_they_stood(
+    codecs: dict[Order, StoryCodec], some_stories: list[str]
+) -> None:
+    """Those after a space by the first spelling, those after a newline by the second."""
+    stories = [story.replace(". ", ".\n", 1) for story in some_stories[:60]]
+    endings, healed, unhealed = spelled_as_in_the_story(codecs[TOKEN], stories)
+    assert endings > 200
+    assert healed >= 0.99 * endings
+    assert 0.5 * endings < unhealed < 0.95 * endings
 
 
 @pytest.mark.parametrize("vocabulary", ["own", "llama"])
@@ -157,3 +168,16 @@ def test_letters_may_not_come_before_the_first_word_of_an_ending_without_a_space
     for ending, last_piece in (("Tom ran.", b" Tom"), ('"Yes."', b'"')):
         joins = TOKEN.joining(ending, last_piece)
         assert [joins(piece) for piece in (b"he", b"1", b"he ", b".")] == [False] * 4
+
+
+def test_a_story_ends_with_its_boundary_or_a_forward_one_by_others_with_theirs(
+    codecs: dict[Order, StoryCodec],
+) -> None:
+    byte_level = isinstance(codecs[FORWARD].tokenizer, ByteLevel)
+    assert codecs[FORWARD].ends == ({1, 2} if byte_level else {1})
+    for order in (WORD, TOKEN):
+        assert codecs[order].ends == {1}
+    [both] = [order for order in BOTH_WAYS if order.one_way == TOKEN.one_way]
+    opposite = StoryCodec(codecs[TOKEN].tokenizer, both).opposite
+    assert opposite is not None
+    assert (opposite.boundary, opposite.ends) == (2, {2})

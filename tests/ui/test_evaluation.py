@@ -54,6 +54,7 @@ def test_the_json_has_every_figure_story_by_story(measured: Evaluation) -> None:
     assert [story["whole"] for story in content["stories"]] == [True] * 11 + [False]
 
 
+@pytest.mark.process
 def test_the_picture_is_the_same_each_time_and_changes_with_the_figures(
     measured: Evaluation, tmp_path: Path
 ) -> None:

@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from mlx_rev.ui.plots import loss_plot
 
 
@@ -12,6 +14,7 @@ def read(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()[:3]]
 
 
+@pytest.mark.process
 def test_a_plot_is_made_of_every_figure_there_is(tmp_path: Path) -> None:
     metrics, target = tmp_path / "metrics.jsonl", tmp_path / "loss.png"
     write(
