@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Peer
@@ -40,6 +41,18 @@ def ours(theirs: Peer) -> ByteLevel:
     return ByteLevel(vocabulary_of(content, 1, 2))
 
 
-def byte_level(texts: Iterable[str], size: int = 400) -> ByteLevel:
-    """A vocabulary of `size` pieces of `texts`."""
-    return ours(peer(texts, size))
+def byte_level(texts: Iterable[str], size: int = 400, *, marks_last: bool = False) -> ByteLevel:
+    """A vocabulary of `size` pieces of `texts`; with `marks_last`, text begins at id 0, as in
+    Llama 3."""
+    made = ours(peer(texts, size))
+    if not marks_last:
+        return made
+    known, count = made.vocabulary, len(MARKS)
+    turned = replace(
+        known,
+        pieces=(*known.pieces[count:], *known.pieces[:count]),
+        marks=frozenset(range(size - count, size)),
+        boundary=size - 2,
+        forward_boundary=size - 1,
+    )
+    return ByteLevel(turned)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -71,12 +72,15 @@ def main(arguments: Sequence[str], program: str) -> int:
     endings = [ending for ending in given for _ in range(command.count)]
     check_telling_fits(loaded.model.config, max(len(endings), command.best_of))
     settings = sample_settings(command, arguments, program, loaded.settings)
+    console = make_console(plain=command.plain)
+    live = is_interactive(console) and not command.plain
     if command.begin is not None:
-        write_story(sys.stdout, "\n\n".join(_met(command, teller, endings, settings)) + "\n")
+        with console.status("writing from both sides") if live else nullcontext():
+            texts = _met(command, teller, endings, settings)
+        write_story(sys.stdout, "\n\n".join(texts) + "\n")
         return 0
     session = Session(teller, command.choice.reference, settings)
-    console = make_console(plain=command.plain)
-    pace = command.pace if is_interactive(console) and not command.plain else None
+    pace = command.pace if live else None
     stories: list[Story] = []
     if command.best_of == 1:
         stories += _told(session, endings, pace)

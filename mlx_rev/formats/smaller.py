@@ -49,13 +49,11 @@ def keep_layers(model: ModelFile, layers: Sequence[int]) -> ModelFile:
         return model.read(names.layer_name(layers[int(place[1])], place[2]))
 
     kept = ",".join(map(str, layers))
-    return ModelFile(
-        model.source,
-        replace(model.config, n_layers=len(layers)),
-        read,
-        model.tokenizer,
-        model.order,
-        {**model.provenance, "kept_layers": f"{kept} of {count}"},
+    return replace(
+        model,
+        config=replace(model.config, n_layers=len(layers)),
+        read=read,
+        provenance={**model.provenance, "kept_layers": f"{kept} of {count}"},
     )
 
 
@@ -84,13 +82,12 @@ def keep_vocabulary(model: ModelFile, texts: Iterable[str]) -> ModelFile:
         weight = model.read(name)
         return weight[kept] if name in (names.EMBEDDING, names.OUTPUT) else weight
 
-    return ModelFile(
-        model.source,
-        checked_config(f"{model.source}, cut to the pieces of the text", config),
-        read,
-        smaller,
-        model.order,
-        {**model.provenance, "kept_pieces": f"{len(kept)} of {tokenizer.vocab_size}"},
+    return replace(
+        model,
+        config=checked_config(f"{model.source}, cut to the pieces of the text", config),
+        read=read,
+        tokenizer=smaller,
+        provenance={**model.provenance, "kept_pieces": f"{len(kept)} of {tokenizer.vocab_size}"},
     )
 
 

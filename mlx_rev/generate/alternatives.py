@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_rev.config import SampleConfig
-from mlx_rev.generate.decode import begin_stories, kept_prompt
+from mlx_rev.generate.decode import begin_stories, kept_prompt, never_written
 from mlx_rev.generate.sampler import unnormalised
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.cache import new_cache
@@ -37,50 +37,44 @@ def alternatives(teller: Teller, beside: str, count: int) -> list[Alternative]:
     """
     model, codec = teller.model, teller.codec
     [begun] = begin_stories(model, codec, [beside], SampleConfig(temperature=0))
-    pieces = codec.tokenizer.piece_bytes
-    writable = np.array([bool(piece) for piece in pieces])
-    writable[[0, codec.boundary]] = False, True
-    joins = np.array(codec.joins_prompt(beside, begun.spelling))
+    forbidden = np.array(codec.joins_prompt(beside, begun.spelling)) | never_written(codec)
     logits = _next_logits(teller, begun.spelling)
-    weights = unnormalised(np.where(writable & ~joins, logits, -np.inf)).astype(np.float64)
+    weights = unnormalised(np.where(forbidden, -np.inf, logits)).astype(np.float64)
     probabilities = weights / weights.sum()
     found: dict[str, Alternative] = {}
-    for token in np.argsort(-probabilities, kind="stable")[:count]:
-        tokens = (
-            (int(token),)
-            if token == codec.boundary
-            else _finished(teller, beside, begun.spelling, int(token))
-        )
-        growth = codec.growth(beside, begun.spelling)
-        for each in tokens:
-            growth.push(pieces[each])
-        if token == codec.boundary:
-            growth.finish()
-        text = growth.text + beside if begun.leftwards else beside + growth.text
-        alternative = Alternative(growth.text, text, float(probabilities[token]))
-        if alternative.generated.strip() or token == codec.boundary:
-            found.setdefault(alternative.generated, alternative)
+    # Some are no more than gaps, or one word spelled in two ways.
+    for token in map(int, np.argsort(-probabilities, kind="stable")[: 4 * count]):
+        generated = _whole(teller, beside, begun.spelling, token)
+        if probabilities[token] == 0 or not (generated.strip() or token in codec.ends):
+            continue
+        text = generated + beside if begun.leftwards else beside + generated
+        alternative = Alternative(generated, text, float(probabilities[token]))
+        found.setdefault(generated, alternative)
+        if len(found) == count:
+            break
     return list(found.values())
 
 
-def _finished(
-    teller: Teller, beside: str, spelling: tuple[int, ...], token: int
-) -> tuple[int, ...]:
-    """A token with the likeliest ones that finish its word or its character, or follow a gap."""
-    codec = teller.codec
-    tokens: tuple[int, ...] = (token,)
+def _whole(teller: Teller, beside: str, spelling: tuple[int, ...], token: int) -> str:
+    """What a token spells, with the likeliest that finish its word or its character, or that come
+    after it if it is a gap."""
+    codec, growth = teller.codec, teller.codec.growth(beside, spelling)
+    pieces = codec.tokenizer.piece_bytes
+    growth.push(pieces[token])
+    if token in codec.ends:
+        growth.finish()
+        return growth.text
+    read = (*spelling, token)
     for _ in range(LONGEST_WORD):
-        growth = codec.growth(beside, spelling)
-        for each in tokens:
-            growth.push(codec.tokenizer.piece_bytes[each])
-        likeliest = int(_next_logits(teller, spelling + tokens).argmax())
-        blank = not growth.text.strip()
-        if likeliest == codec.boundary or not (
-            blank or codec.joins_prompt(growth.text + beside, spelling + tokens)[likeliest]
-        ):
-            return tokens
-        tokens = (*tokens, likeliest)
-    return tokens
+        likeliest = int(_next_logits(teller, read).argmax())
+        unfinished = (
+            not growth.text.strip() or (codec.joins_prompt(growth.text + beside, read)[likeliest])
+        )
+        if likeliest in codec.ends or not unfinished:
+            break
+        growth.push(pieces[likeliest])
+        read = (*read, likeliest)
+    return growth.text
 
 
 def _next_logits(teller: Teller, ids: tuple[int, ...]) -> np.ndarray:

@@ -83,7 +83,7 @@ def write_stories(
         [[codec.boundary] * (longest - len(prompt)) + [*prompt] for prompt in prompts]
     )
     cache = new_cache(model.config, len(prompts), context)
-    never = _never_written(codec)
+    never = never_written(codec)
     joins = [codec.joins_prompt(story.prompt, story.spelling) for story in stories]
     forbidden = np.array(joins) | never
     rows = [(story, np.random.default_rng(story.seed)) for story in stories]
@@ -156,7 +156,7 @@ def _choose_spelling(nats: np.ndarray, temperature: float, seed: int) -> int:
     return int(generator.choice(len(odds), p=odds / odds.sum()))
 
 
-def _never_written(codec: StoryCodec) -> np.ndarray:
+def never_written(codec: StoryCodec) -> np.ndarray:
     """Ids that add no text and end no story, and the unknown piece: (vocabulary,)."""
     never = np.array([not piece for piece in codec.tokenizer.piece_bytes])
     if codec.tokenizer.unknown is not None:

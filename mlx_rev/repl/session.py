@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, in_a_line
@@ -150,7 +151,7 @@ class Session:
 
     def offer_stories(self, stories: Sequence[Story]) -> None:
         """Let a number choose a story."""
-        self.offer([lambda story=story: self.take_up(story) for story in stories])  # type: ignore[misc]
+        self.offer([partial(self.take_up, story) for story in stories])
 
     def take_up(self, story: Story) -> Iterator[Reply]:
         """Show a story, which is then the one in hand."""

@@ -183,9 +183,11 @@ def _with_figures(words: tuple[tuple[str, float | None], ...]) -> Text:
     """The words with their bits behind them in brackets."""
     text = Text()
     for word, bits in words:
-        text.append(visible(word))
-        if bits is not None and bits >= _FEWEST_BITS:
-            text.append(f"[{bits:.0f}]")
+        figure = f"[{bits:.0f}]" if bits is not None and bits >= _FEWEST_BITS else ""
+        if figure and word.isspace():  # so that it does not seem to be the next word's
+            text.append(("⏎" if "\n" in word else "␣") + figure + visible(word))
+        else:
+            text.append(visible(word) + figure)
     return text.append(f"\n\nin brackets: bits, where there are {_FEWEST_BITS:.0f} or more")
 
 

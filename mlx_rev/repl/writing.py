@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlx_rev.errors import ConfigError
@@ -67,6 +68,8 @@ def _alternatives(session: "Session", given: Given) -> Iterator[Reply]:
     text = story.text
     beside = text[end:].lstrip() if story.leftwards else text[:start].rstrip()
     found = alternatives(session.teller, beside, SHOWN_ALTERNATIVES)
+    if not found:
+        raise ConfigError(f"/alternatives: the model has no word for {text[start:end]!r}")
 
     def chosen(alternative: Alternative) -> Iterator[Reply]:
         if alternative.generated:
@@ -75,7 +78,7 @@ def _alternatives(session: "Session", given: Given) -> Iterator[Reply]:
         ended.stop("boundary")
         return _kept(session, ended)
 
-    session.offer([lambda each=each: chosen(each) for each in found])  # type: ignore[misc]
+    session.offer([partial(chosen, each) for each in found])
     words = tuple((each.generated.strip(), each.probability) for each in found)
     yield Alternatives(text[start:end], words, beside, story.leftwards)
 

@@ -14,7 +14,7 @@ from mlx_rev.text.tokenizer import Tokenizer
 def load_tokenizer(path: Path) -> Tokenizer:
     """A SentencePiece .model, or the tokenizer.json of a byte-level BPE.
 
-    Raises DataError or FormatError.
+    Raises RevError.
     """
     try:
         content = files.read_bytes(path)

@@ -23,7 +23,7 @@ def other(some_stories: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
         dim=24, n_layers=2, n_heads=2, n_kv_heads=1, head_size=16, hidden_dim=32, vocab_size=400,
         context=2000, rope_theta=100000.0, rope_factor=8.0,
     )  # fmt: skip
-    model = replace(drawn(config), tokenizer=byte_level(some_stories[:100]))
+    model = replace(drawn(config), tokenizer=byte_level(some_stories[:100], marks_last=True))
     path = tmp_path_factory.mktemp("other") / "m.gguf"
     convert(model, path)
     return path
@@ -58,5 +58,6 @@ def test_it_is_taught_to_go_backwards_and_tells(
     found = open_model(tmp_path / "run")
     assert found.tokenizer is not None
     assert found.tokenizer.fingerprint == open_model(other).tokenizer.fingerprint  # type: ignore[union-attr]
+    assert (found.boundary, found.end_of_text) == (398, 398)
     story = mlx_rev.load(tmp_path / "run").tell("The end.", max_tokens=8)
     assert story.text.endswith("The end.")

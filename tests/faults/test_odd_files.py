@@ -117,7 +117,7 @@ def test_commands_refuse_it(
 
 INSIDE = {
     "tell End. --model model": ("config.json", "model.safetensors", "tokenizer.model"),
-    "tell End. --model run": ("checkpoints/best/model.safetensors",),
+    "tell End. --model run": ("checkpoints/latest/model.safetensors",),
     "train --plain --no-compile --steps 1 --resume run": (
         *("config.toml", "metrics.jsonl", "tokenizer.model", "checkpoints/latest/training.json"),
         *("checkpoints/latest/optimizer.safetensors", "checkpoints/latest/model.safetensors"),

@@ -16,9 +16,10 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.generate.decode import begin_stories, write_stories
+from mlx_rev.generate.decode import _never_written, begin_stories, write_stories
 from mlx_rev.model.load import load_model
 from mlx_rev.text.byte_level import ByteLevel
+from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import TOKEN, WORD
 from tests.byte_level import MARKS, byte_level
 from tests.formats.conftest import drawn
@@ -115,6 +116,29 @@ def test_a_folder_by_others_says_its_boundaries_in_its_config(
     assert (found.boundary, found.end_of_text) == (1, said)
 
 
+@pytest.mark.parametrize("target", ["m/tokenizer.json", "m/config.json", "m.gguf"])
+def test_flipped_bits_raise_nothing_but_what_a_person_can_read(
+    tmp_path: Path, model: ModelFile, target: str
+) -> None:
+    convert(model, tmp_path / target.split("/")[0])
+    path = tmp_path / target
+    whole = path.read_bytes()
+    head = min(len(whole), 12000)
+    rng = np.random.default_rng(2)
+    for _ in range(120):
+        content = bytearray(whole)
+        for place in rng.integers(0, head, 2):
+            content[place] ^= 1 << int(rng.integers(0, 8))
+        path.write_bytes(content)
+        try:
+            found = open_model(tmp_path / target.split("/")[0])
+            assert found.tokenizer is not None
+            ids = found.tokenizer.encode("It's 12 dogs.")
+            assert found.tokenizer.decode(ids) == "It's 12 dogs."
+        except RevError:
+            continue
+
+
 def test_rows_beyond_the_pieces_get_marks(tmp_path: Path, model: ModelFile) -> None:
     wide = drawn(replace(model.config, vocab_size=448))
     (tmp_path / "m").mkdir()
@@ -146,6 +170,18 @@ def test_a_forward_model_by_others_ends_a_text_with_its_own_mark(
     assert {story.finished for story in ended} == {"boundary"}
     assert not any({1, 2} & set(story.tokens[:-1]) for story in stories)
     assert not any(0 in story.tokens for story in stories)
+
+
+def test_what_is_never_written_are_marks_and_what_stands_for_the_unknown(
+    model: ModelFile, talking: ModelFile, some_stories: list[str]
+) -> None:
+    """Id 0 is <unk> in a SentencePiece vocabulary, and text in Llama 3's."""
+    last = byte_level(some_stories[:20], 300, marks_last=True)
+    expected = {last: {297, 299}, model.tokenizer: {0, 2}, talking.tokenizer: {0, 2}}
+    for tokenizer, never in expected.items():
+        assert tokenizer is not None
+        found = _never_written(StoryCodec(tokenizer, TOKEN))
+        assert set(np.flatnonzero(found).tolist()) == never
 
 
 @pytest.mark.parametrize("order", [TOKEN, WORD])

@@ -63,6 +63,8 @@ def test_without_colours_surprises_have_figures(how: dict[str, bool]) -> None:
     text = shown(SHADES, **how)
     assert unstyled(text).startswith("One[10] day[4] ran[1]!End.\n")
     assert "in brackets: bits" in text
+    gaps = Shades((("One", 0.0), ("\n", 5.0), ("day", 0.0), (" ", 2.0), ("ran", 2.0)))
+    assert unstyled(shown(gaps, **how)).startswith("One⏎[5]\nday␣[2] ran[2]\n")
 
 
 @pytest.mark.parametrize("how", [{"plain": True}, {"colours": False}, {}])

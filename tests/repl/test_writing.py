@@ -226,7 +226,10 @@ def test_an_alternative_is_chosen_and_grown_on_from(session: Session) -> None:
         ("/alternatives Four ate.", ""),
     ],
 )
-def test_where_a_word_stands(session: Session, line: str, beside: str) -> None:
+def test_where_a_word_stands(
+    session: Session, line: str, beside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlx_rev.repl.writing.SHOWN_ALTERNATIVES", 1)
     in_hand(session, written("One fox saw a Fox. "))
     reply = last(session, line)
     assert isinstance(reply, Alternatives)

@@ -61,6 +61,17 @@ def test_word_endings_are_spelled_as_they_stood(
     assert healed == endings
 
 
+def test_token_endings_are_spelled_as_they_stood(
+    codecs: dict[Order, StoryCodec], some_stories: list[str]
+) -> None:
+    """Those after a space by the first spelling, those after a newline by the second."""
+    stories = [story.replace(". ", ".\n", 1) for story in some_stories[:60]]
+    endings, healed, unhealed = spelled_as_in_the_story(codecs[TOKEN], stories)
+    assert endings > 200
+    assert healed >= 0.99 * endings
+    assert 0.5 * endings < unhealed < 0.95 * endings
+
+
 @pytest.mark.parametrize("vocabulary", ["own", "llama"])
 def test_healed_token_endings_are_spelled_as_they_stood_in_real_stories(
     shared: Path, vocabulary: str

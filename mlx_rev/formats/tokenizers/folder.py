@@ -63,7 +63,8 @@ def read(folder: Path, described: Fields) -> Tokenizer | None:
             boundary = described.integer("bos_token_id") if described.has("bos_token_id") else None
             known = vocabulary_of(content, boundary, _end_of_text(described))
             return _checked(ByteLevel(known, source=str(json_path)), expected, json_path)
-        return tokenizer_from_json(content) if is_sentencepiece(content) else None
+        if is_sentencepiece(content):
+            return tokenizer_from_json(content)
     if expected:
         raise FormatError(
             f"{path}: missing; expected the tokenizer with sha256 {expected[:12]}…. Put it there, "
