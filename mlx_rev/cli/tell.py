@@ -42,8 +42,8 @@ class TellCommand:
     count: int = 1
     """Stories for each ending, with consecutive seeds."""
     best_of: int = 1
-    """Write so many for each story, all at once, and print the best: one that leads to its ending,
-    goes round in no circles and has a beginning."""
+    """Write so many for each story, all at once, and print the one judged best: by how it leads to
+    its ending, how it repeats itself, and whether it has a beginning."""
     begin: str | None = None
     """How the stories begin: they are written from both sides until they meet. The judge goes on
     from here."""

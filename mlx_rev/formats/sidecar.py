@@ -1,7 +1,7 @@
 """What a .bin has no field for, in a JSON file beside it: model.bin.json for model.bin."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class Sidecar:
     tokenizer_pieces_sha256: str | None
     """Of the tokenizer.bin: the same for a tokenizer that was rebuilt from its pieces."""
     corpus_sha256: str | None
-    settings: Settings
+    settings: Settings = field(default_factory=dict)
 
     def fits(self, tokenizer: Tokenizer) -> bool:
         """Whether the model was trained with `tokenizer`, as far as is known."""

@@ -16,6 +16,7 @@ import numpy as np
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate.judge import Judge, Progress, ignore, judge_of
+from mlx_rev.generate.measures import EndedStory, has_unbalanced_quotes
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
 from mlx_rev.text.sentences import last_sentences, sentence_starts, sentences
@@ -110,7 +111,9 @@ def _round(
     lefts = list(dict.fromkeys(left for story in openings for left in _lefts(story)))
     rights = list(dict.fromkeys(right for story in endings for right in _rights(story)))
     surprise = seam_surprise(judges, lefts, rights)
-    surprise[_repeats(lefts, rights)] = np.inf
+    for unfit in (_repeats(lefts, rights), _unbalanced(lefts, rights)):
+        if np.isfinite(surprise[~unfit]).any():
+            surprise[unfit] = np.inf
     inside = [halves for story in (*openings, *endings) if (halves := _halves(story.text))]
     usual = np.diag(seam_surprise(judges, *map(list, zip(*inside, strict=True)))) if inside else [0]
     most = np.quantile(usual, _GOOD)
@@ -150,6 +153,16 @@ def _repeats(lefts: Sequence[str], rights: Sequence[str]) -> np.ndarray:
     told = [set(map(str.strip, sentences(text))) for text in lefts]
     to_come = [set(map(str.strip, sentences(text))) for text in rights]
     return np.array([[not one.isdisjoint(other) for other in to_come] for one in told])
+
+
+def _unbalanced(lefts: Sequence[str], rights: Sequence[str]) -> np.ndarray:
+    """Whether a quotation is left open where both sides are joined: (lefts, rights)."""
+    return np.array(
+        [
+            [has_unbalanced_quotes(EndedStory(left + right, right)) for right in rights]
+            for left in lefts
+        ]
+    )
 
 
 def seam_surprise(

@@ -9,6 +9,15 @@ held against what real stories have, and what counts is how much its ending has 
 - likelihood: how far a story is from the middle of the candidates, in bits per byte, either way.
 - repetition and faults: only what is beyond nine tenths of real stories counts.
 
+The weights were chosen on 39 held-out endings of TinyStories, eight stories each by stories1m at
+temperature 0.8, with stories260K as the judge. On 30 others a content word was over 8% of all words
+in 24% of the stories, in 7% of those chosen with the judge and in 3% of those chosen without, but
+in 43% of the likeliest under the model itself and in 30% of the likeliest under the judge; 8% of
+the stories had no beginning, none of those chosen. The ending took the judge 0.98 bits per byte
+after all stories, 0.94 after those chosen with it, and 0.98 after those chosen without. At the
+model's own settings, the best of eight chosen without a judge, for 28 endings: stories260K, which
+had no part in it, recognised 57% of the endings rather than 29%, and 54% of those of real stories.
+
 Proposing with one direction and weighing with the other is what LEDOM (2507.01335) and TRLM
 (2412.02626) do, the other way round: they add the two log-likelihoods.
 """

@@ -78,7 +78,7 @@ def story_text(story: str, ending: str) -> Text:
 
 
 def program() -> str:
-    """What to type to run this program: mlx-rev where the shell finds it, otherwise where it is."""
+    """What to type to run this program: its name if the shell finds it, otherwise its path."""
     beside = Path(sys.executable).with_name("mlx-rev")
     found = shutil.which("mlx-rev")
     if not beside.is_file() or (found and Path(found).samefile(beside)):

@@ -127,6 +127,15 @@ def test_an_error_names_a_file_in_one_line(
 def test_a_story_cannot_command_the_terminal(terminal: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "input").write_text("")
     ending = f"So they {ATTACK} went home."
-    shown = on_a_terminal(terminal, tmp_path, "tell", ending, "--max-tokens", "3")
+    shown = on_a_terminal(terminal, tmp_path, "tell", ending, "--max-tokens", "3", "--plain")
     assert "␛]0;title␇b␛[2Jc" in shown
     assert not RAW.search(shown.replace("\r\n", "\n"))
+
+
+def test_nor_while_it_grows(terminal: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "input").write_text("")
+    ending = f"So they {ATTACK} went home."
+    shown = on_a_terminal(terminal, tmp_path, "tell", ending, "--max-tokens", "3", "--pace", "0")
+    assert "␛]0;title␇b␛[2Jc" in shown
+    for part in ("\x1b]", "\x07", "\x1b[2J", "\x9b", "\x7f", "\x0b", "\u202e"):
+        assert part not in shown

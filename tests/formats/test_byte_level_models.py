@@ -16,7 +16,7 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.generate.decode import _never_written, begin_stories, write_stories
+from mlx_rev.generate.decode import begin_stories, never_written, write_stories
 from mlx_rev.model.load import load_model
 from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.codec import StoryCodec
@@ -172,7 +172,7 @@ def test_a_forward_model_by_others_ends_a_text_with_its_own_mark(
     assert not any(0 in story.tokens for story in stories)
 
 
-def test_what_is_never_written_are_marks_and_what_stands_for_the_unknown(
+def test_what_isnever_written_are_marks_and_what_stands_for_the_unknown(
     model: ModelFile, talking: ModelFile, some_stories: list[str]
 ) -> None:
     """Id 0 is <unk> in a SentencePiece vocabulary, and text in Llama 3's."""
@@ -180,7 +180,7 @@ def test_what_is_never_written_are_marks_and_what_stands_for_the_unknown(
     expected = {last: {297, 299}, model.tokenizer: {0, 2}, talking.tokenizer: {0, 2}}
     for tokenizer, never in expected.items():
         assert tokenizer is not None
-        found = _never_written(StoryCodec(tokenizer, TOKEN))
+        found = never_written(StoryCodec(tokenizer, TOKEN))
         assert set(np.flatnonzero(found).tolist()) == never
 
 

@@ -52,9 +52,10 @@ def test_the_command_and_the_repl_take_it_up(
         command.main(["--help"], "c")
     help_text = capsys.readouterr().out
     assert "toy is for tests" in " ".join(help_text.replace("│", " ").split())
-    options = loaded_anew("mlx_rev.repl.commands", monkeypatch).COMMANDS["export"].options["--to"]
-    assert options == registry.names()
-    assert "toy" in options
+    export = loaded_anew("mlx_rev.repl.models", monkeypatch).EXPORT
+    [to] = [option for option in export.options if option.name == "--to"]
+    assert to.possible == registry.names()
+    assert "toy" in to.possible
 
 
 def loaded_anew(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:

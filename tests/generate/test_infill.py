@@ -153,6 +153,24 @@ def test_no_sentence_stands_on_both_sides_and_what_does_not_fit_is_written_again
     assert asked == [(40, number) for number in (0, 0, 1, 1, 2, 2)]
 
 
+def test_no_quotation_is_left_open_if_that_can_be(
+    backward: Teller, forward: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infill, "judge_of", lambda teller, turned: JUDGES[teller is backward])
+    added = {forward: ' said, "I see rain! We go in!" Then they ran. Rain fell.',
+             backward: 'Snow lay deep. "We see rain! I go in!" they said. All sat. '}  # fmt: skip
+    monkeypatch.setattr(
+        infill, "_written", lambda teller, prompt, *_: [written(teller, prompt, added[teller])]
+    )
+    met = meet(backward, forward, "A fox", "All slept.")
+    assert met.text.count('"') % 2 == 0
+    added[backward] = 'Snow lay deep. All sat" down. '
+    added[forward] = " ran. Rain fell. They slept."
+    met = meet(backward, forward, "A fox", "All slept.", rounds=1)
+    assert met.text.startswith("A fox ran.")
+    assert np.isfinite(met.seam_bits_per_byte)
+
+
 def test_each_round_has_seeds_of_its_own(backward: Teller) -> None:
     settings = SampleConfig(seed=7, max_tokens=3, temperature=1.5)
     for number in (0, 2):

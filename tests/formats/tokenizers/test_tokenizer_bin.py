@@ -68,7 +68,7 @@ def test_padding_of_no_bytes_as_it_was_written_before_is_read(
     path.write_bytes(before)
     again = tokenizer_bin.read(path)
     assert pieces_of(again) == pieces_of(wide)
-    described = Sidecar(None, "0" * 64, hashlib.sha256(before).hexdigest(), None)
+    described = Sidecar(None, "0" * 64, hashlib.sha256(before).hexdigest(), None, {})
     assert described.fits(again)
 
 
