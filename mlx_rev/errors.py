@@ -11,6 +11,10 @@ from typing import TextIO
 class RevError(Exception):
     """Something the user can put right; the message names what was found and what was expected."""
 
+    def __str__(self) -> str:
+        """The message in one line, whatever it quotes."""
+        return " ".join(super().__str__().splitlines())
+
 
 def in_a_line(error: RevError | OSError) -> str:
     """What to tell the person; for an error of the system, the file and the reason."""

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlx_rev.__main__ import run as run_here
+from mlx_rev.errors import RevError
 from mlx_rev.ui.console import make_console, story_text
 from mlx_rev.ui.visible import one_line, visible, write_story
 
@@ -139,3 +140,7 @@ def test_nor_while_it_grows(terminal: tuple[int, int], tmp_path: Path) -> None:
     assert "␛]0;title␇b␛[2Jc" in shown
     for part in ("\x1b]", "\x07", "\x1b[2J", "\x9b", "\x7f", "\x0b", "\u202e"):
         assert part not in shown
+
+
+def test_an_error_quotes_names_in_one_line() -> None:
+    assert str(RevError("m.gguf: a\nb\u2028c has 7 dimensions")) == "m.gguf: a b c has 7 dimensions"
