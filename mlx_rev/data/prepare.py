@@ -68,6 +68,11 @@ def prepare(
     order = order_named(config.reversal)
     tokenizer = _tokenizer(config, corpus, order, vocab_size, cache, notify)
     codec = StoryCodec(tokenizer, order)
+    if codec.opposite is not None and codec.boundary == codec.opposite.boundary:
+        raise ConfigError(
+            f"--reversal {order.name}: this tokenizer has one mark for both ends of a text, so "
+            f"nothing would tell the directions apart; give --reversal {order.one_way}"
+        )
     if config.tokenizer is not None and (loss := loss_of(codec, corpus.train())):
         warn(f"{config.tokenizer}: {loss}")
     files.remove_leftovers(cache / "tokenizers")

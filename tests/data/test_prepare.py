@@ -9,7 +9,9 @@ import pytest
 from mlx_rev.config import DataConfig, ReversalMode
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.data.shards import open_shard, write_shard
-from mlx_rev.errors import DataError, RevError
+from mlx_rev.errors import ConfigError, DataError, RevError
+from mlx_rev.text.byte_level import ByteLevel
+from tests.byte_level import byte_level
 
 STORY = "Le petit e\u0301le\u0300ve re\u0302vait. Tom was number {}."
 
@@ -96,3 +98,14 @@ def test_a_tokenizer_that_is_a_git_lfs_pointer_is_named(tmp_path: Path, config: 
     pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
     with pytest.raises(RevError, match="a Git LFS pointer"):
         prepare(replace(config, tokenizer=str(pointer)), 400, tmp_path / "cache")
+
+
+def test_one_mark_for_both_ends_cannot_tell_two_directions_apart(
+    corpus: Path, tmp_path: Path
+) -> None:
+    vocabulary = byte_level([STORY], 280).vocabulary
+    path = tmp_path / "tokenizer.json"
+    ByteLevel(replace(vocabulary, forward_boundary=vocabulary.boundary)).save(path)
+    config = DataConfig(data=str(corpus), tokenizer=str(path), reversal="token,none")
+    with pytest.raises(ConfigError, match="nothing would tell the directions apart"):
+        prepare(config, len(vocabulary.pieces), tmp_path / "cache")
