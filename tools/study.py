@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,17 +114,20 @@ def main() -> None:
         description=__doc__,
     )
     if isinstance(command, Report):
-        write_report(command.results, command.out)
+        write_report(command.results, command.out, len(list(planned())))
         return
+    for size, seed, arm in planned():
+        target = command.results / f"{size}-{arm.name}-{seed}.json"
+        if not target.exists():
+            result = result_of(command, arm, size, seed)
+            files.write_text(target, json.dumps(result) + "\n")
+            print(f"{time.strftime('%H:%M')} {target.name} {result['cpu_seconds']:.0f} s")
+
+
+def planned() -> Iterator[tuple[str, int, Arm]]:
+    """Size, seed and arm of every training, in the order in which they are done."""
     for size, seed in ORDER:
-        for arm in arms():
-            if arm.stream and size != "260k":
-                continue
-            target = command.results / f"{size}-{arm.name}-{seed}.json"
-            if not target.exists():
-                result = result_of(command, arm, size, seed)
-                files.write_text(target, json.dumps(result) + "\n")
-                print(f"{time.strftime('%H:%M')} {target.name} {result['cpu_seconds']:.0f} s")
+        yield from ((size, seed, arm) for arm in arms() if size == "260k" or not arm.stream)
 
 
 def result_of(command: Run, arm: Arm, size: str, seed: int) -> dict[str, Any]:

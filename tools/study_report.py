@@ -24,8 +24,9 @@ _ENDING_MEASURES = (
 )
 
 
-def write_report(results: Path, out: Path) -> None:
-    """Write study.md to `out`, and its pictures to `out`/study."""
+def write_report(results: Path, out: Path, planned: int) -> None:
+    """Write study.md to `out`, and its pictures to `out`/study, of so many trainings as are there
+    of those that are planned."""
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     pictures = out / "study"
     pictures.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,10 @@ def write_report(results: Path, out: Path) -> None:
         own = [result for result in found if result["size"] == size]
         parts.append(_section(size, own, pictures))
     hours = sum(result["cpu_seconds"] for result in found) / 3600
-    parts.append(f"\n{len(found)} trainings, {hours:.1f} CPU hours so far.\n")
+    done = f"{len(found)} of {planned} trainings are done, in {hours:.1f} CPU hours."
+    if len(found) < planned:
+        done += " **The study is not finished**: what follows is what there is so far."
+    parts.insert(1, f"## How far it is\n\n{done}\n")
     files.write_text(out / "study.md", "\n".join(parts))
 
 

@@ -118,12 +118,13 @@ def test_the_report_has_every_arm_that_was_run_and_its_difference(tmp_path: Path
         for seed in (0, 1):
             path = results / f"260k-{name}-{seed}.json"
             path.write_text(json.dumps(result(BY_NAME[name], seed, bits + seed / 100)))
-    write_report(results, out)
+    write_report(results, out, 7)
     text = (out / "study.md").read_text()
     assert "| word order, own vocabulary | 1.1050 | 0.0100 | +10.0% (+10.0% to +10.0%) |" in text
     assert "| forward | 1.0050 | 0.0100 |  |" in text
     assert "50% (40% to 60%)" in text
-    assert "6 trainings" in text
+    assert "6 of 7 trainings are done" in text
+    assert "not finished" in text
     assert (out / "study" / "arrow-260k.png").stat().st_size > 1000
 
 
