@@ -159,6 +159,7 @@ def _arrow(by_arm: Mapping[Arm, list[Result]], stream: bool, path: Path) -> bool
         axes.plot(list(base), lost, marker="o", markersize=3, label=arm.label)
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xscale("log", base=2)
+    axes.set_yscale("symlog", linthresh=10)  # how stories begin is known before it is read
     axes.set_xlabel("place of the token in what is read, from")
     axes.set_ylabel("bits per byte, % more than forward")
     axes.legend(frameon=False)

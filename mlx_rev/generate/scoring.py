@@ -12,7 +12,7 @@ from mlx_rev.model.score import Score, token_nats
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.sentences import sentence_starts
 
-_PARTS_AT_ONCE = 256
+_PARTS_AT_ONCE = 32
 """Stories, or parts of long ones, between two reports of progress."""
 _WINDOWS_OF_A_PART = 16
 _BITS = 1 / np.log(2)
