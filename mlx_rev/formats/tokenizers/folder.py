@@ -67,8 +67,8 @@ def read(folder: Path, described: Fields) -> Tokenizer | None:
             return tokenizer_from_json(content)
     if expected:
         raise FormatError(
-            f"{path}: missing; expected the tokenizer with sha256 {expected[:12]}…. Put it there, "
-            "or name it with --tokenizer"
+            f"{folder}: neither {path.name} nor {json_path.name} is there; expected the tokenizer "
+            f"with sha256 {expected[:12]}…. Put it there, or name it with --tokenizer"
         )
     return None
 
