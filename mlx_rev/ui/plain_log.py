@@ -1,5 +1,7 @@
 """Training as plain lines: for logs, pipes and screen readers."""
 
+from threading import Lock
+
 from rich.console import Console
 
 from mlx_rev.train.events import (
@@ -23,19 +25,25 @@ class PlainLog:
     def __init__(self, console: Console, ending: str, outlook: Outlook | None = None) -> None:
         self._console, self._ending, self._outlook = console, ending, outlook
         self._seen = Seen()
+        self._stopped = False
+        self._writing = Lock()
 
     def report(self, event: Event) -> None:
         """Write what happened."""
         self._seen.record(event)
-        for line in self._lines(event):
-            self._console.print(line, soft_wrap=True)
+        with self._writing:
+            self._stopped |= isinstance(event, Stopped)
+            for line in self._lines(event):
+                self._console.print(line, soft_wrap=True)
 
     def step_begins(self) -> None:
         """Nothing is written for each step."""
 
     def stopping(self, how: str) -> None:
-        """Write that the training stops."""
-        self._console.print(how, soft_wrap=True)
+        """Write that the training stops, from whatever thread, unless it already has."""
+        with self._writing:
+            if not self._stopped:
+                self._console.print(how, soft_wrap=True)
 
     def _lines(self, event: Event) -> list[str]:
         started = self._seen.started

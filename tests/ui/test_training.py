@@ -84,3 +84,15 @@ def test_the_outlook_counts_what_is_left() -> None:
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert spoken(seconds) == words
+
+
+def test_an_answer_that_comes_after_the_end_is_not_given() -> None:
+    """It is on its way on another thread, while a short training ends."""
+    console = make_console(io.StringIO(), plain=True)
+    log = PlainLog(console, ENDING)
+    log.stopping("finishing this step")
+    log.report(STOPPED)
+    written = console.file.getvalue()
+    assert written.startswith("finishing this step\n")
+    log.stopping("finishing this step")
+    assert console.file.getvalue() == written
