@@ -30,6 +30,7 @@ from mlx_rev.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.story_files import read_stories
 from mlx_rev.model.load import load_model
+from mlx_rev.presets import preset
 from mlx_rev.train.events import Event
 from mlx_rev.train.loop import fit
 
@@ -41,15 +42,7 @@ ENDINGS = 100
 """Endings that stories are told from."""
 SIZES = {
     "260k": RunConfig(
-        model=ModelConfig(
-            dim=64,
-            n_layers=5,
-            n_heads=8,
-            n_kv_heads=4,
-            hidden_dim=172,
-            vocab_size=512,
-            context=512,
-        ),
+        model=preset("260k").model,
         train=TrainConfig(steps=1200, batch_size=4, learning_rate=4e-3, init_std=0.05),
     ),
     "1.5m": RunConfig(
@@ -192,14 +185,13 @@ def _train(
 
 def _text_read(data: Prepared, config: RunConfig) -> dict[str, Any]:
     """How much of the text the tokens of the training amount to."""
-    shards = [data.train] if data.opposite is None else [data.train, data.opposite.train]
-    tokens = sum(len(shard.tokens) for shard in shards)
+    tokens = sum(len(part.train.tokens) for part in data.directions)
     seen = config.train.steps * config.train.batch_size * config.model.context
     text = int(data.train.text_bytes.sum())
     return {
         "tokens": seen,
         "epochs": round(seen / tokens, 3),
-        "bytes_per_token": round(text * len(shards) / tokens, 3),
+        "bytes_per_token": round(text * len(data.directions) / tokens, 3),
         "steps": config.train.steps,
     }
 

@@ -54,8 +54,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     for name in columns[0]:
         table.add_row(name, *(column[name] for column in columns))
     console.print(table)
-    directions = [data] if data.opposite is None else [data, data.opposite]
-    for direction in directions:
+    for direction in data.directions:
         show_rows(direction, command.context, command.show, TrainConfig().seed, console)
     return 0
 

@@ -193,10 +193,9 @@ def _outlook(config: RunConfig, data: Prepared, resumed: Path | None) -> Outlook
     """What is known of a training before its first step."""
     model, train = config.model, config.train
     latest = run_folder.latest(resumed) if resumed else None
-    parts = [data] if data.opposite is None else [data, data.opposite]
     return Outlook(
         parameters=estimate.parameters(model),
-        corpus_tokens=sum(len(part.train.tokens) for part in parts),
+        corpus_tokens=sum(len(part.train.tokens) for part in data.directions),
         steps=train.steps,
         first_step=run_folder.step_of(latest) if latest else 0,
         tokens_per_step=train.batch_size * train.accumulation * model.context,

@@ -40,6 +40,11 @@ class Prepared:
     opposite: "Prepared | None" = None
     """For a model that also reads forwards: the same stories, read so."""
 
+    @property
+    def directions(self) -> "tuple[Prepared, ...]":
+        """What is trained on: these stories and, if they are read forwards too, those."""
+        return (self,) if self.opposite is None else (self, self.opposite)
+
 
 def prepare(
     config: DataConfig,

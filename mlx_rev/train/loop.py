@@ -146,7 +146,7 @@ class _Training:
         self._backend = backend
         train = config.train
         self._batches = Batches(
-            [data.train] if data.opposite is None else [data.train, data.opposite.train],
+            [part.train for part in data.directions],
             context=config.model.context,
             batch_size=train.batch_size,
             accumulation=train.accumulation,

@@ -39,7 +39,7 @@ def rehearse(config: RunConfig, data: Prepared, backend: Backend) -> Rehearsal:
     initialise(model, train.seed, train.init_std, train.embedding_init_std)
     weights = get_weights(model)
     batches = Batches(
-        [part.train for part in (data, data.opposite) if part is not None],
+        [part.train for part in data.directions],
         context=config.model.context,
         batch_size=train.batch_size,
         accumulation=train.accumulation,

@@ -1,0 +1,165 @@
+"""Whole conversations, as they are shown."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mlx_rev.errors import RevError
+from mlx_rev.generate.story import Story
+from mlx_rev.generate.teller import Teller
+from mlx_rev.repl.commands import COMMANDS
+from mlx_rev.repl.replies import (
+    Grows,
+    Leaves,
+    Tells,
+)
+from mlx_rev.repl.session import Session
+from mlx_rev.repl.view import View
+from mlx_rev.repl.writing import without_newest_word
+from mlx_rev.text.order import WORD, Order
+from mlx_rev.ui.console import THEME
+
+TRANSCRIPT = """\
+> /set temperature 0
+temperature is 0.0
+> /set max_tokens 4
+max_tokens is 4
+> /settings
+temperature         0.0
+top_k               0
+top_p               0.95
+min_p               0.0
+repetition_penalty  1.0
+max_tokens          4
+seed                3
+> /history
+! no story yet; type how one ends
+> They went home.
+{story}
+> /history
+*  1  seed 3  {short}
+> /candidates 99
+! /candidates 99: expected 1 to 16
+> \x20
+Type how a story ends, or /help.
+> /candidates four
+! /candidates four: expected a number, as in /candidates 6
+> /xyzzy
+! unknown command /xyzzy; expected one of {known}
+> /quit
+"""
+
+
+WRITING = """\
+> /set temperature 0
+temperature is 0.0
+> /set max_tokens 4
+max_tokens is 4
+> One ran. Two sat.
+{one}
+> /edit
+Change the story below; Enter grows it on from there, Ctrl-C leaves it as it is.
+> /Three ran. They went home.
+{three}
+> /more
+{more}
+> /undo
+{three}
+> /undo
+{one}
+> /undo
+! nothing to undo: no other story was in hand before
+> /edit
+Change the story below; Enter grows it on from there, Ctrl-C leaves it as it is.
+>
+Nothing was changed; the story is as it was.
+> /history
+*  1  seed 3  {one_short}
+   2  seed 4  {three_short}
+   3  seed 5  {more_short}
+> /history 2
+{three}
+> /history 4
+! /history: no story 4; the /history has 1 to 3
+> /save {folder}/it.txt --story 1
+saved as {folder}/it.txt
+> /save {folder}/it.txt
+! {folder}/it.txt: exists; choose another name, or replace it with --force
+> /alternatives xyzzy
+! /alternatives: the story has no word 'xyzzy'; name one as it stands there
+> /help undo
+/undo
+
+{undo}
+
+Example: /undo
+> /undoo
+! unknown command /undoo; did you mean /undo?
+> bye
+{bye}
+> exit
+"""
+
+
+def conversation(session: Session, expected: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is shown where someone types the lines of a transcript that begin with >."""
+    output = io.StringIO()
+    console = Console(file=output, width=400, theme=THEME, no_color=True, highlight=False)
+    monkeypatch.setattr("mlx_rev.repl.view.READING_COLUMNS", 400)
+    view = View(console)
+    for line in expected.split("\n"):
+        if not line.startswith(">"):
+            continue
+        output.write(line + "\n")
+        try:
+            for reply in session.respond(line[2:]):
+                if isinstance(reply, Tells):
+                    output.write(reply.story.text + "\n")
+                elif not isinstance(reply, Grows | Leaves):
+                    view.show(reply)
+        except RevError as error:
+            output.write("! ")
+            view.error(str(error))
+    return "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
+
+
+def as_written(transcript: str, **parts: object) -> str:
+    return "\n".join(line.rstrip() for line in transcript.format(**parts).split("\n"))
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_whole_conversation(
+    session: Session, tellers: dict[Order, Teller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = tellers[WORD].tell("They went home.", temperature=0.0, max_tokens=4, seed=3)
+    known = ", ".join(f"/{name}" for name in COMMANDS)
+    expected = as_written(TRANSCRIPT, story=story.text, short=flat(story.text), known=known)
+    assert conversation(session, expected, monkeypatch) == expected
+
+
+def test_a_conversation_of_someone_who_writes(
+    session: Session,
+    tellers: dict[Order, Teller],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(ending: str) -> Story:
+        return tellers[WORD].tell(ending, temperature=0.0, max_tokens=4)
+
+    three = told("/Three ran. They went home.")
+    parts = {
+        "one": told("One ran. Two sat."),
+        "three": three,
+        "more": told(without_newest_word(three)),
+        "bye": told("bye"),
+    }
+    parts |= {f"{name}_short": flat(story.text) for name, story in parts.items()}
+    undo = COMMANDS["undo"].explanation
+    expected = as_written(WRITING, folder=tmp_path, undo=undo, **parts)
+    assert conversation(session, expected, monkeypatch) == expected
+    assert (tmp_path / "it.txt").read_text() == f"{parts['one']}\n"
