@@ -65,7 +65,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     _check(command)
     given = command.endings or telling.piped_endings()
     if not given:
-        raise ConfigError('no ending given; try: mlx-rev tell "They all lived happily ever after."')
+        raise ConfigError(f'no ending given; try: {program} "They all lived happily ever after."')
     loaded = command.choice.load()
     teller = Teller(loaded)
     endings = [ending for ending in given for _ in range(command.count)]

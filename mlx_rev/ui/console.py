@@ -1,11 +1,7 @@
 """How things look in a terminal, and what is shown where there is none."""
 
 import os
-import shlex
-import shutil
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import IO
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -75,13 +71,3 @@ def story_text(story: str, ending: str) -> Text:
     elif ending and story.startswith(ending):
         text.stylize("ending", 0, len(ending))
     return text
-
-
-def program() -> str:
-    """What to type to run this program: its name if the shell finds it, otherwise its path."""
-    beside = Path(sys.executable).with_name("mlx-rev")
-    found = shutil.which("mlx-rev")
-    if not beside.is_file() or (found and Path(found).samefile(beside)):
-        return "mlx-rev"
-    here = Path.cwd()
-    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))

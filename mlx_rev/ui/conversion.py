@@ -9,6 +9,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mlx_rev.formats.convert import Conversion
+from mlx_rev.program import runnable
 from mlx_rev.ui.console import is_interactive
 
 
@@ -32,7 +33,7 @@ def show(done: Conversion, console: Console) -> None:
             f"multiple of the group size: {done.kept_whole[0]}{more}"
         )
     lines += [f"note: {note}" for note in done.notes]
-    for line in [*lines, f"run it: {done.run}"]:
+    for line in [*lines, f"run it: {runnable(done.run)}"]:
         console.print(line, soft_wrap=True)
 
 

@@ -100,12 +100,12 @@ def test_an_abort_is_explained_with_the_last_checkpoint(start: Start, tmp_path: 
     checkpoints = tmp_path / "my run" / "checkpoints"
     (checkpoints / "step-00000250").mkdir(parents=True)
     (checkpoints / "latest").symlink_to("step-00000250")
-    assert end(start("parent.has_run(Path('my run')); os.abort()")) == (
+    assert end(start("parent.has_run(Path('my run')); os.abort()", PATH="/nowhere")) == (
         2,
         "",
         "mlx-rev train: the training was aborted (SIGABRT) by MLX or a library under it, whose "
         "reason, if it gave one, is above; resume from the last checkpoint, step-00000250: "
-        "mlx-rev train --resume 'my run'\n",
+        f"{Path(sys.executable).with_name('mlx-rev')} train --resume 'my run'\n",
     )
 
 
