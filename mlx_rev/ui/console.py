@@ -1,6 +1,7 @@
 """How things look in a terminal, and what is shown where there is none."""
 
 import os
+import shutil
 from collections.abc import Iterable
 from typing import IO
 
@@ -45,7 +46,11 @@ def make_console(
 ) -> Console:
     """A console that obeys neither markup nor control sequences in text; NO_COLOR is respected.
     `plain`: no styles; `quiet`: it shows nothing."""
+    # Of a dumb terminal, Rich would not ask for the size.
+    size = shutil.get_terminal_size() if os.environ.get("TERM") == "dumb" else None
     return _SafeConsole(
+        width=size and size.columns,
+        height=size and size.lines,
         file=file,
         stderr=stderr,
         theme=THEME,
@@ -61,6 +66,11 @@ def make_console(
 def is_interactive(console: Console) -> bool:
     """Whether the console can redraw what it shows."""
     return console.is_terminal and os.environ.get("TERM") != "dumb"
+
+
+def say(console: Console, line: str) -> None:
+    """Print a sentence: wrapped at words in a terminal, in one line elsewhere."""
+    console.print(line, soft_wrap=not console.is_terminal)
 
 
 def story_text(story: str, ending: str) -> Text:

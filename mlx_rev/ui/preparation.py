@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgre
 from mlx_rev.config import DataConfig
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.files import naming_cache
-from mlx_rev.ui.console import is_interactive
+from mlx_rev.ui.console import is_interactive, say
 
 
 def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Console) -> Prepared:
@@ -27,7 +27,7 @@ def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Con
         progress.update(stages[stage], completed=share or 0.0)
 
     def warn(notice: str) -> None:
-        console.print(f"note: {notice}", soft_wrap=True)
+        say(console, f"note: {notice}")
 
     with naming_cache(cache), progress if live else nullcontext():
         return prepare(config, vocab_size, cache, notify, warn)

@@ -42,7 +42,6 @@ def test_a_run_is_measured_on_its_own_held_out_stories_and_training_text(
     assert content["rows"]["real"]["unknown_words"]["mean"] < 0.2
     again = run(*command, "--json", "-")
     assert again.stdout == (tmp_path / "a.json").read_text()
-    assert run(*command).stdout == done.stdout
     other = json.loads(run(*command, "--json", "-", "--seed", 5).stdout)
     assert other["stories"] != content["stories"]
 

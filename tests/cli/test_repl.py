@@ -38,10 +38,11 @@ ENDINGS = ["He was happy.", 'She said, "Yes!" ']
 
 
 def test_each_line_is_an_ending(run: Run, trained: Path) -> None:
-    done = run("repl", "--model", trained, "--seed", 5, stdin="\n".join(ENDINGS))
+    flags = ("--model", trained, "--max-tokens", 12, "--seed")
+    done = run("repl", *flags, 5, stdin="\n".join(ENDINGS))
     assert done.returncode == 0, done.stderr
     first, second = (
-        run("tell", ending, "--model", trained, "--seed", seed).stdout
+        run("tell", ending, *flags, seed).stdout
         for ending, seed in zip(ENDINGS, (5, 6), strict=True)
     )
     assert done.stdout == first + "\n" + second
