@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +151,7 @@ def _noted(shards: ShardSet) -> dict[str, int | str]:
     }
 
 
-def _read_done(path: Path) -> dict:
+def _read_done(path: Path) -> dict[str, Any]:
     try:
         done = json.loads(files.read_bytes(path))
     except (OSError, ValueError, RecursionError) as error:
