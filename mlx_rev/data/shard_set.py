@@ -66,7 +66,7 @@ class ShardSet:
     @property
     def story_count(self) -> int:
         """How many stories there are."""
-        return int(self.first_story[-1])
+        return int(self._first_story[-1])
 
     @property
     def token_count(self) -> int:
@@ -74,7 +74,7 @@ class ShardSet:
         return sum(len(shard.tokens) for shard in self.shards)
 
     @cached_property
-    def first_story(self) -> np.ndarray:
+    def _first_story(self) -> np.ndarray:
         """(shards + 1,) int64: the number of each shard's first story, and how many there are."""
         return np.cumsum([0, *(shard.story_count for shard in self.shards)], dtype=np.int64)
 
@@ -92,8 +92,8 @@ class ShardSet:
 
     def story(self, index: int) -> np.ndarray:
         """A story's ids in model order, with the boundary at both ends."""
-        part = int(np.searchsorted(self.first_story, index, side="right")) - 1
-        return self.shards[part].story(index - int(self.first_story[part]))
+        part = int(np.searchsorted(self._first_story, index, side="right")) - 1
+        return self.shards[part].story(index - int(self._first_story[part]))
 
     def stories(self) -> Iterator[np.ndarray]:
         """All stories in turn, as `story` gives them."""
