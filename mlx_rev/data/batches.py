@@ -1,7 +1,9 @@
 """Batches as a pure function of the step: resume needs no loader state."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -57,8 +59,8 @@ class Batches:
         packing: Packing = "epoch",
     ) -> None:
         self._directions, self._context = directions, context
-        self._first_story = np.cumsum([0, *(len(shards.lengths) for shards in directions)])
         lengths = [shards.lengths for shards in directions]
+        self._first_story = list(accumulate(map(len, lengths), initial=0))
         self._plan = plan_rows(lengths, context=context, seed=seed, packing=packing)
         if self.row_count < batch_size:
             raise DataError(
@@ -97,8 +99,8 @@ class Batches:
             place += length
 
     def _story(self, number: int) -> np.ndarray:
-        direction = int(np.searchsorted(self._first_story, number, side="right")) - 1
-        return self._directions[direction].story(number - int(self._first_story[direction]))
+        direction = bisect_right(self._first_story, number) - 1
+        return self._directions[direction].story(number - self._first_story[direction])
 
     def _check(self, largest: int) -> None:
         """Shards of gigabytes are not read through when training begins."""
