@@ -103,3 +103,12 @@ def test_of_many_windows_some_are_measured(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(row_plan, "_WINDOWS_MEASURED", 4)
     report = EpochPlan(LENGTHS, 64, seed=7).report()
     assert 4 * 16 <= report.stories <= 4 * 17
+
+
+def test_rows_of_a_window_are_read_in_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are packed with the longest stories first."""
+    monkeypatch.setattr(row_plan, "_WINDOW", 500)
+    plan = EpochPlan(LENGTHS, 96, seed=8)
+    longest = [max(plan.row(number)[2]) for number in range(plan.row_count)]
+    correlation = np.corrcoef(np.arange(plan.row_count), longest)[0, 1]
+    assert abs(correlation) < 4 / np.sqrt(plan.row_count)
