@@ -47,7 +47,8 @@ def plan_rows(
     direction to the next."""
     if packing == "once":
         return OncePlan(directions, context, seed)
-    return EpochPlan(np.concatenate(directions), context, seed)
+    lengths = directions[0] if len(directions) == 1 else np.concatenate(directions)
+    return EpochPlan(lengths, context, seed)
 
 
 class EpochPlan:
