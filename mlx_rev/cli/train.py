@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +44,7 @@ from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
 from mlx_rev.train.rehearsal import matrix_speed, rehearse
 from mlx_rev.train.watchdog import Parent, resuming
-from mlx_rev.ui.console import make_console, say
+from mlx_rev.ui.console import is_interactive, make_console, say
 from mlx_rev.ui.dashboard import Dashboard, view_for
 from mlx_rev.ui.outlook import Outlook
 from mlx_rev.ui.plots import loss_plot
@@ -104,7 +104,9 @@ def _train(
         say(console, line)
     if command.check:
         if nodes.count == 1:
-            for line in outlook.rehearsed(rehearse(config, data, backend.choose())):
+            with console.status("timing some steps") if is_interactive(console) else nullcontext():
+                rehearsal = rehearse(config, data, backend.choose())
+            for line in outlook.rehearsed(rehearsal):
                 say(console, line)
         return
     with ExitStack() as stack:
@@ -195,7 +197,7 @@ def _outlook(config: RunConfig, data: Prepared, resumed: Path | None) -> Outlook
     latest = run_folder.latest(resumed) if resumed else None
     return Outlook(
         parameters=estimate.parameters(model),
-        corpus_tokens=sum(len(part.train.tokens) for part in data.directions),
+        corpus_tokens=sum(part.train.token_count for part in data.directions),
         steps=train.steps,
         first_step=run_folder.step_of(latest) if latest else 0,
         tokens_per_step=train.batch_size * train.accumulation * model.context,
