@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -197,10 +196,13 @@ def _scored(
     with Progress(console=console, transient=True, disable=not live) as shown:
         task = shown.add_task("scoring", total=tokens)
         scored = score_encoded(loaded.model, encoded, lambda more: shown.advance(task, more))
-    judged = None
-    if judging is not None:
-        with console.status(f"telling {judging.endings} stories") if live else nullcontext():
-            judged = consistency(Teller(loaded), judging.endings, judging.sample)
+        judged = None
+        if judging is not None:
+            telling = shown.add_task(f"telling {judging.endings} stories", total=1.0)
+            judged = consistency(
+                *(Teller(loaded), judging.endings, judging.sample),
+                lambda share: shown.update(telling, completed=share),
+            )
     return _Scores(name, loaded, scored, total(scored, texts), judged)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,6 +135,7 @@ class Known:
     """A story that is known by heart."""
 
     text: str
+    finished: str | None = None
 
 
 @dataclass
@@ -143,7 +145,7 @@ class Knowing:
     spoilt: set[int]
     asked: list[str] = field(default_factory=list)
 
-    def tell_all(self, endings: list[str], **settings: float) -> list["Known"]:
+    def begin(self, endings: list[str], settings: SampleConfig) -> list["Known"]:
         self.asked = list(endings)
         of_ending = {story.ending: story.text for story in bundled.stories("valid")}
         texts = [
@@ -152,10 +154,17 @@ class Knowing:
         ]
         return [Known(text) for text in texts]
 
+    def write(self, stories: list["Known"], settings: SampleConfig) -> Iterator["Known"]:
+        for story in stories:
+            story.finished = "boundary"
+            yield story
+
 
 def test_the_stories_that_hold_together_are_counted_and_the_others_named() -> None:
     teller = Knowing(spoilt={1, 4})
-    judged = consistency(teller, 6, SampleConfig())  # type: ignore[arg-type]
+    shares: list[float] = []
+    judged = consistency(teller, 6, SampleConfig(), shares.append)  # type: ignore[arg-type]
+    assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
     assert (judged.stories, judged.consistent, judged.share) == (6, 4, pytest.approx(4 / 6))
     assert len(set(teller.asked)) == 6
     assert [text.endswith(teller.asked[n]) for (text, _), n in
