@@ -19,7 +19,8 @@ def program() -> str:
 
 def runnable(command: str) -> str:
     """A shell command with what has to be typed here instead of mlx-rev."""
-    return re.sub(r"(?<![^\s(])mlx-rev(?= (tell|train|wtac)\b)", lambda _: program(), command)
+    ours = r"(?<![^\s(])mlx-rev(?= (convert|tell|train|wtac)\b)"
+    return re.sub(ours, lambda _: program(), command)
 
 
 def _named(path: Path) -> str:

@@ -18,6 +18,7 @@ from mlx_rev.generate.judge import Judge, load_judge
 from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
+from mlx_rev.program import runnable
 from mlx_rev.repl.meeting import met
 from mlx_rev.repl.replies import Met, Offers, Reply, Says
 from mlx_rev.repl.session import Session
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     _check(command)
     given = command.endings or telling.piped_endings()
     if not given:
-        raise ConfigError(f'no ending given; try: {program} "They all lived happily ever after."')
+        example = runnable('mlx-rev tell "They all lived happily ever after."')
+        raise ConfigError(f"no ending given; try: {example}")
     loaded = command.choice.load()
     teller = Teller(loaded)
     endings = [ending for ending in given for _ in range(command.count)]
