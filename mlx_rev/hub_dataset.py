@@ -24,7 +24,7 @@ Progress = Callable[[float], None]
 
 IN_PARTS = 8 << 20
 """Bytes from which on what has come of a file is kept when a download stops."""
-_CHUNK = 1 << 20
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 """The ETag of a file in LFS is its sha256."""
 
@@ -82,6 +82,12 @@ def download(
     """
     import huggingface_hub
 
+    if revision is not None and _COMMIT.fullmatch(revision):  # What is at a commit stays so.
+        there = huggingface_hub.try_to_load_from_cache(
+            repository, filename, repo_type="dataset", revision=revision
+        )
+        if isinstance(there, str):
+            return Path(there)
     try:
         with hub.asking(hub.PATIENCE):
             info = huggingface_hub.hf_hub_download(
@@ -152,7 +158,7 @@ def _complete(file: IO[bytes], address: str, size: int, progress: Progress) -> N
             if response.status_code != 206:  # All of it comes, whatever was asked for.
                 file.truncate(0)
             try:
-                for chunk in response.iter_bytes(_CHUNK):
+                for chunk in response.iter_bytes():
                     file.write(chunk)
                     progress(min(1.0, file.tell() / size))
             except hub.transport_error() as error:

@@ -7,6 +7,7 @@ equals of what it holds, and is sorted by itself at the end.
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,9 +38,7 @@ def repeated(part: Part, path: Path, progress: Callable[[float], None]) -> np.nd
     try:
         found = [_repeated_in(entries) for entries in _buckets(part, folder, progress)]
     finally:
-        for left in folder.iterdir():
-            left.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)
     keys = np.sort(np.concatenate(found)) if found else np.zeros(0, np.uint64)
     with files.atomic_path(path) as temporary:
         np.save(temporary, keys)

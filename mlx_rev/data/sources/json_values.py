@@ -233,13 +233,13 @@ class _Reader:
         return []
 
     def _malformed(self, error: _MalformedError) -> None:
-        """Go on with the next line, if that can be where a value begins."""
+        """Go on with the line after the value's first, if that can be where one begins."""
         if self._where != _TOP:
             self._leave_rest(lambda: self._said(error.at, str(error)))
             return
         self._number += 1
         self._meet(error.at, str(error))
-        end = self._text.find("\n", error.at)
+        end = self._text.find("\n", self._at)
         self._at = len(self._text) if end < 0 else end + 1
 
     def _leave_rest(self, error: Any) -> None:

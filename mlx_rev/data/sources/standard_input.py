@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -42,19 +43,26 @@ def _kept(stream: IO[bytes], folder: Path) -> Path:
     files.remove_leftovers(folder)
     with files.naming(folder):
         private = files.private_folder(folder)
-        arriving, head, digest = private / "arriving", b"", hashlib.sha256()
-        with open(arriving, "wb") as file:
-            while block := stream.read(BLOCK):
-                head = head or block[:_HEAD]
-                digest.update(block)
-                file.write(block)
-        if not head:
-            raise DataError("--data -: nothing came on standard input; expected stories")
-        files.sync_file(arriving)
-        kept = folder / f"{digest.hexdigest()}{_suffix(arriving, head)}"
-        os.replace(arriving, kept)
-        files.sync_folder(folder)
-        private.rmdir()
+        try:
+            return _moved(stream, private, folder)
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+
+
+def _moved(stream: IO[bytes], private: Path, folder: Path) -> Path:
+    """The same, by way of a folder that nobody else uses."""
+    arriving, head, digest = private / "arriving", b"", hashlib.sha256()
+    with open(arriving, "wb") as file:
+        while block := stream.read(BLOCK):
+            head = head or block[:_HEAD]
+            digest.update(block)
+            file.write(block)
+    if not head:
+        raise DataError("--data -: nothing came on standard input; expected stories")
+    files.sync_file(arriving)
+    kept = folder / f"{digest.hexdigest()}{_suffix(arriving, head)}"
+    os.replace(arriving, kept)
+    files.sync_folder(folder)
     return kept
 
 
