@@ -163,7 +163,7 @@ class DataConfig:
     max_chars: int = 0
     """Drop stories of more characters; 0 is no limit."""
     limit: int = 0
-    """Read so many stories of each source; 0 reads all."""
+    """Read only the first so many stories of each source; 0 reads all."""
     deduplicate: bool = False
     """Train on each story once, however often it is in the data, word for word."""
     repair: bool = False
