@@ -17,6 +17,7 @@ ReversalMode = Literal["word2", "word", "token", "none", "word2,none", "word,non
 """The names of the orders in text/order.py; with ",none" the model reads forwards too."""
 
 OnError = Literal["stop", "skip"]
+Schedule = Literal["cosine", "linear"]
 
 
 class Dtype(StrEnum):
@@ -213,6 +214,12 @@ class TrainConfig:
     """Standard deviation of the initial embedding."""
     warmup: int = 100
     """Steps of linear warm-up."""
+    schedule: Schedule = "cosine"
+    """How the rate falls from its peak to that of the last step: as half a cosine or in a line."""
+    decay_share: float = 1.0
+    """Share of the steps after the warm-up, the last ones, in which the rate falls; before them it
+    stays at its peak, so that a run can be resumed with more --steps as if they had been asked
+    for at once."""
     weight_decay: float = 0.1
     """AdamW's decoupled weight decay, on matrices only."""
     beta1: float = 0.9
@@ -268,6 +275,11 @@ class TrainConfig:
                 f"min_learning_rate is {self.min_learning_rate}, expected 0 to "
                 f"learning_rate {self.learning_rate}"
             )
+        if self.schedule not in get_args(Schedule):
+            expected = " or ".join(get_args(Schedule))
+            found.append(f"schedule is {self.schedule}, expected {expected}")
+        if not 0 <= self.decay_share <= 1:
+            found.append(f"decay_share is {self.decay_share}, expected 0 to 1")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, expected 0 or more and under 1")
