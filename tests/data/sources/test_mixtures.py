@@ -49,6 +49,11 @@ def test_weights_repeat_and_sample_what_is_trained_on_alone(folder: Path) -> Non
     assert len(set(train[:first])) == first  # a repeat comes after all others
 
 
+def test_which_half_is_repeated_has_nothing_to_do_with_what_is_held_out(folder: Path) -> None:
+    times = Counter(corpus("a.txt=1.5", valid_share=0.4).train())
+    assert 0.4 < sum(count == 2 for count in times.values()) / len(times) < 0.6
+
+
 def test_a_source_with_held_out_stories_of_its_own_keeps_them(folder: Path) -> None:
     alone, mixed = corpus("bundled"), corpus("bundled=0.01,a.txt")
     valid = list(mixed.valid())
@@ -101,7 +106,7 @@ def test_limits_and_lengths(folder: Path) -> None:
         corpus("a.txt", limit=-1)
 
 
-@pytest.mark.parametrize("in_memory", [1 << 20, 64])
+@pytest.mark.parametrize("in_memory", [1 << 20, 500, 64])
 def test_each_story_is_trained_on_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:
