@@ -49,8 +49,7 @@ def test_every_form_of_the_same_entries_from_any_place(
     plain = [value if isinstance(value, str) else value["text"] for value in values]
     expected = [story for text in plain if (story := text.strip().strip("\ufeff").strip())]
     with pytest.MonkeyPatch.context() as patch:
-        for module in (content, json_values):
-            patch.setattr(module, "BLOCK", block)
+        patch.setattr(content, "BLOCK", block)
         chunks = list(StoryFile(path).chunks((), Problems()))
         assert [story for chunk in chunks for story in chunk.stories] == expected
         for number, chunk in enumerate(chunks):
@@ -89,8 +88,7 @@ def test_a_value_without_end_is_refused_in_little_memory(
 def test_what_cannot_be_read_is_skipped_and_the_first_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    for module in (content, json_values):
-        monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(content, "BLOCK", block)
     path = tmp_path / "s.jsonl"
     lines = [b'"One."', b'{"tale": 1}', b'"T\xffwo."', b"{", b'"\\udc80"', b'"Six."', b"77"]
     path.write_bytes(b"\n".join(lines))
@@ -126,7 +124,7 @@ def test_a_list_that_breaks_off_gives_what_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_number_is_not_cut_in_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_values, "BLOCK", 1)
+    monkeypatch.setattr(content, "BLOCK", 1)
     path = tmp_path / "s.jsonl"
     path.write_text('"One."\n77')
     problems = Problems(skip=True)

@@ -21,8 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "a.txt").write_text("\n\n".join(A))
     (tmp_path / "b.json").write_text(json.dumps(B))
     monkeypatch.chdir(tmp_path)
-    for module in ("text", "json_values"):
-        monkeypatch.setattr(f"mlx_rev.data.sources.{module}.BLOCK", 1000)
+    monkeypatch.setattr("mlx_rev.data.sources.content.BLOCK", 1000)
     return tmp_path
 
 

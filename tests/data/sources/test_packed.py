@@ -41,8 +41,7 @@ def after_each(file: StoryFile) -> None:
 def test_a_packed_file_reads_as_the_plain_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, suffix: str
 ) -> None:
-    monkeypatch.setattr("mlx_rev.data.sources.text.BLOCK", 10_000)
-    monkeypatch.setattr("mlx_rev.data.sources.json_values.BLOCK", 10_000)
+    monkeypatch.setattr(content, "BLOCK", 10_000)
     text = {
         "txt": "\n\n".join(STORIES),
         "jsonl": "\n".join(map(json.dumps, STORIES)),

@@ -44,8 +44,7 @@ def line_by_line(path: Path) -> list[str]:
 
 
 def small_blocks(patch: pytest.MonkeyPatch, size: int) -> None:
-    for module in (content, facts, text):
-        patch.setattr(module, "BLOCK", size)
+    patch.setattr(content, "BLOCK", size)
 
 
 @example(["\ufeff", " ", "\ufeff", "One day."], 1 << 18)
