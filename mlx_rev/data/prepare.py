@@ -61,14 +61,7 @@ def prepare(
     cannot be used, and ConfigError where a given tokenizer has another vocabulary than the model.
     """
     validate(config)
-    corpus = open_corpus(
-        config.data,
-        valid=config.valid,
-        valid_share=config.valid_share,
-        cache=cache,
-        field=config.field,
-        progress=notify,
-    )
+    corpus = open_corpus(config, cache, notify)
     for notice in corpus.notices:
         warn(notice)
     order = order_named(config.reversal)
@@ -83,6 +76,8 @@ def prepare(
         warn(f"{config.tokenizer}: {loss}")
     files.remove_leftovers(cache / "tokenizers")
     prepared = _prepared(codec, corpus, cache, notify)
+    if left_out := corpus.problems.summary():
+        warn(left_out)
     if codec.opposite is None:
         return prepared
     forward = _prepared(codec.opposite, corpus, cache, notify)
