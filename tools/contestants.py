@@ -150,7 +150,6 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
     """This project's decoder, with the text of every story at every token."""
     from mlx_rev import backend
     from mlx_rev.config import SampleConfig
-    from mlx_rev.cpu.decode import CompiledReader
     from mlx_rev.generate.decode import begin_stories, write_stories
     from mlx_rev.model.llama import Llama, initialise
     from mlx_rev.text.codec import StoryCodec
@@ -161,10 +160,6 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
     initialise(model, 0)
     codec = StoryCodec(_tokenizer(shape.vocabulary), WORD)
     reader = chosen.reader(model)
-    if shape.rows == 1:  # as the REPL does
-        reader.warm_up()
-        if isinstance(reader, CompiledReader):
-            reader.wait()
 
     def rounds(tokens: int) -> int:
         if not tokens:

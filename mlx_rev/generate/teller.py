@@ -58,11 +58,6 @@ class Teller:
         record, whenever it has grown by a token."""
         return self.write(self.begin(endings, settings), settings)
 
-    def warm_up(self) -> None:
-        """Make single stories a third faster after some seconds, by work in the background that the
-        process waits for before it ends."""
-        self._reader.warm_up()
-
     def tell(
         self,
         ending: str,
