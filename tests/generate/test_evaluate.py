@@ -53,6 +53,14 @@ class WordJudge:
     ) -> np.ndarray:
         return self.ending_nats(contexts, texts, progress)
 
+    def joined_nats(
+        self, contexts: Sequence[str], text: str, progress: Callable[[float], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        joined = [f"{context} {text}" for context in contexts]
+        return self.text_nats(joined, progress), self.adjoining_nats(contexts, [text], progress)[
+            :, 0
+        ]
+
     def _cost(self, before: list[str], read: list[str]) -> float:
         cost, seen = 0.0, set(before)
         for word in read:

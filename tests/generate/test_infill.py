@@ -40,6 +40,11 @@ class WordJudge:
     ) -> np.ndarray:
         return np.array([[self._cost(one, other) for other in texts] for one in contexts])
 
+    def joined_nats(
+        self, contexts: Sequence[str], text: str, progress: object
+    ) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
     def _cost(self, context: str, text: str) -> float:
         known = set(words_of(context))
         return sum(len(word) * (0.2 if word in known else 1.0) for word in words_of(text))
