@@ -96,8 +96,7 @@ def ranked(
     spread = max(float(likelihood.std()), 1e-6)
     common = np.array([measures.commonest_share(text) for text in texts])
     pairs = np.array([measures.distinct(text, 2) for text in texts])
-    repeated = np.maximum(0, common - _COMMON) / _COMMON_UNIT
-    repeated += np.maximum(0, _PAIRS - pairs) / _PAIRS_UNIT
+    repeated = np.array([repetition(text) for text in texts])
     parts = {
         "ending": ending - ending.mean(),
         "likelihood": -np.abs(likelihood - np.median(likelihood)) / spread,
@@ -119,6 +118,18 @@ def ranked(
         for place, story in enumerate(stories)
     ]
     return tuple(sorted(candidates, key=lambda candidate: -candidate.score))
+
+
+def repetition(story: EndedStory) -> float:
+    """How much more a story repeats words and pairs of words than nine in ten real ones, in units
+    of their spread; 0 for those nine."""
+    common, pairs = measures.commonest_share(story), measures.distinct(story, 2)
+    return max(0, common - _COMMON) / _COMMON_UNIT + max(0, _PAIRS - pairs) / _PAIRS_UNIT
+
+
+def likeliest(stories: Sequence[Story]) -> Story:
+    """The story that surprised its own model least for each byte that it wrote."""
+    return min(stories, key=lambda story: _per_byte(sum(story.surprises), story.generated))
 
 
 def _judged(judge: Judge, stories: Sequence[Story]) -> tuple[np.ndarray, np.ndarray]:
