@@ -1,6 +1,6 @@
 """A story a sentence at a time: what grows is what a story is, and what the judge takes stays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import cast
@@ -10,7 +10,7 @@ import pytest
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate import stepwise
+from mlx_rev.generate import sampler, stepwise
 from mlx_rev.generate.judge import judge_of
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
@@ -100,24 +100,41 @@ def test_what_the_judge_says_decides_then_what_is_typical_and_not_repeated(
     assert stepwise._best(story, loop[:1], LetterJudge("")) == 0
 
 
-def test_sentences_are_what_is_chosen(
-    tiny: ModelConfig, codecs: dict[Order, StoryCodec], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_is_taken_is_a_sentence_whatever_the_others_have_written_meanwhile(
+    tiny: ModelConfig,
+    codecs: dict[Order, StoryCodec],
+    order: Order,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As long as proposals have room, each one taken stops where a sentence does."""
-    monkeypatch.setattr(stepwise, "_LONGEST", 1000)
-    pieces = codecs[WORD2].tokenizer.piece_bytes
-    teller = telling(tiny, codecs[WORD2])
-    found = [
-        (len(story.tokens), story.text, story.finished)
-        for seed in range(4)
-        for story in teller.tell_by_sentence(ENDING, 3, LetterJudge("a"), seed=seed)
-    ]
-    assert any(finished is None for *_, finished in found)
-    for tokens, text, finished in found:
-        assert tokens > 0
-        if finished is None:
-            assert not text.lstrip().startswith((".", "!", "?"))
-    assert b"." in {piece.strip() for piece in pieces}
+    """Proposals of different lengths, so that rows are left behind in caches of their own."""
+    known = ("Tom ran.", "The dog was very happy and it ran to the park.", "Sam saw a cat.")
+    codec = codecs[order]
+    teller, judge = telling(tiny, codec), LetterJudge("aeiou", forward=order.grows_leftwards)
+    scripts: dict[np.random.Generator, Iterator[int]] = {}
+
+    def scripted(
+        logits: np.ndarray, recent: object, random: Sequence[np.random.Generator], config: object
+    ) -> np.ndarray:
+        for own in random:
+            text = known[int(own.integers(3))] if own not in scripts else ""
+            ids = codec.prompt(f"{text} {text}").spellings[0][1:] if text else ()
+            scripts.setdefault(own, iter([*ids, *codec.ends]))
+        return np.array([next(scripts[own], 9) for own in random])
+
+    monkeypatch.setattr(sampler, "sample", scripted)
+    told, parts = "", set()
+    for story in teller.tell_by_sentence(ENDING, 5, judge, max_tokens=60):
+        leftwards = order.grows_leftwards
+        part = story.generated.removesuffix(told) if leftwards else story.generated[len(told) :]
+        told = story.generated
+        if story.finished is None:
+            parts.add(part.strip())
+    assert parts <= set(known)
+    assert len(parts) > 1
+    whole = np.array([*story.spelling, *story.tokens])
+    bits = token_nats(teller.model, [whole])[0][len(story.spelling) - 1 :] / np.log(2)
+    assert list(story.surprises) == pytest.approx(bits, abs=2e-3)
 
 
 def test_whether_a_story_stops_is_left_to_chance() -> None:
