@@ -189,7 +189,7 @@ def test_a_model_is_told_the_endings_and_the_same_seed_says_the_same(
     assert means(found, "cut")[MODEL] == sum(not story.whole for story in found.stories) / 7 > 0
     assert stages["telling"][-1] == 1
     assert len(found.rows[MODEL]["words"].values) == 7
-    monkeypatch.setattr("mlx_rev.generate.evaluate._TOLD_AT_ONCE", 3)
+    monkeypatch.setattr("mlx_rev.generate.methods._AT_ONCE", 3)
     assert evaluate(teller, endings, yardstick, settings) == found
     other = evaluate(teller, endings, yardstick, replace(settings, seed=4))
     assert other.stories != found.stories
