@@ -76,10 +76,10 @@ class Judge(Protocol):
         the judge reads on: after it or, for one that reads backwards, before it."""
 
     def joined_nats(
-        self, contexts: Sequence[str], text: str, progress: Progress
+        self, contexts: Sequence[str], texts: Sequence[str], progress: Progress
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`text_nats` of each context with the text next to it, (N,), and `adjoining_nats` of the
-        text, (N,), for little more than one of them costs."""
+        """`text_nats` of each context with its own text next to it, (N,), and what `adjoining_nats`
+        says of that text, (N,), in one reading."""
 
 
 def ignore(share: float) -> None:
@@ -112,25 +112,23 @@ class ModelJudge:
         return np.array([row.sum() for row in scored])
 
     def joined_nats(
-        self, contexts: Sequence[str], text: str, progress: Progress = ignore
+        self, contexts: Sequence[str], texts: Sequence[str], progress: Progress = ignore
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Judge`. One space stands between the two. Where a context is too long to be read
         with the text in one piece, the part next to the text is read again."""
-        spelled, closing = self._next_to_another(text), [self.boundary] if self.closes else []
+        spelled = {text: self._next_to_another(text) for text in dict.fromkeys(texts)}
+        closing = [self.boundary] if self.closes else []
         before = [[self.boundary, *self.encode(context)] for context in contexts]
-        scored = self._scored([[*ids, *spelled, *closing] for ids in before], progress)
-        whole = np.array([row.sum() for row in scored])
-        stop = -len(closing) or None
-        next_to = np.array([row[-len(spelled) - len(closing) : stop].sum() for row in scored])
-        long = [
-            place
-            for place, ids in enumerate(before)
-            if len(ids) + len(spelled) + len(closing) > self.network.context + 1
-        ]
-        if long:
-            again = self.adjoining_nats([contexts[place] for place in long], [text])
-            next_to[long] = again[:, 0]
-        return whole, next_to
+        rows = [[*ids, *spelled[text], *closing] for ids, text in zip(before, texts, strict=True)]
+        scored = self._scored(rows, progress)
+        next_to = np.zeros(len(rows))
+        for place, (own, ids, text) in enumerate(zip(scored, before, texts, strict=True)):
+            if len(rows[place]) <= self.network.context + 1:
+                start = len(ids) - 1
+                next_to[place] = own[start : start + len(spelled[text])].sum()
+            else:
+                next_to[place] = self.adjoining_nats([contexts[place]], [text])[0, 0]
+        return np.array([own.sum() for own in scored]), next_to
 
     def _scored(self, texts: Sequence[Sequence[int]], progress: Progress) -> list[np.ndarray]:
         """The surprise of every id of each text but the first, in nats, float64. A text longer than

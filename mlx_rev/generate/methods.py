@@ -105,7 +105,8 @@ def best_opening(forward: Teller, stories: Sequence[Story], ending: str) -> Ende
     ]
     whole = [place for place, body in enumerate(bodies) if body] or [0]
     judge = judge_of(forward, turned=False)
-    nats = judge.joined_nats([bodies[place] for place in whole], ending, ignore)[1]
+    given = [bodies[place] for place in whole]
+    nats = judge.joined_nats(given, [ending] * len(given), ignore)[1]
     place = whole[int(nats.argmin())]
     text = f"{bodies[place]} {ending}" if bodies[place] else ending
     return EndedStory(text, ending, stories[place].finished == "boundary")

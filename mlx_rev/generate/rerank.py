@@ -138,7 +138,7 @@ def _judged(judge: Judge, stories: Sequence[Story]) -> tuple[np.ndarray, np.ndar
     prompt = stories[0].prompt.strip()
     bodies = [story.generated.strip() for story in stories]
     if prompt:
-        nats, of_prompt = judge.joined_nats(bodies, prompt, ignore)
+        nats, of_prompt = judge.joined_nats(bodies, [prompt] * len(bodies), ignore)
     else:
         nats, of_prompt = judge.text_nats(bodies, ignore), np.zeros(len(stories))
     pairs = zip(nats, stories, strict=True)

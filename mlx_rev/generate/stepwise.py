@@ -202,7 +202,8 @@ def _best(story: Story, proposals: Sequence[_Proposal], judge: Judge) -> int:
     near = _near(story.text, leftwards=story.leftwards)
     scores = np.zeros(len(texts))
     if near:
-        nats = judge.joined_nats([text.strip() for text in texts], near, ignore)[1]
+        stripped = [text.strip() for text in texts]
+        nats = judge.joined_nats(stripped, [near] * len(texts), ignore)[1]
         scores -= _in_units(nats)
     bits = np.array([np.mean(own.surprises) for own in proposals])
     scores -= np.abs(_in_units(bits - np.median(bits)))

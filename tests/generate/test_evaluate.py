@@ -54,12 +54,11 @@ class WordJudge:
         return self.ending_nats(contexts, texts, progress)
 
     def joined_nats(
-        self, contexts: Sequence[str], text: str, progress: Callable[[float], None]
+        self, contexts: Sequence[str], texts: Sequence[str], progress: Callable[[float], None]
     ) -> tuple[np.ndarray, np.ndarray]:
-        joined = [f"{context} {text}" for context in contexts]
-        return self.text_nats(joined, progress), self.adjoining_nats(contexts, [text], progress)[
-            :, 0
-        ]
+        joined = [" ".join(pair) for pair in zip(contexts, texts, strict=True)]
+        matrix = self.adjoining_nats(contexts, texts, progress)
+        return self.text_nats(joined, progress), np.diag(matrix)
 
     def _cost(self, before: list[str], read: list[str]) -> float:
         cost, seen = 0.0, set(before)

@@ -231,11 +231,11 @@ def test_a_text_next_to_another_is_read_once_for_both_figures(
     found = replace(judge_of(model, codecs[order]), closes=closes)
     contexts = ["Tom had a ball.", "The dog was happy. It ran.", "Tom had a red ball. " * 12]
     contexts = [context.strip() for context in contexts]
-    text = "A cat sat there."
+    texts = ["A cat sat there.", "They ran.", "A cat sat there."]
     whole = [
-        f"{text} {context}" if order.grows_leftwards else f"{context} {text}"
-        for context in contexts
+        " ".join(pair[::-1] if order.grows_leftwards else pair)
+        for pair in zip(contexts, texts, strict=True)
     ]
-    joined, next_to = found.joined_nats(contexts, text)
+    joined, next_to = found.joined_nats(contexts, texts)
     assert joined == pytest.approx(found.text_nats(whole), rel=1e-5)
-    assert next_to == pytest.approx(found.adjoining_nats(contexts, [text])[:, 0], rel=1e-4)
+    assert next_to == pytest.approx(np.diag(found.adjoining_nats(contexts, texts)), rel=1e-4)

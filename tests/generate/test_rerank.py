@@ -49,12 +49,11 @@ class WordJudge:
     adjoining_nats = ending_nats
 
     def joined_nats(
-        self, contexts: Sequence[str], text: str, progress: object
+        self, contexts: Sequence[str], texts: Sequence[str], progress: object
     ) -> tuple[np.ndarray, np.ndarray]:
-        joined = [f"{context} {text}" for context in contexts]
-        return self.text_nats(joined, progress), self.adjoining_nats(contexts, [text], progress)[
-            :, 0
-        ]
+        joined = [" ".join(pair) for pair in zip(contexts, texts, strict=True)]
+        matrix = self.adjoining_nats(contexts, texts, progress)
+        return self.text_nats(joined, progress), np.diag(matrix)
 
     def _cost(self, before: str, text: str) -> float:
         seen, words = set(words_of(before)), words_of(text)

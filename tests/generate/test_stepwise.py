@@ -36,7 +36,7 @@ class LetterJudge:
     ending_nats = adjoining_nats = text_nats
 
     def joined_nats(
-        self, contexts: Sequence[str], text: str, progress: object
+        self, contexts: Sequence[str], texts: Sequence[str], progress: object
     ) -> tuple[np.ndarray, np.ndarray]:
         share = [-100 * sum(c in self.likes for c in own) / (len(own) + 1) for own in contexts]
         return np.zeros(len(contexts)), np.array(share)
