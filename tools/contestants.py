@@ -1,6 +1,6 @@
 """What tools/benchmark.py compares: each in a process of its own, doing rounds when told to.
 
-    python tools/contestants.py KIND SHAPE
+    python tools/contestants.py KIND SHAPE [PROGRAM]
 
 Writes `ready` when it is warm; then, for each line N on standard input, does N steps (or writes N
 tokens a story) and writes a JSON object: seconds and tokens; at the end of input, its peak memory.
@@ -20,8 +20,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-Rounds = Callable[[int], int]
-"""Does so many steps and gives how many tokens that were; 0 is the end."""
+Rounds = Callable[[int], int | tuple[int, float]]
+"""Does so many steps and gives how many tokens that were and, where a program takes its own time,
+the seconds; 0 is the end."""
 
 
 class Shape(NamedTuple):
@@ -203,6 +204,81 @@ def mlx_lm_generation(shape: Shape) -> Rounds:
     return rounds
 
 
+def llama_cpp_generation(shape: Shape, program: str) -> Rounds:
+    """llama.cpp's llama-bench on our GGUF: no prompt, nothing sampled, no text."""
+    model = _exported(shape, ".gguf")
+
+    def rounds(tokens: int) -> int | tuple[int, float]:
+        if not tokens:
+            model.unlink()
+            return 0
+        flags = ["-m", model, "-p", "0", "-n", tokens, "-r", "1", "-t", _threads(), "-o", "json"]
+        [told] = json.loads(_output_of(program, *flags)[0])
+        return int(told["n_gen"]), told["avg_ns"] / 1e9
+
+    return rounds
+
+
+def run_c_generation(shape: Shape, program: str) -> Rounds:
+    """llama2.c's run on our .bin, sampling as we do; it times itself from the second token on."""
+    model = _exported(shape, ".bin")
+
+    def rounds(tokens: int) -> int | tuple[int, float]:
+        if not tokens:
+            for path in model.parent.iterdir():
+                path.unlink()
+            return 0
+        flags = ["-z", model.parent / "tokenizer.bin", "-t", "1.0", "-p", "0.9", "-i", "w7 w8 w9."]
+        said = _output_of(program, model, "-n", tokens, *flags)[1]
+        speed = float(said.rpartition("achieved tok/s:")[2])
+        return tokens, tokens / speed
+
+    return rounds
+
+
+def _exported(shape: Shape, suffix: str) -> Path:
+    """A model of random weights as a file for other programs, in a folder of its own."""
+    import tempfile
+
+    from mlx_rev.formats.convert import convert
+    from mlx_rev.formats.model_file import ModelFile
+    from mlx_rev.model.llama import Llama, get_weights, initialise
+    from mlx_rev.text.order import FORWARD
+
+    model = Llama(_config(shape))
+    initialise(model, 0)
+    weights = get_weights(model)
+    target = Path(tempfile.mkdtemp()) / f"model{suffix}"
+    described = ModelFile(
+        source="random weights",
+        config=model.config,
+        read=lambda name: np.array(weights[name]),
+        tokenizer=_tokenizer(shape.vocabulary),
+        order=FORWARD,
+    )
+    convert(described, target)
+    return target
+
+
+def _output_of(program: str, *arguments: Any) -> tuple[str, str]:
+    """What a program says on standard output and standard error."""
+    import subprocess
+
+    done = subprocess.run(
+        [program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(_threads())},
+    )
+    return done.stdout, done.stderr
+
+
+def _threads() -> int:
+    """As many as ours has: the cores that it may use, unless OpenBLAS is told otherwise."""
+    return int(os.environ.get("OPENBLAS_NUM_THREADS") or _cores())
+
+
 def matmul(shape: Shape) -> Rounds:
     """The machine's peak: products of square float32 matrices; a "token" is a GFLOP."""
     import mlx.core as mx
@@ -229,6 +305,8 @@ KINDS: dict[str, Callable[[Shape], Rounds]] = {
     "torch-compile-2": lambda shape: torch_training(shape, compiled=True, processes=2),
     "mlx-rev-tells": mlx_rev_generation,
     "mlx-lm-tells": mlx_lm_generation,
+    "llama.cpp-tells": lambda shape: llama_cpp_generation(shape, sys.argv[3]),
+    "run.c-tells": lambda shape: run_c_generation(shape, sys.argv[3]),
     "matmul": matmul,
 }
 
@@ -249,8 +327,10 @@ def _serve(rounds: Rounds, lines: Any) -> None:
     _say("ready")
     for line in lines:
         start = time.perf_counter()
-        tokens = rounds(int(line))
-        _say(json.dumps({"seconds": time.perf_counter() - start, "tokens": tokens}))
+        done = rounds(int(line))
+        taken = time.perf_counter() - start
+        tokens, seconds = done if isinstance(done, tuple) else (done, taken)
+        _say(json.dumps({"seconds": seconds, "tokens": tokens}))
     rounds(0)
     _say(json.dumps({"peak": _peak()}))
 
@@ -271,7 +351,7 @@ def _in_two_processes(kind: str, shape: Shape) -> None:
     torch.distributed.init_process_group("gloo")
     rounds = KINDS[kind](shape)
 
-    def together(steps: int) -> int:
+    def together(steps: int) -> int | tuple[int, float]:
         told = torch.tensor([steps])
         torch.distributed.broadcast(told, 0)
         return rounds(int(told)) if told > 0 else 0
@@ -303,8 +383,9 @@ def _cores() -> int:
 
 
 def _peak() -> int:
-    """Bytes of memory that this process had at most."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Bytes of memory that this process had at most or, if it started any, a program of its."""
+    programs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    peak = programs or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
