@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import programs
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -204,81 +205,6 @@ def mlx_lm_generation(shape: Shape) -> Rounds:
     return rounds
 
 
-def llama_cpp_generation(shape: Shape, program: str) -> Rounds:
-    """llama.cpp's llama-bench on our GGUF: no prompt, nothing sampled, no text."""
-    model = _exported(shape, ".gguf")
-
-    def rounds(tokens: int) -> int | tuple[int, float]:
-        if not tokens:
-            model.unlink()
-            return 0
-        flags = ["-m", model, "-p", "0", "-n", tokens, "-r", "1", "-t", _threads(), "-o", "json"]
-        [told] = json.loads(_output_of(program, *flags)[0])
-        return int(told["n_gen"]), told["avg_ns"] / 1e9
-
-    return rounds
-
-
-def run_c_generation(shape: Shape, program: str) -> Rounds:
-    """llama2.c's run on our .bin, sampling as we do; it times itself from the second token on."""
-    model = _exported(shape, ".bin")
-
-    def rounds(tokens: int) -> int | tuple[int, float]:
-        if not tokens:
-            for path in model.parent.iterdir():
-                path.unlink()
-            return 0
-        flags = ["-z", model.parent / "tokenizer.bin", "-t", "1.0", "-p", "0.9", "-i", "w7 w8 w9."]
-        said = _output_of(program, model, "-n", tokens, *flags)[1]
-        speed = float(said.rpartition("achieved tok/s:")[2])
-        return tokens, tokens / speed
-
-    return rounds
-
-
-def _exported(shape: Shape, suffix: str) -> Path:
-    """A model of random weights as a file for other programs, in a folder of its own."""
-    import tempfile
-
-    from mlx_rev.formats.convert import convert
-    from mlx_rev.formats.model_file import ModelFile
-    from mlx_rev.model.llama import Llama, get_weights, initialise
-    from mlx_rev.text.order import FORWARD
-
-    model = Llama(_config(shape))
-    initialise(model, 0)
-    weights = get_weights(model)
-    target = Path(tempfile.mkdtemp()) / f"model{suffix}"
-    described = ModelFile(
-        source="random weights",
-        config=model.config,
-        read=lambda name: np.array(weights[name]),
-        tokenizer=_tokenizer(shape.vocabulary),
-        order=FORWARD,
-    )
-    convert(described, target)
-    return target
-
-
-def _output_of(program: str, *arguments: Any) -> tuple[str, str]:
-    """What a program says on standard output and standard error."""
-    import subprocess
-
-    done = subprocess.run(
-        [program, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(_threads())},
-    )
-    return done.stdout, done.stderr
-
-
-def _threads() -> int:
-    """As many as ours has: the cores that it may use, unless OpenBLAS is told otherwise."""
-    return int(os.environ.get("OPENBLAS_NUM_THREADS") or _cores())
-
-
 def matmul(shape: Shape) -> Rounds:
     """The machine's peak: products of square float32 matrices; a "token" is a GFLOP."""
     import mlx.core as mx
@@ -295,6 +221,12 @@ def matmul(shape: Shape) -> Rounds:
     return rounds
 
 
+def _program(shape: Shape, make: Callable[..., Rounds]) -> Rounds:
+    """A program by others that writes with the same weights, on as many threads as we do."""
+    threads = int(os.environ.get("OPENBLAS_NUM_THREADS") or _cores())
+    return make(_config(shape), _tokenizer(shape.vocabulary), sys.argv[3], threads)
+
+
 KINDS: dict[str, Callable[[Shape], Rounds]] = {
     "mlx-rev": mlx_rev_training,
     "stock": mlx_lm_training,
@@ -305,8 +237,8 @@ KINDS: dict[str, Callable[[Shape], Rounds]] = {
     "torch-compile-2": lambda shape: torch_training(shape, compiled=True, processes=2),
     "mlx-rev-tells": mlx_rev_generation,
     "mlx-lm-tells": mlx_lm_generation,
-    "llama.cpp-tells": lambda shape: llama_cpp_generation(shape, sys.argv[3]),
-    "run.c-tells": lambda shape: run_c_generation(shape, sys.argv[3]),
+    "llama.cpp-tells": lambda shape: _program(shape, programs.llama_cpp),
+    "run.c-tells": lambda shape: _program(shape, programs.run_c),
     "matmul": matmul,
 }
 
