@@ -73,6 +73,9 @@ def write_report(folder: Path, target: Path) -> None:
     known = {name: row for name, row in rows.items() if row is not None}
     if known:
         parts += _table_of_rows(known)
+    cost = _read(folder / "cost.json")
+    if cost is not None:
+        parts += _cost(cost)
     meetings = _read(folder / "meetings.json")
     if meetings is not None and "summary" in meetings:
         parts += _meetings(meetings)
@@ -104,6 +107,23 @@ def _table_of_rows(rows: dict[str, Result]) -> list[str]:
         others = {name: row for name, row in rows.items() if name not in ("real", "shuffled")}
         parts += _differences(one, others, about)
     return parts
+
+
+def _cost(content: Result) -> list[str]:
+    """What a story by itself takes in each way."""
+    ways, heads = content["ways"], ["", "CPU s", "against one", "first words after", "tokens/s"]
+    lines = [
+        [
+            _label(name, content["about"]),
+            f"{way['seconds']:.2f}",
+            f"{way['seconds'] / ways['one']['seconds']:.1f}×",
+            f"{way['first']:.3f} s",
+            f"{way['tokens'] / way['seconds']:,.0f}",
+        ]
+        for name, way in ways.items()
+    ]
+    said = "What one story takes when it is told by itself (above, 64 are told at a time):\n"
+    return [said, markdown(heads, lines)]
 
 
 def _faults(figures: Result, seed: int) -> Result:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -28,7 +28,7 @@ from mlx_rev.data.story_files import read_stories
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.estimate import parameters
 from mlx_rev.generate.evaluate import REAL, SHUFFLED, Figure, Yardstick, held_out, measure_rows
-from mlx_rev.generate.judge import judge_of, load_judge
+from mlx_rev.generate.judge import Judge, judge_of, load_judge
 from mlx_rev.generate.measures import EndedStory, known_names
 from mlx_rev.generate.methods import (
     best_opening,
@@ -38,7 +38,8 @@ from mlx_rev.generate.methods import (
     tell_by_sentence,
     tell_several,
 )
-from mlx_rev.generate.rerank import likeliest
+from mlx_rev.generate.rerank import likeliest, ranked
+from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,9 @@ ONE, LIKELIEST, JUDGED, SENTENCES, OPENINGS = (
     "one", "likeliest", "judged", "sentences", "openings",
 )  # fmt: skip
 """The rows, besides real and shuffled stories."""
+COST = "cost"
+_TIMED = 5
+"""Stories that are told one by one, to see what each takes."""
 
 Row = tuple[Sequence[EndedStory], float]
 """Stories, and the CPU seconds that each took."""
@@ -150,6 +154,55 @@ def make_rows(options: Options) -> None:
     for names_of_rows, make in _methods(options, teller, forward, real, watch):
         if missing(*names_of_rows):
             write(make())
+    if missing(COST):
+        endings = [story.ending for story in real[:_TIMED]]
+        content = {"about": about, "ways": cost(options, teller, forward, endings)}
+        files.write_text(options.out / f"{COST}.json", json.dumps(content, indent=1) + "\n")
+        say(f"{COST}: done")
+
+
+def cost(
+    options: Options, teller: Teller, forward: Teller | None, endings: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """What a story by itself takes in each way, in turns: CPU seconds in all and until its first
+    words are there, and tokens."""
+    judge = judge_of(forward, turned=False) if forward else None
+    ways: dict[str, Callable[[str], Iterator[Sequence[Story]]]] = {
+        ONE: lambda ending: _written(teller, [ending]),
+        JUDGED: lambda ending: _chosen(teller, [ending] * options.best_of, judge),
+    }
+    if judge is not None:
+        count = options.sentences
+        ways[SENTENCES] = lambda ending: (
+            [story] for story in teller.tell_by_sentence(ending, count, judge)
+        )
+    sums = {name: {"seconds": 0.0, "first": 0.0, "tokens": 0.0} for name in ways}
+    for number, ending in enumerate(("Warm.", *endings)):
+        for name, way in ways.items():
+            began, first, stories = time.process_time(), 0.0, cast(Sequence[Story], ())
+            for stories in way(ending):
+                if not first and any(story.generated.strip() for story in stories):
+                    first = time.process_time() - began
+            if number:
+                sums[name]["seconds"] += (time.process_time() - began) / len(endings)
+                sums[name]["first"] += first / len(endings)
+                tokens = sum(len(story.tokens) for story in stories)
+                sums[name]["tokens"] += tokens / len(endings)
+    return sums
+
+
+def _written(teller: Teller, endings: Sequence[str]) -> Iterator[Sequence[Story]]:
+    stories = teller.begin(endings)
+    return (stories for _ in teller.write(stories))
+
+
+def _chosen(
+    teller: Teller, endings: Sequence[str], judge: Judge | None
+) -> Iterator[Sequence[Story]]:
+    stories: Sequence[Story] = ()
+    for stories in _written(teller, endings):
+        yield stories
+    ranked(teller.model, teller.codec, stories, judge)
 
 
 def _methods(

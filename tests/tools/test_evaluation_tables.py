@@ -56,6 +56,7 @@ def test_every_row_is_made_once_and_written_up(
         with pytest.raises(TypeError):
             evaluation_table.make_rows(options)
     assert {path.stem for path in files["out"].iterdir()} == set(ROWS) - {OPENINGS}
+    monkeypatch.setattr(evaluation_table, "_TIMED", 1)
     before = (files["out"] / f"{JUDGED}.json").read_bytes()
     evaluation_table.make_rows(options)
     assert "4 openings each" not in capsys.readouterr().out
@@ -80,6 +81,11 @@ def test_every_row_is_made_once_and_written_up(
         assert label in text
     assert text.count("\n- ") == 4
     assert "{" not in text
+    ways = json.loads((files["out"] / "cost.json").read_text())["ways"]
+    assert list(ways) == [ONE, JUDGED, SENTENCES]
+    assert all(0 < way["first"] < way["seconds"] for way in ways.values())
+    assert ways[ONE]["tokens"] <= 12 < ways[JUDGED]["tokens"] <= 36
+    assert "| 1.0× |" in text
 
 
 def test_a_difference_is_paired_by_ending() -> None:
