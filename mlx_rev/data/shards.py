@@ -54,6 +54,10 @@ class Shard:
     """(stories,) uint32: UTF-8 bytes of each story's text."""
     tokens: np.ndarray
     """(tokens,) uint16 or uint32."""
+    path: Path | None = None
+    """Its file."""
+    has_checksum: bool = False
+    """Whether its file holds one; the first versions wrote none."""
 
     @property
     def story_count(self) -> int:
@@ -112,12 +116,15 @@ def write_shard(
             file.write(part.data)
 
 
-def open_shard(path: Path) -> Shard:
-    """Map a shard into memory. Raises RevError, naming file and field, for a damaged one and what
-    is no regular file."""
+def open_shard(path: Path, *, verify: bool = True) -> Shard:
+    """Map a shard into memory.
+
+    Without `verify` its checksum and its ids, for which all of it must be read, are not looked at.
+    Raises RevError, naming file and field, for a damaged one and what is no regular file.
+    """
     try:
         files.check_regular(path)
-        content = np.memmap(path, np.uint8, "r")
+        content = np.asarray(np.memmap(path, np.uint8, "r"))  # plain: a memmap is slow to slice
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a token shard ({error})") from error
     if len(content) < _HEADER.size:
@@ -136,7 +143,8 @@ def open_shard(path: Path) -> Shard:
         raise DataError(f"{path}: has {len(content)} bytes, its header says {size}; damaged")
     noted = header[_CHECKSUM]
     without = header[: _CHECKSUM.start] + _NO_CHECKSUM
-    if noted != _NO_CHECKSUM and noted != _checksum(without, content[_HEADER.size :]):
+    has_checksum = noted != _NO_CHECKSUM
+    if verify and has_checksum and noted != _checksum(without, content[_HEADER.size :]):
         raise DataError(f"{path}: its checksum does not match its content; damaged")
     starts_end = _HEADER.size + 8 * (stories + 1)
     sizes_end = starts_end + 4 * stories
@@ -144,9 +152,10 @@ def open_shard(path: Path) -> Shard:
     if starts[0] != 0 or starts[-1] != tokens - 1 or (np.diff(starts.astype(np.int64)) < 1).any():
         raise DataError(f"{path}: its story positions are out of order; damaged")
     ids = content[sizes_end:].view(f"<u{itemsize}")
-    if stories == 0 or (largest := int(ids.max())) >= vocab_size:
-        found = f"token {largest} in a vocabulary of {vocab_size}" if stories else "no story"
-        raise DataError(f"{path}: has {found}; damaged")
+    if stories == 0:
+        raise DataError(f"{path}: has no story; damaged")
+    if verify and (largest := int(ids.max())) >= vocab_size:
+        raise DataError(f"{path}: has token {largest} in a vocabulary of {vocab_size}; damaged")
     return Shard(
         vocab_size=vocab_size,
         order=name[:name_length].decode(errors="replace"),
@@ -155,6 +164,8 @@ def open_shard(path: Path) -> Shard:
         starts=starts,
         text_bytes=content[starts_end:sizes_end].view("<u4"),
         tokens=ids,
+        path=path,
+        has_checksum=has_checksum,
     )
 
 
