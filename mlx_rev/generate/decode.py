@@ -112,7 +112,7 @@ def write_stories(
         left = [row for row, (story, _) in enumerate(rows) if story.finished is None]
         if not left:
             return
-        if 2 * len(left) <= len(rows):  # what is done costs as much as what grows
+        if 4 * len(left) <= 3 * len(rows):  # what is done costs as much as what grows
             rows, recent, chosen = [rows[row] for row in left], recent[left], chosen[left]
             cache, padding = chosen_rows(cache, left), padding[mx.array(left)]
         tokens = mx.array(chosen[:, None].astype(np.int32))

@@ -140,7 +140,7 @@ class _Writer:
             left = [place for place, own in enumerate(rows) if not own.whole]
             if not left or step == limit - 1:
                 break
-            if 2 * len(left) <= len(rows):
+            if 4 * len(left) <= 3 * len(rows):
                 _settle(rows, cache)
                 rows, recent, chosen = [rows[row] for row in left], recent[left], chosen[left]
                 cache = chosen_rows(cache, left)
