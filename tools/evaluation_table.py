@@ -24,7 +24,7 @@ import tyro
 from evaluation_report import write_report
 
 from mlx_rev import files
-from mlx_rev.data.story_files import read_stories
+from mlx_rev.data.sources.story_files import read_stories
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.estimate import parameters
 from mlx_rev.generate.evaluate import REAL, SHUFFLED, Figure, Yardstick, held_out, measure_rows

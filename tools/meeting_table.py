@@ -25,7 +25,7 @@ from evaluation_report import write_report
 from evaluation_table import ROOT, Watch, fingerprint, say
 
 from mlx_rev import files
-from mlx_rev.data.story_files import read_stories
+from mlx_rev.data.sources.story_files import read_stories
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.estimate import parameters
 from mlx_rev.generate import bootstrap, retrieval
