@@ -114,7 +114,6 @@ def _converse(session: Session, view: View, history: Path, *, live: bool) -> Non
     )
 
     def ask() -> tuple[str, Edits | None]:
-        session.teller.warm_up()
         return session.prompt, session.draft
 
     for line in typed_lines(history, ask):

@@ -127,7 +127,7 @@ def _round(
         if np.isfinite(surprise[~unfit]).any():
             surprise[unfit] = np.inf
     inside = [halves for story in (*openings, *endings) if (halves := _halves(story.text))]
-    usual = np.diag(seam_surprise(judges, *map(list, zip(*inside, strict=True)))) if inside else [0]
+    usual = paired_surprise(judges, *zip(*inside, strict=True)) if inside else [0]
     most = np.quantile(usual, _GOOD)
     place = chosen_seam(surprise, float(most))
     left, right = lefts[place[0]], rights[place[1]]
@@ -191,6 +191,22 @@ def seam_surprise(
     in_front = _nats(backward, rights, tails).T
     size = [[len(tail.encode()) + len(head.encode()) for head in heads] for tail in tails]
     surprise: np.ndarray = (behind + in_front) * _BITS / np.array(size)
+    return surprise
+
+
+def paired_surprise(
+    judges: Sequence[Judge], lefts: Sequence[str], rights: Sequence[str]
+) -> np.ndarray:
+    """The same of each left side and its own right side, (N,), in one reading for each judge: with
+    only one judge, of the one sentence that it reads on to."""
+    nats, size = np.zeros(len(lefts)), np.zeros(len(lefts))
+    for judge in judges:
+        contexts, texts = lefts, list(map(_first_sentences, rights))
+        if not judge.forward:
+            contexts, texts = rights, list(map(_last_sentences, lefts))
+        nats += judge.joined_nats([context.strip() for context in contexts], texts, ignore)[1]
+        size += [len(text.encode()) for text in texts]
+    surprise: np.ndarray = nats * _BITS / size
     return surprise
 
 

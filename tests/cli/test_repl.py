@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -198,7 +197,7 @@ def test_the_built_in_model_is_taken_with_no_network(
 class Refusing:
     """A session that the system refuses something at the first line."""
 
-    prompt, draft, teller = "> ", None, SimpleNamespace(warm_up=lambda: None)
+    prompt, draft = "> ", None
 
     def greeting(self) -> str:
         return "hello"

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 import mlx_rev
 from mlx_rev.config import SampleConfig
 from mlx_rev.data import bundled
-from mlx_rev.generate.consistency import consistency
+from mlx_rev.generate.consistency import Consistency, consistency
+from mlx_rev.generate.teller import Teller
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.tokenizer import BOUNDARY
 from tests.conftest import Run
@@ -170,3 +172,34 @@ def test_the_stories_that_hold_together_are_counted_and_the_others_named() -> No
     assert [text.endswith(teller.asked[n]) for (text, _), n in
             zip(judged.faults, (1, 4), strict=True)] == [True, True]  # fmt: skip
     assert all("'One day.'" in fault for _, fault in judged.faults)
+
+
+def test_stories_are_told_with_the_models_own_settings_where_others_are_not_given(
+    run: Run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bool, int, SampleConfig]] = []
+
+    def watched(
+        teller: Teller, count: int, settings: SampleConfig, progress: object
+    ) -> Consistency:
+        asked.append((teller.grows_leftwards, count, settings))
+        return Consistency(count, count, ())
+
+    monkeypatch.setattr("mlx_rev.cli.score.consistency", watched)
+    model = tmp_path / "model"
+    shutil.copytree(trained / "checkpoints" / "step-00000060", model)
+    own = {"do_sample": True, "temperature": 0.25, "repetition_penalty": 1.5}
+    (model / "generation_config.json").write_text(json.dumps(own))
+    flags = ("--count", 1, "--endings", 3, "--seed", 4, "--repetition-penalty", 1.0)
+    done = run("score", "bundled", "--model", model, "--model", trained, *flags)
+    assert done.returncode == 0, done.stderr
+    assert asked == [
+        (True, 3, SampleConfig(temperature=0.25, seed=4)),
+        (True, 3, SampleConfig(seed=4)),
+    ]
+    assert "consistent (temperature 0.25)" in done.stdout
+    assert "consistent (temperature 0.8)" in done.stdout
+    # A model that reads forwards takes no endings.
+    done = run("score", "bundled", "--model", trained, "--reversal", "none", *flags)
+    assert (done.returncode, len(asked)) == (0, 2), done.stderr
+    assert "consistent" not in done.stdout

@@ -9,7 +9,14 @@ import pytest
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate import infill
-from mlx_rev.generate.infill import Meeting, chosen_seam, meet, meeting, seam_surprise
+from mlx_rev.generate.infill import (
+    Meeting,
+    chosen_seam,
+    meet,
+    meeting,
+    paired_surprise,
+    seam_surprise,
+)
 from mlx_rev.generate.judge import judge_of
 from mlx_rev.generate.measures import words_of
 from mlx_rev.generate.story import Story
@@ -39,6 +46,12 @@ class WordJudge:
         self, contexts: Sequence[str], texts: Sequence[str], progress: object
     ) -> np.ndarray:
         return np.array([[self._cost(one, other) for other in texts] for one in contexts])
+
+    def joined_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: object
+    ) -> tuple[np.ndarray, np.ndarray]:
+        pairs = zip(contexts, texts, strict=True)
+        return np.zeros(len(texts)), np.array([self._cost(*pair) for pair in pairs])
 
     def _cost(self, context: str, text: str) -> float:
         known = set(words_of(context))
@@ -115,6 +128,10 @@ def test_the_seam_is_judged_by_both_directions(backward: Teller, forward: Teller
             size = len(tails[row]) + len(heads[column])
             expected = (behind + in_front) / np.log(2) / size
             assert found[row, column] == pytest.approx(expected, rel=1e-4)
+    assert paired_surprise(judges, lefts, rights) == pytest.approx(np.diag(found), rel=1e-4)
+    one = paired_surprise(judges[:1], lefts, rights)
+    bits = np.diag(judges[0].adjoining_nats([left.strip() for left in lefts], heads)) / np.log(2)
+    assert one == pytest.approx(bits / [*map(len, heads)], rel=1e-4)
 
 
 def test_the_sides_that_need_each_other_are_joined(
