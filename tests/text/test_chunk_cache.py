@@ -91,7 +91,7 @@ CUTS = {"newlines in pieces": " ", "llama-bpe": " "}
 @given(stories)
 @example(["a b", "a -b", "-b", "b a", "x\n-b a", "a -b"])
 @example(["a\nb", "a \nb", "a\n b", "a\n\nb", "a\n\n\nb", "a\n \nb", "\nb", "a\n", "a b"])
-@example(["Tom.\n\nTom ab.\nTom", "ab. Tom\n\n", " ab. Tom", "ab.  Tom", "\u0301a b"])
+@example(["Tom.\n\nTom ab.\nTom", "ab. Tom\n\n", " ab. Tom", "ab.  Tom", "\u0301a b", "a\u0301 b", "-\u0301 b a"])
 def test_ids_are_the_tokenizers_own(
     kinds: dict[str, Tokenizer], order: Order, kind: str, stories: list[str]
 ) -> None:
@@ -208,7 +208,10 @@ def test_known_chunks_are_not_encoded_again_and_not_kept_for_ever(
         return encode(self, text)
 
     cache = ChunkCache(StoryCodec(learnt, WORD2), most=10)
-    cache.encode(["Tom and Sam ran."])
     monkeypatch.setattr(SentencePiece, "encode", counted)
-    cache.encode(["Sam and Tom ran.", "Sam and Sam and Tom and ran."])
-    assert asked == ["Sam", "Tom"]  # which were never in the middle, or never first
+    cache.encode(["Tom and Sam ran.", "Sam and Sam and Tom ran."])
+    assert asked == [".ran", "Tom", "and", "Sam"]
+    cache.encode([" ".join("abcdefgh"), "Sam and Tom ran."])  # more than ten, but these came again
+    assert len(asked) == 4 + 8
+    cache.encode([" ".join("abcdefghijklmnopqrstuvwxyz"), "Sam ran."])
+    assert asked[-1] == "Sam"
