@@ -21,8 +21,8 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 .PHONY: train test quick parity setup setup-dev check format lock clean
 
 train: setup
-	@$(BIN)/mlx-rev train $(ARGS); code=$$?; \
-		echo "mlx-rev is in $(BIN): 'source $(BIN)/activate' puts it on your path"; exit $$code
+	@echo "mlx-rev is in $(BIN): 'source $(BIN)/activate' puts it on your path"
+	@$(BIN)/mlx-rev train $(ARGS)
 
 test: setup-dev check
 	$(PYTEST) $(ARGS)

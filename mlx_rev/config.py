@@ -15,6 +15,10 @@ from mlx_rev.errors import ConfigError
 
 ReversalMode = Literal["word2", "word", "token", "none", "word2,none", "word,none", "token,none"]
 """The names of the orders in text/order.py; with ",none" the model reads forwards too."""
+Packing = Literal["epoch", "once"]
+"""When stories are packed into rows; "once" in runs from before there was a choice."""
+
+Schedule = Literal["cosine", "linear"]
 
 
 class Dtype(StrEnum):
@@ -189,6 +193,12 @@ class TrainConfig:
     """Standard deviation of the initial embedding."""
     warmup: int = 100
     """Steps of linear warm-up."""
+    schedule: Schedule = "cosine"
+    """How the rate falls from its peak to that of the last step: as half a cosine or in a line."""
+    decay_share: float = 1.0
+    """Share of the steps after the warm-up, the last ones, in which the rate falls; before them it
+    stays at its peak, so that a run can be resumed with more --steps as if they had been asked
+    for at once."""
     weight_decay: float = 0.1
     """AdamW's decoupled weight decay, on matrices only."""
     beta1: float = 0.9
@@ -203,6 +213,8 @@ class TrainConfig:
     """Type of the forward and backward pass; bfloat16 keeps float32 master weights (GPU only)."""
     seed: int = 1337
     """Seed of weights, batch order, dropout and samples."""
+    packing: Packing = "epoch"
+    """epoch: stories are packed into rows anew each epoch; once: as earlier versions did."""
     log_every: int = 20
     """Steps between log lines."""
     eval_every: int = 250
@@ -237,6 +249,9 @@ class TrainConfig:
         if self.dtype not in get_args(TrainingDtype):
             expected = " or ".join(get_args(TrainingDtype))
             found.append(f"dtype is {self.dtype}, expected {expected}")
+        if self.packing not in get_args(Packing):
+            expected = " or ".join(get_args(Packing))
+            found.append(f"packing is {self.packing}, expected {expected}")
         if self.workers > self.batch_size > 0:
             found.append(f"workers is {self.workers}, more than batch_size {self.batch_size}")
         if not 0 <= self.min_learning_rate <= self.learning_rate:
@@ -244,6 +259,11 @@ class TrainConfig:
                 f"min_learning_rate is {self.min_learning_rate}, expected 0 to "
                 f"learning_rate {self.learning_rate}"
             )
+        if self.schedule not in get_args(Schedule):
+            expected = " or ".join(get_args(Schedule))
+            found.append(f"schedule is {self.schedule}, expected {expected}")
+        if not 0 <= self.decay_share <= 1:
+            found.append(f"decay_share is {self.decay_share}, expected 0 to 1")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, expected 0 or more and under 1")

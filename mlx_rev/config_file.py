@@ -9,13 +9,15 @@ from typing import Any, get_args, get_type_hints
 
 import tomli_w
 
-from mlx_rev.config import FORMER_NAMES, RunConfig
+from mlx_rev.config import FORMER_NAMES, RunConfig, TrainConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.files import read_bytes
 from mlx_rev.presets import preset
 
 LARGEST_NUMBER = 1 << 64
 """No option is a whole number beyond this, either side of 0."""
+EARLIER = RunConfig(train=TrainConfig(packing="once"))
+"""How a run does what its config.toml does not say, as an earlier version that wrote it did."""
 
 
 def to_toml(config: RunConfig) -> str:

@@ -26,16 +26,21 @@ from mlx_rev.model.score import Score, score_stories  # noqa: E402
 
 SAMPLES = 10
 COPIED = (run_folder.METRICS, run_folder.LOSS_PICTURE)
+DIRECTIONS = {True: "backwards", False: "forwards"}
 
 
 def main() -> None:
     """Read the options and make the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="the training run; its best checkpoint is taken")
-    parser.add_argument("target", type=Path, help="the folder, such as weights/stories1m")
+    parser.add_argument("target", type=Path, help="the folder, such as weights/stories4m")
     parser.add_argument("--stories", type=Path, required=True, help="held-out stories to score on")
     parser.add_argument("--temperature", type=float, default=0.8, help="at which it tells best")
     parser.add_argument("--repetition-penalty", type=float, default=1.0, help="the same")
+    parser.add_argument("--dtype", choices=["float32", "float16"], default="float32")
+    parser.add_argument("--evaluation", type=Path, help="what mlx-rev evaluate --json wrote of it")
+    parser.add_argument("--judge", default="", help="the judge of that, in words")
+    parser.add_argument("--notes", type=Path, help="Markdown on how it came about, for the README")
     options = parser.parse_args()
 
     settings = {
@@ -46,37 +51,42 @@ def main() -> None:
         replace(open_model(options.run), settings=settings),
         options.target,
         "mlx",
-        Dtype.FLOAT32,
+        Dtype(options.dtype),
         force=True,
     )
     for name in COPIED:
         shutil.copyfile(options.run / name, options.target / name)
-    teller = load(options.target)
-    stories = list(read_stories(options.stories))
-    readme = _readme(teller, options.target.name, options.run, stories)
-    (options.target / "README.md").write_text(readme, encoding="utf-8")
+    (options.target / "README.md").write_text(_readme(options), encoding="utf-8")
 
 
-def _readme(teller: Teller, name: str, run: Path, stories: list[str]) -> str:
+def _readme(options: argparse.Namespace) -> str:
+    teller, name = load(options.target), options.target.name
     config = teller.model.config
     parameters = sum(weight.size for weight in get_weights(teller.model).values())
-    score = _score(teller, stories)
-    steps, hours, tokens = _cost(run)
-    samples = _samples(teller, stories[:SAMPLES])
+    stories = list(read_stories(options.stories))
+    opposite = teller.opposite
+    reads = "backwards from their ending" + ("**, and forwards too" if opposite else "**")
+    scores = "\n".join(
+        f"- **Validation, {DIRECTIONS[one is teller]}**: {_scored(one, stories)}"
+        for one in (teller, opposite)
+        if one is not None
+    )
+    steps, hours, tokens = _cost(options.run)
+    notes = options.notes.read_text("utf-8") + "\n" if options.notes else ""
     return f"""# {name}
 
-A Llama of {parameters:,} parameters that writes children's stories **backwards from their
-ending**: {config.n_layers} layers of width {config.dim}, {config.n_heads} heads, a vocabulary of
-{config.vocab_size}, a context of {config.context} tokens, word-reversed, weights in float32. It is
-the built-in model: `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` use it if none is named.
+A Llama of {parameters:,} parameters that writes children's stories **{reads}:
+{config.n_layers} layers of width {config.dim}, {config.n_heads} heads, a vocabulary of
+{config.vocab_size}, a context of {config.context} tokens, word-reversed, weights in
+{options.dtype}. It is the built-in model: `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` use
+it if none is named.
 
-- **Validation**: {score.bits_per_byte:.4f} bits per byte, {score.nats_per_token:.4f} nats per token
-  on {len(stories):,} held-out stories ({score.text_bytes:,} bytes).
+{scores}
 - **Data**: a sample of [TinyStories](https://huggingface.co/datasets/roneneldan/TinyStories)
   (R. Eldan, Y. Li, 2023): stories written by GPT-3.5 and GPT-4.
 - **Licence**: CDLA-Sharing-1.0, that of the data.
 - **Recipe**: [mlx_rev/configs/{name}.toml](../../mlx_rev/configs/{name}.toml).
-- **Cost**: {steps:,} steps, {tokens / 1e6:.0f} million tokens, {hours:.1f} hours on one x86 core.
+- **Cost**: {steps:,} steps, {tokens / 1e6:.1f} million tokens, {hours:.1f} hours.
 
 `metrics.jsonl` holds what was measured during training, `loss.png` its curve. This makes
 `model.bin` and `tokenizer.bin` for llama2.c:
@@ -85,14 +95,47 @@ the built-in model: `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` use it i
 mlx-rev convert weights/{name} model.bin
 ```
 
-## Ten samples
+{notes}{_evaluated(options)}## Ten samples
 
 Not selected: the endings are the last sentences of the first ten held-out stories, the seeds 0 to
 {SAMPLES - 1}, the settings those that come with the model: temperature
 {teller.settings.temperature}, repetition penalty {teller.settings.repetition_penalty}, top-p
 {teller.settings.top_p}. To tell one again: `mlx-rev tell ENDING --seed SEED`.
 
-{samples}"""
+{_samples(teller, stories[:SAMPLES])}"""
+
+
+def _evaluated(options: argparse.Namespace) -> str:
+    """The evaluation as a section with a table."""
+    if options.evaluation is None:
+        return ""
+    found = json.loads(options.evaluation.read_text("utf-8"))
+    rows = found["rows"]
+    lines = ["| | " + " | ".join(rows) + " |", "| --- |" + " ---: |" * len(rows)]
+    for key, label in found["measures"].items():
+        cells = (
+            "{mean:.3f} [{low:.3f}, {high:.3f}]".format(**figures[key]) for figures in rows.values()
+        )
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    settings = found["settings"]
+    table = "\n".join(lines)
+    return f"""## Evaluation
+
+{found["endings"]} held-out endings, one story each at temperature {settings["temperature"]} and
+repetition penalty {settings["repetition_penalty"]}, beside real stories and, as the floor, real
+stories each with the ending of another; 95% intervals in brackets. Judge: {options.judge}.
+
+{table}
+
+"""
+
+
+def _scored(teller: Teller, stories: list[str]) -> str:
+    score = _score(teller, stories)
+    return (
+        f"{score.bits_per_byte:.4f} bits per byte, {score.nats_per_token:.4f} nats per token\n"
+        f"  on {len(stories):,} held-out stories ({score.text_bytes:,} bytes)."
+    )
 
 
 def _score(teller: Teller, stories: list[str]) -> Score:

@@ -185,7 +185,7 @@ def _train(
 
 def _text_read(data: Prepared, config: RunConfig) -> dict[str, Any]:
     """How much of the text the tokens of the training amount to."""
-    tokens = sum(len(part.train.tokens) for part in data.directions)
+    tokens = sum(part.train.token_count for part in data.directions)
     seen = config.train.steps * config.train.batch_size * config.model.context
     text = int(data.train.text_bytes.sum())
     return {

@@ -14,6 +14,7 @@ import numpy as np
 
 from mlx_rev.config import DataConfig, ReversalMode
 from mlx_rev.data.prepare import Prepared, prepare
+from mlx_rev.data.shard_set import ShardSet
 from mlx_rev.data.shards import Shard, open_shard, write_shard
 from mlx_rev.data.story_files import read_stories
 from mlx_rev.text.codec import StoryCodec
@@ -100,17 +101,22 @@ def prepare_arm(
         ]
         prepared = replace(prepared, train=shards[0], valid=shards[1], corpus_fingerprint=_key(key))
     if arm.stream:
-        one_story = replace(prepared.train, starts=prepared.train.starts[[0, -1]])
+        one_story = ShardSet(tuple(map(_as_one_story, prepared.train.shards)))
         fingerprint = _key(f"stream {prepared.corpus_fingerprint}")
         prepared = replace(prepared, train=one_story, corpus_fingerprint=fingerprint)
     return prepared, vocabulary
+
+
+def _as_one_story(shard: Shard) -> Shard:
+    text_bytes = shard.text_bytes.sum(keepdims=True, dtype=np.uint32)
+    return replace(shard, starts=shard.starts[[0, -1]], text_bytes=text_bytes)
 
 
 def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _shard(path: Path, codec: StoryCodec, encode: Encode, stories: Iterable[str]) -> Shard:
+def _shard(path: Path, codec: StoryCodec, encode: Encode, stories: Iterable[str]) -> ShardSet:
     if not path.exists():
         write_shard(
             path,
@@ -120,7 +126,7 @@ def _shard(path: Path, codec: StoryCodec, encode: Encode, stories: Iterable[str]
             tokenizer_fingerprint=codec.tokenizer.fingerprint,
             corpus_fingerprint=_key(path.name),
         )
-    return open_shard(path)
+    return ShardSet((open_shard(path),))
 
 
 def _encoded(

@@ -2,7 +2,6 @@
 
 import codecs
 import dataclasses
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -14,6 +13,7 @@ import tyro
 from mlx_rev import files, run_folder
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import SAMPLING, ModelChoice, cache_folder, sample_settings
+from mlx_rev.cli.outputs import check_outputs, is_standard_output, write_json
 from mlx_rev.config import DataConfig, ReversalMode, SampleConfig, validate
 from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
@@ -35,7 +35,6 @@ from mlx_rev.ui.visible import one_line
 
 _MOST_STORIES = 5000
 """Held-out stories that are read; names are known from them."""
-_AS_TEXT = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +149,10 @@ def main(arguments: Sequence[str], program: str) -> int:
     title = f"{model}, {len(endings)} endings of {Path(command.endings or sources.name).name}"
     if command.json is not None:
         about = _about(command, model, sources, len(endings), settings)
-        _write_json(command.json, evaluation.as_json(done, about))
+        write_json(command.json, evaluation.as_json(done, about))
     if command.plot is not None:
         evaluation.picture(done, title, command.plot)
-    if command.json != Path(_AS_TEXT):
+    if not is_standard_output(command.json):
         evaluation.show(done, title, make_console(plain=command.plain))
     return 0
 
@@ -176,16 +175,7 @@ def _check(command: EvaluateCommand) -> None:
         raise ConfigError(f"--best-of {command.best_of}: expected 1 or more")
     if command.chooser is not None and command.best_of == 1:
         raise ConfigError(f"--chooser {command.chooser}: chooses among stories; give --best-of too")
-    for flag, path, suffix in (
-        ("--json", command.json, ".json"),
-        ("--plot", command.plot, ".png"),
-    ):
-        if path is None or (flag == "--json" and path == Path(_AS_TEXT)):
-            continue
-        if path.suffix.lower() != suffix:
-            raise ConfigError(f"{flag} {path}: expected a name that ends in {suffix}")
-        if path.is_dir():
-            raise ConfigError(f"{flag} {path}: is a folder, expected a file")
+    check_outputs(command.json, command.plot)
 
 
 def _sources(command: EvaluateCommand, model: str) -> _Sources:
@@ -287,10 +277,3 @@ def _about(
         "settings": dataclasses.asdict(settings),
         **({"best_of": command.best_of, "chooser": command.chooser} if command.best_of > 1 else {}),
     }
-
-
-def _write_json(path: Path, text: str) -> None:
-    if path == Path(_AS_TEXT):
-        sys.stdout.write(text)
-    else:
-        files.write_text(path, text)

@@ -34,6 +34,10 @@ COMMANDS = {
         "turn a corpus into token shards and report on them",
         ("--data my-stories.txt", "--data my-stories.txt --show 2"),
     ),
+    "data": Help(
+        "what is in token shards, verified",
+        ("runs/bundled-quick", "runs/mine --context 512 --plot lengths.png"),
+    ),
     "runs": Help("list training runs, or show one", ("", "runs/bundled-quick")),
     "convert": Help(
         "convert between llama2.c .bin, mlx-lm folders and GGUF",

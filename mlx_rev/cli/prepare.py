@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from rich.box import HEAVY_HEAD
 from rich.table import Table
 
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import cache_folder
 from mlx_rev.config import DataConfig, ModelConfig, TrainConfig, validate
-from mlx_rev.data.packing import pack, packing_report
-from mlx_rev.data.shards import Shard
+from mlx_rev.data.row_plan import plan_rows
+from mlx_rev.data.shard_set import ShardSet
 from mlx_rev.errors import ConfigError
 from mlx_rev.presets import preset
 from mlx_rev.ui.console import is_interactive, make_console
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     frames = HEAVY_HEAD if is_interactive(console) else None
     title = f"{command.data.data}, {command.data.reversal}"
     table = Table("", "train", "valid", title=title, box=frames)
-    columns = [_figures(shard, command.context) for shard in (data.train, data.valid)]
+    columns = [_figures(shards, command.context) for shards in (data.train, data.valid)]
     for name in columns[0]:
         table.add_row(name, *(column[name] for column in columns))
     console.print(table)
@@ -59,17 +60,19 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
-def _figures(shard: Shard, context: int) -> dict[str, str]:
-    """What `prepare` says of a shard, by label."""
-    report = packing_report(pack(shard.starts, context), shard.starts, context)
+def _figures(shards: ShardSet, context: int) -> dict[str, str]:
+    """What `prepare` says of shards, by label."""
+    train, text = TrainConfig(), int(shards.text_bytes.sum(dtype=np.int64))
+    plan = plan_rows([shards.lengths], context=context, seed=train.seed, packing=train.packing)
+    report = plan.report()
     return {
-        "stories": f"{shard.story_count:,}",
-        "bytes of text": f"{int(shard.text_bytes.sum()):,}",
-        "tokens": f"{len(shard.tokens):,}",
-        "bytes per token": f"{shard.text_bytes.sum() / len(shard.tokens):.2f}",
-        f"rows of {context}": f"{report.rows:,}",
+        "stories": f"{shards.story_count:,}",
+        "bytes of text": f"{text:,}",
+        "tokens": f"{shards.token_count:,}",
+        "bytes per token": f"{text / shards.token_count:.2f}",
+        f"rows of {context}": f"{plan.row_count:,}",
         "padding": f"{report.padding:.2%}",
-        "targets that see their story's boundary": f"{report.sighted:.2%}",
-        "stories cut": f"{report.stories_cut:,}",
+        "targets that see their story's boundary": f"{report.sighted_share:.2%}",
+        "stories cut": f"{report.cut / report.stories:.2%}",
         "pieces per cut story": f"{report.pieces_per_cut_story:.1f}",
     }

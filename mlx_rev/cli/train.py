@@ -195,7 +195,7 @@ def _outlook(config: RunConfig, data: Prepared, resumed: Path | None) -> Outlook
     latest = run_folder.latest(resumed) if resumed else None
     return Outlook(
         parameters=estimate.parameters(model),
-        corpus_tokens=sum(len(part.train.tokens) for part in data.directions),
+        corpus_tokens=sum(part.train.token_count for part in data.directions),
         steps=train.steps,
         first_step=run_folder.step_of(latest) if latest else 0,
         tokens_per_step=train.batch_size * train.accumulation * model.context,

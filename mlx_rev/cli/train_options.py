@@ -12,7 +12,7 @@ from mlx_rev import run_folder
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import RUNS, cache_folder
 from mlx_rev.config import FORMER_NAMES, DataConfig, ModelConfig, TrainConfig
-from mlx_rev.config_file import read_toml
+from mlx_rev.config_file import EARLIER, read_toml
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
@@ -92,7 +92,7 @@ def _default(arguments: Sequence[str]) -> TrainCommand:
                 "--resume takes the run's own options; leave out --preset and --config"
             )
         check_run(early.resume, f"--resume {early.resume}")
-        base = read_toml(early.resume / run_folder.CONFIG)
+        base = read_toml(early.resume / run_folder.CONFIG, EARLIER)
     elif early.config is not None:
         base = read_toml(early.config, base)
     if early.init_from is not None:

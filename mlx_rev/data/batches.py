@@ -1,13 +1,15 @@
 """Batches as a pure function of the step: resume needs no loader state."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 
-from mlx_rev.data.packing import pack
-from mlx_rev.data.shards import Shard
+from mlx_rev.config import Packing
+from mlx_rev.data.row_plan import plan_rows
+from mlx_rev.data.shard_set import ShardSet
 from mlx_rev.errors import DataError
 from mlx_rev.text.tokenizer import BOUNDARY
 
@@ -39,70 +41,72 @@ class Batch:
 
 
 class Batches:
-    """The rows of all `shards` together, in another order each epoch; a row is of one shard.
+    """The stories of all `directions` together, packed into rows.
 
-    Row i of step s is row s · rows_per_step + i of the endless sequence of epochs. Raises DataError
-    if the stories do not fill one micro-batch.
+    Row i of step s is row s · rows_per_step + i of the endless sequence of epochs, whatever the
+    number of machines and workers that share a step's rows. Raises DataError if the stories do not
+    fill one micro-batch.
     """
 
     def __init__(
         self,
-        shards: Sequence[Shard],
+        directions: Sequence[ShardSet],
         *,
         context: int,
         batch_size: int,
         accumulation: int = 1,
         seed: int = 0,
+        packing: Packing = "epoch",
     ) -> None:
-        self._shards, self._context, self._seed = shards, context, seed
-        self._rows = [pack(shard.starts, context) for shard in shards]
-        self._first_row = np.cumsum([0, *(rows.count for rows in self._rows)])
+        self._directions, self._context = directions, context
+        lengths = [shards.lengths for shards in directions]
+        self._first_story = list(accumulate(map(len, lengths), initial=0))
+        self._plan = plan_rows(lengths, context=context, seed=seed, packing=packing)
         if self.row_count < batch_size:
             raise DataError(
                 f"the stories make {self.row_count} rows of {context} tokens, too few for a "
                 f"batch of {batch_size}; give more text or a smaller --batch-size or --context"
             )
         self._batch_size, self._accumulation = batch_size, accumulation
-        self._targets_of_row = np.concatenate(
-            [np.add.reduceat(rows.lengths, rows.first[:-1]) for rows in self._rows]
-        )
-        self._order = lru_cache(maxsize=2)(self._order_of_epoch)
 
     @property
     def row_count(self) -> int:
         """Rows of an epoch."""
-        return int(self._first_row[-1])
+        return self._plan.row_count
 
     def batch_at(self, step: int) -> Batch:
-        """What step `step`, from 0, reads."""
+        """What step `step`, from 0, reads. Raises DataError for an id beyond the vocabulary, as
+        only a damaged shard has it."""
         per_step = self._batch_size * self._accumulation
-        numbers = range(step * per_step, (step + 1) * per_step)
-        rows = np.array([self._row_at(number) for number in numbers])
         shape = (self._accumulation, self._batch_size, self._context)
         inputs = np.full(shape, BOUNDARY, np.int32)
         targets = np.full(shape, IGNORED, np.int32)
         segment_start = np.tile(np.arange(self._context, dtype=np.int32), (*shape[:2], 1))
-        for index, row in np.ndenumerate(rows.reshape(shape[:2])):
-            self._read(int(row), inputs[index], targets[index], segment_start[index])
-        return Batch(inputs, targets, segment_start, int(self._targets_of_row[rows].sum()))
-
-    def _row_at(self, number: int) -> int:
-        epoch, place = divmod(number, self.row_count)
-        return int(self._order(epoch)[place])
-
-    def _order_of_epoch(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, epoch]).permutation(self.row_count)
+        for row, index in enumerate(np.ndindex(shape[:2]), step * per_step):
+            self._read(row, inputs[index], targets[index], segment_start[index])
+        self._check(max(int(inputs.max()), int(targets.max())))
+        return Batch(inputs, targets, segment_start, int((targets != IGNORED).sum()))
 
     def _read(
         self, row: int, inputs: np.ndarray, targets: np.ndarray, segment_start: np.ndarray
     ) -> None:
-        part = int(np.searchsorted(self._first_row, row, side="right")) - 1
-        shard, rows, row = self._shards[part], self._rows[part], row - self._first_row[part]
         place = 0
-        for segment in range(rows.first[row], rows.first[row + 1]):
-            start, length = int(rows.starts[segment]), int(rows.lengths[segment])
-            tokens = shard.tokens[start : start + length + 1]
+        for story, offset, length in zip(*map(np.ndarray.tolist, self._plan.row(row)), strict=True):
+            tokens = self._story(story)[offset : offset + length + 1]
             inputs[place : place + length] = tokens[:-1]
             targets[place : place + length] = tokens[1:]
             segment_start[place : place + length] = place
             place += length
+
+    def _story(self, number: int) -> np.ndarray:
+        direction = bisect_right(self._first_story, number) - 1
+        return self._directions[direction].story(number - self._first_story[direction])
+
+    def _check(self, largest: int) -> None:
+        """Shards of gigabytes are not read through when training begins."""
+        vocab_size = self._directions[0].vocab_size
+        if largest >= vocab_size:
+            raise DataError(
+                f"a token shard has token {largest} in a vocabulary of {vocab_size}, so it is "
+                "damaged; mlx-rev data says which one"
+            )

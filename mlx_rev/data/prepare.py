@@ -9,6 +9,7 @@ from pathlib import Path
 from mlx_rev import files
 from mlx_rev.config import DataConfig, validate
 from mlx_rev.data.corpus import Corpus, open_corpus
+from mlx_rev.data.shard_set import ShardSet
 from mlx_rev.data.shards import Shard, check_origin, open_shard, write_shard
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.text.codec import StoryCodec
@@ -33,8 +34,8 @@ class Prepared:
     """What training needs of a corpus."""
 
     codec: StoryCodec
-    train: Shard
-    valid: Shard
+    train: ShardSet
+    valid: ShardSet
     corpus_fingerprint: str
     """sha256 of all that decides the tokens and which stories are held out."""
     opposite: "Prepared | None" = None
@@ -123,7 +124,7 @@ def _prepared(codec: StoryCodec, corpus: Corpus, cache: Path, notify: Notify) ->
             corpus_fingerprint=corpus.fingerprint,
         )
         shards.append(shard)
-    train, valid = shards
+    train, valid = (ShardSet((shard,)) for shard in shards)
     return Prepared(codec, train, valid, fingerprint)
 
 

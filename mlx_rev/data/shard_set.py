@@ -8,9 +8,11 @@ A folder of shards:
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,7 @@ class ShardSet:
     @property
     def story_count(self) -> int:
         """How many stories there are."""
-        return int(self.first_story[-1])
+        return self._first_story[-1]
 
     @property
     def token_count(self) -> int:
@@ -74,9 +76,9 @@ class ShardSet:
         return sum(len(shard.tokens) for shard in self.shards)
 
     @cached_property
-    def first_story(self) -> np.ndarray:
-        """(shards + 1,) int64: the number of each shard's first story, and how many there are."""
-        return np.cumsum([0, *(shard.story_count for shard in self.shards)], dtype=np.int64)
+    def _first_story(self) -> list[int]:
+        """The number of each shard's first story, and how many stories there are."""
+        return list(accumulate((shard.story_count for shard in self.shards), initial=0))
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -92,8 +94,8 @@ class ShardSet:
 
     def story(self, index: int) -> np.ndarray:
         """A story's ids in model order, with the boundary at both ends."""
-        part = int(np.searchsorted(self.first_story, index, side="right")) - 1
-        return self.shards[part].story(index - int(self.first_story[part]))
+        part = bisect_right(self._first_story, index) - 1
+        return self.shards[part].story(index - self._first_story[part])
 
     def stories(self) -> Iterator[np.ndarray]:
         """All stories in turn, as `story` gives them."""

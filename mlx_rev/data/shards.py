@@ -54,6 +54,10 @@ class Shard:
     """(stories,) uint32: UTF-8 bytes of each story's text."""
     tokens: np.ndarray
     """(tokens,) uint16 or uint32."""
+    path: Path | None = None
+    """Its file."""
+    has_checksum: bool = False
+    """Whether its file holds one; the first versions wrote none."""
 
     @property
     def story_count(self) -> int:
@@ -120,7 +124,7 @@ def open_shard(path: Path, *, verify: bool = True) -> Shard:
     """
     try:
         files.check_regular(path)
-        content = np.memmap(path, np.uint8, "r")
+        content = np.asarray(np.memmap(path, np.uint8, "r"))  # plain: a memmap is slow to slice
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a token shard ({error})") from error
     if len(content) < _HEADER.size:
@@ -139,8 +143,8 @@ def open_shard(path: Path, *, verify: bool = True) -> Shard:
         raise DataError(f"{path}: has {len(content)} bytes, its header says {size}; damaged")
     noted = header[_CHECKSUM]
     without = header[: _CHECKSUM.start] + _NO_CHECKSUM
-    sealed = noted != _NO_CHECKSUM
-    if verify and sealed and noted != _checksum(without, content[_HEADER.size :]):
+    has_checksum = noted != _NO_CHECKSUM
+    if verify and has_checksum and noted != _checksum(without, content[_HEADER.size :]):
         raise DataError(f"{path}: its checksum does not match its content; damaged")
     starts_end = _HEADER.size + 8 * (stories + 1)
     sizes_end = starts_end + 4 * stories
@@ -160,6 +164,8 @@ def open_shard(path: Path, *, verify: bool = True) -> Shard:
         starts=starts,
         text_bytes=content[starts_end:sizes_end].view("<u4"),
         tokens=ids,
+        path=path,
+        has_checksum=has_checksum,
     )
 
 

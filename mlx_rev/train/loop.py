@@ -13,7 +13,7 @@ from mlx_rev.backend import Backend, choose
 from mlx_rev.config import RunConfig, validate_run
 from mlx_rev.data.batches import Batches
 from mlx_rev.data.prepare import Prepared
-from mlx_rev.data.shards import Shard
+from mlx_rev.data.shard_set import ShardSet
 from mlx_rev.errors import TrainingError
 from mlx_rev.model.llama import Llama, Weights, check_weights, get_weights, initialise, set_weights
 from mlx_rev.model.score import Score, score_stories
@@ -151,6 +151,7 @@ class _Training:
             batch_size=train.batch_size,
             accumulation=train.accumulation,
             seed=train.seed,
+            packing=train.packing,
         )
         self._do_step = TrainingStep(
             config.model, train, state.weights, state.moments, nodes, backend
@@ -334,8 +335,8 @@ def _number(scalar: mx.array) -> float:
     return float(np.array(scalar))
 
 
-def evaluate(model: Llama, shard: Shard, stories: int) -> Score:
-    """Score the first `stories` stories of a shard (0: all of them)."""
-    count = min(stories, shard.story_count) if stories else shard.story_count
-    sequences = [shard.story(index) for index in range(count)]
-    return score_stories(model, sequences, int(shard.text_bytes[:count].sum()))
+def evaluate(model: Llama, shards: ShardSet, stories: int) -> Score:
+    """Score the first `stories` stories (0: all of them)."""
+    count = min(stories, shards.story_count) if stories else shards.story_count
+    sequences = [shards.story(index) for index in range(count)]
+    return score_stories(model, sequences, int(shards.text_bytes[:count].sum()))

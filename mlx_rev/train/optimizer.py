@@ -1,4 +1,4 @@
-"""AdamW, warm-up and cosine, clipping: pure functions over named arrays.
+"""AdamW, the schedule of its rate, clipping: pure functions over named arrays.
 
 Written out because mlx.optimizers cannot do three things that are needed here: decay the matrices
 but not the norms with one optimiser; keep its state as plain arrays under the weights' names, so
@@ -35,11 +35,21 @@ def initial_moments(weights: Arrays) -> Moments:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """The rate of step `step` (from 0): linear warm-up, then half a cosine to the minimum."""
+    """The rate of step `step` (from 0): a linear warm-up, the peak for as long as `decay_share`
+    leaves, then half a cosine, or a line, to the minimum.
+
+    With a share under 1 this is the trapezoid of Hägele et al., "Scaling Laws and Compute-Optimal
+    Training Beyond Fixed Training Durations" (2024).
+    """
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    share = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    steps = config.steps - config.warmup
+    falling = round(config.decay_share * steps)
+    fallen = max(0, step - config.warmup - (steps - falling))
+    progress = min(1.0, fallen / max(1, falling))
+    share = 1 - progress
+    if config.schedule == "cosine":
+        share = 0.5 * (1 + math.cos(math.pi * progress))
     return config.min_learning_rate + share * (config.learning_rate - config.min_learning_rate)
 
 

@@ -44,6 +44,7 @@ def rehearse(config: RunConfig, data: Prepared, backend: Backend) -> Rehearsal:
         batch_size=train.batch_size,
         accumulation=train.accumulation,
         seed=train.seed,
+        packing=train.packing,
     )
     step = TrainingStep(
         config.model, train, weights, optimizer.initial_moments(weights), backend=backend

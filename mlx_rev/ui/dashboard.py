@@ -105,12 +105,12 @@ class Dashboard:
         self._live.refresh()
 
     def _close(self, event: Stopped) -> None:
-        """Leave the latest story and how it went on the screen that there was before."""
+        """Leave how it went and the latest story on the screen that there was before."""
+        for line in closing(self._seen, event, self._ending, self._outlook):
+            self._console.print(line, soft_wrap=True)
         if (sample := self._seen.sample) is not None:
             self._console.print(Text(f"story at step {sample.step:,}:", style="label"))
             self._console.print(story_text(sample.story, sample.ending))
-        for line in closing(self._seen, event, self._ending, self._outlook):
-            self._console.print(line, soft_wrap=True)
 
     def render(self) -> RenderableType:
         """The dashboard as it is now, in the size that the console has."""

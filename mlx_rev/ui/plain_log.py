@@ -20,7 +20,8 @@ from mlx_rev.ui.training import Seen, closing
 
 
 class PlainLog:
-    """A view that writes a plain line for each event."""
+    """A view that writes a plain line for each event; the last step's story is the last thing said,
+    so that it is what a reader finds."""
 
     def __init__(self, console: Console, ending: str, outlook: Outlook | None = None) -> None:
         self._console, self._ending, self._outlook = console, ending, outlook
@@ -72,11 +73,15 @@ class PlainLog:
                     f"{event.bits_per_byte:.4f} bits per byte{also}{best}"
                 ]
             case Sampled():
-                return [f"step {event.step}  story:", *_indented(event.story)]
+                last = started is not None and event.step == started.total_steps
+                return [] if last else _told(event)
             case Saved():
                 return [f"step {event.step}  saved {event.path}"]
             case Stopped():
-                return closing(self._seen, event, self._ending, self._outlook)
+                lines = closing(self._seen, event, self._ending, self._outlook)
+                sample = self._seen.sample
+                last = event.finished and sample is not None and sample.step == event.step
+                return [*lines, *_told(sample)] if sample is not None and last else lines
 
     def _left(self, event: Stepped) -> str:
         """How long the steps that are left will take, as far as one can tell."""
@@ -87,5 +92,5 @@ class PlainLog:
         return f"  {spoken(steps * started.tokens_per_step / speed)} left"
 
 
-def _indented(story: str) -> list[str]:
-    return [f"    {line}" for line in story.splitlines()]
+def _told(sample: Sampled) -> list[str]:
+    return [f"step {sample.step}  story:", *(f"    {line}" for line in sample.story.splitlines())]

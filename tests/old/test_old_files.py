@@ -73,6 +73,15 @@ def test_the_run_goes_on_as_it_would_have(
     assert [e["loss"] for e in found] == pytest.approx([e["loss"] for e in expected], abs=1e-5)
 
 
+def test_an_old_run_keeps_its_rows_and_a_new_one_is_packed_anew(old: Path, tmp_path: Path) -> None:
+    options = (old / "run" / "config.toml").read_text(encoding="utf-8")
+    lines = [line for line in options.splitlines(True) if not line.startswith("packing")]
+    (tmp_path / "config.toml").write_text("".join(lines), encoding="utf-8")
+    resumed = parse_command(["--resume", str(tmp_path)], "mlx-rev train")
+    assert resumed.train.packing == "once"
+    assert parse_command([], "mlx-rev train").train.packing == "epoch"
+
+
 def test_former_flags_are_understood() -> None:
     flags = ["--ranks", "2", "--initial-deviation=0.5", "--embedding-deviation", "0.25"]
     train = parse_command(flags, "mlx-rev train").train

@@ -91,6 +91,33 @@ def test_the_rate_stays_at_the_minimum_and_the_shortest_schedules_have_one() -> 
     assert optimizer.learning_rate(10, only_warm_up) == 1.0
 
 
+def test_the_linear_schedule_is_a_line() -> None:
+    config = TrainConfig(
+        steps=110, warmup=10, learning_rate=1.0, min_learning_rate=0.2, schedule="linear"
+    )
+    rates = [optimizer.learning_rate(step, config) for step in range(10, 111)]
+    assert rates == pytest.approx(np.linspace(1.0, 0.2, 101))
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_with_a_decay_share_the_rate_stays_at_its_peak_until_it_falls(schedule: str) -> None:
+    config = TrainConfig(
+        steps=110, warmup=10, learning_rate=1.0, min_learning_rate=0.0,
+        schedule=schedule, decay_share=0.2,
+    )  # fmt: skip
+    rates = [optimizer.learning_rate(step, config) for step in range(111)]
+    assert set(rates[10:91]) == {1.0}
+    assert rates[100] == pytest.approx(0.5)
+    assert rates[110] == pytest.approx(0.0)
+    assert all(later < earlier for earlier, later in pairwise(rates[90:]))
+
+
+def test_more_steps_leave_the_rates_before_the_fall_as_they_were() -> None:
+    short, long = (TrainConfig(steps=steps, decay_share=0.1) for steps in (1000, 9000))
+    for step in range(900):
+        assert optimizer.learning_rate(step, short) == optimizer.learning_rate(step, long)
+
+
 def test_hardly_any_gradients_are_neither_divided_by_nothing_nor_turned_round() -> None:
     """Clipping by PyTorch's formula: the norm and a millionth."""
     for size, factor in ((0.0, 0.5), (1e-6, 0.25), (3e-6, 0.125)):

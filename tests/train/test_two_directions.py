@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlx_rev import backend
-from mlx_rev.config import DataConfig, RunConfig
+from mlx_rev.config import DataConfig, Packing, RunConfig
 from mlx_rev.data.batches import Batches
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.formats.convert import convert
@@ -58,22 +58,29 @@ def test_every_story_is_there_in_each_direction_between_its_own_marks(both: Prep
     assert forward is not None
     assert forward.codec.opposite is None
     for part, mark in ((both, BOUNDARY), (forward, FORWARD_BOUNDARY)):
-        assert (part.train.tokens[part.train.starts.astype(int)] == mark).all()
+        assert all(story[0] == story[-1] == mark for story in part.train.stories())
     assert both.train.story_count == forward.train.story_count
     for index in range(5):
         back, ahead = both.train.story(index)[1:-1], forward.train.story(index)[1:-1]
         assert both.codec.decode(back.tolist()) == forward.codec.decode(ahead.tolist())
 
 
-def test_an_epoch_has_the_rows_of_both_mixed_and_no_row_has_both(both: Prepared) -> None:
+@pytest.mark.parametrize("packing", ["epoch", "once"])
+def test_an_epoch_has_the_stories_of_both_mixed_and_no_segment_has_both(
+    both: Prepared, packing: Packing
+) -> None:
     assert both.opposite is not None
-    batches = Batches([both.train, both.opposite.train], context=64, batch_size=1, seed=3)
+    batches = Batches(
+        [both.train, both.opposite.train], context=64, batch_size=1, seed=3, packing=packing
+    )
     marks = []
     for step in range(batches.row_count):
         batch = batches.batch_at(step)
-        own = set(batch.inputs[batch.targets >= 0].tolist()) & {BOUNDARY, FORWARD_BOUNDARY}
-        assert len(own) <= 1
-        marks += own
+        inputs, starts = batch.inputs[batch.targets >= 0], batch.segment_start[batch.targets >= 0]
+        for start in np.unique(starts):
+            own = set(inputs[starts == start].tolist()) & {BOUNDARY, FORWARD_BOUNDARY}
+            assert len(own) <= 1
+            marks += own
     half = len(marks) // 2
     for part in (marks[:half], marks[half:]):
         assert 0.3 < part.count(BOUNDARY) / len(part) < 0.7

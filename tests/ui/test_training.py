@@ -1,10 +1,12 @@
 """Training as plain lines, and what is said before and after it."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mlx_rev.train.events import Sampled
 from mlx_rev.train.rehearsal import Rehearsal
 from mlx_rev.ui.console import make_console, program
 from mlx_rev.ui.durations import spoken
@@ -31,6 +33,18 @@ def test_plain_lines() -> None:
     assert lines[-2].endswith("mlx-rev train --resume 'runs/my run'")
     assert lines[-1].endswith("mlx-rev tell \"He was happy.\" --model 'runs/my run'")
     assert "\x1b" not in console.file.getvalue()
+
+
+def test_the_last_thing_said_is_the_last_steps_story() -> None:
+    console = make_console(io.StringIO(), plain=True)
+    log = PlainLog(console, ENDING, OUTLOOK)
+    sampled = Sampled(200, ENDING, "One fine day\nhe was happy.")
+    for event in [*EVENTS, sampled, replace(STOPPED, step=200, finished=True)]:
+        log.report(event)
+    lines = console.file.getvalue().splitlines()
+    assert lines[-3:] == ["step 200  story:", "    One fine day", "    he was happy."]
+    assert lines[-4].startswith("talk to the model:")
+    assert sum("fine day" in line for line in lines) == 1
 
 
 def test_a_finished_run_is_not_to_be_gone_on_with() -> None:
