@@ -91,7 +91,17 @@ CUTS = {"newlines in pieces": " ", "llama-bpe": " "}
 @given(stories)
 @example(["a b", "a -b", "-b", "b a", "x\n-b a", "a -b"])
 @example(["a\nb", "a \nb", "a\n b", "a\n\nb", "a\n\n\nb", "a\n \nb", "\nb", "a\n", "a b"])
-@example(["Tom.\n\nTom ab.\nTom", "ab. Tom\n\n", " ab. Tom", "ab.  Tom", "\u0301a b", "a\u0301 b", "-\u0301 b a"])
+@example(
+    [
+        "Tom.\n\nTom ab.\nTom",
+        "ab. Tom\n\n",
+        " ab. Tom",
+        "ab.  Tom",
+        "\u0301a b",
+        "a\u0301 b",
+        "-\u0301 b a",
+    ]
+)
 def test_ids_are_the_tokenizers_own(
     kinds: dict[str, Tokenizer], order: Order, kind: str, stories: list[str]
 ) -> None:
