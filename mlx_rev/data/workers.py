@@ -36,12 +36,12 @@ def worker_count() -> int:
 
 
 class Encoders(ExitStack):
-    """An encoder in this process and, after `alone` bytes of text, in `workers` others, unless that
-    is one. They end with the `with` statement that this is used in."""
+    """An encoder in this process and, after so much text as is encoded ALONE, in `workers` others,
+    unless that is one. They end with the `with` statement that this is used in."""
 
-    def __init__(self, codec: StoryCodec, workers: int, alone: int = ALONE) -> None:
+    def __init__(self, codec: StoryCodec, workers: int) -> None:
         super().__init__()
-        self._codec, self._count, self._alone = codec, workers, alone
+        self._codec, self._count, self._alone = codec, workers, ALONE
         self._encoder = Encoder(codec)
         self._workers: list[Worker] = []
 

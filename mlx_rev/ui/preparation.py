@@ -30,7 +30,7 @@ def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Con
         console.print(f"note: {notice}", soft_wrap=True)
 
     live = is_interactive(console)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(),
                TextColumn("{task.fields[figures]}"), TimeElapsedColumn())  # fmt: skip
     bars = Bars(*columns, console=console, transient=True)
     notify = _bar_notify(bars) if live else line_notify(console)
