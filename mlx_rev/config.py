@@ -18,6 +18,7 @@ ReversalMode = Literal["word2", "word", "token", "none", "word2,none", "word,non
 Packing = Literal["epoch", "once"]
 """When stories are packed into rows; "once" in runs from before there was a choice."""
 
+OnError = Literal["stop", "skip"]
 Schedule = Literal["cosine", "linear"]
 
 
@@ -152,13 +153,26 @@ class DataConfig:
     """Where the stories come from and in which order the model reads them."""
 
     data: str = "bundled"
-    """bundled, tinystories, or a path to .txt, .json or .jsonl, a folder of them, or a glob."""
+    """bundled, tinystories, tinystories-v2, hf:owner/name[:column][@revision], a file, folder or
+    glob, or - for standard input; several as NAME=WEIGHT,NAME=WEIGHT. See docs/corpora.md."""
     field: str | None = None
-    """Key of the text in a JSON object; by default "story" or "text"."""
+    """Key or column of the text in JSON or Parquet; by default "story", "text" or "content"."""
     valid: str | None = None
-    """Path of held-out stories; by default a share of the data is held out."""
+    """Held-out stories, named as for --data; by default a share of the data is held out."""
     valid_share: float = 0.02
     """Share of stories held out when no --valid is given."""
+    min_chars: int = 0
+    """Drop stories of fewer characters."""
+    max_chars: int = 0
+    """Drop stories of more characters; 0 is no limit."""
+    limit: int = 0
+    """Read only the first so many stories of each source; 0 reads all."""
+    deduplicate: bool = False
+    """Train on each story once, however often it is in the data, word for word."""
+    repair: bool = False
+    """Mend text that was decoded wrongly (â€™ for ’), and make curly quotes straight."""
+    on_error: OnError = "stop"
+    """What to do about a story that cannot be read: stop, or skip it and say so at the end."""
     reversal: ReversalMode = "word2"
     """word2: by word, with its marks; word: as in the article; token: by token; none: forward;
     word2,none: one model of both directions."""
@@ -168,9 +182,18 @@ class DataConfig:
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
+        found = [
+            f"{name} is {getattr(self, name)}, expected 0 or more"
+            for name in ("min_chars", "max_chars", "limit")
+            if getattr(self, name) < 0
+        ]
+        if 0 < self.max_chars < self.min_chars:
+            found.append(f"max_chars is {self.max_chars}, below min_chars {self.min_chars}")
+        if self.on_error not in get_args(OnError):
+            found.append(f"on_error is {self.on_error}, expected stop or skip")
         if not 0 < self.valid_share < 1:
-            return [f"valid_share is {self.valid_share}, expected between 0 and 1"]
-        return []
+            found.append(f"valid_share is {self.valid_share}, expected between 0 and 1")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

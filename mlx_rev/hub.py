@@ -43,7 +43,7 @@ def download(
     import huggingface_hub
 
     try:
-        with _asking(PATIENCE):
+        with asking(PATIENCE):
             return Path(
                 huggingface_hub.hf_hub_download(
                     repository,
@@ -55,7 +55,7 @@ def download(
             )
     # Not only its own errors: the library does not check what it is answered.
     except Exception as error:
-        raise DataError(_sentence(repository, filename, _reason(error), advice)) from error
+        raise DataError(sentence(repository, filename, error, advice)) from error
 
 
 def forget(path: Path) -> None:
@@ -69,7 +69,7 @@ def forget(path: Path) -> None:
 
 
 @contextmanager
-def _asking(patience: float) -> Iterator[None]:
+def asking(patience: float) -> Iterator[None]:
     """What huggingface_hub asks in here is answered within `patience` seconds or counts as not
     answered, and every answer is checked. It logs nothing meanwhile.
 
@@ -92,15 +92,21 @@ def _asking(patience: float) -> Iterator[None]:
             hub_logging.set_verbosity(verbosity)
 
 
+def transport_error() -> type[Exception]:
+    """What the HTTP library raises where a connection fails."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    kind: type[Any] = HfHubHTTPError.__bases__[0]  # httpx's or httpx2's, by the version
+    return kind
+
+
 def _guarded(client: Any, patience: float) -> Any:
     """A subclass of `client`, the HTTP library's, that gives up early and checks every answer.
 
     It raises OfflineModeIsEnabled where no useful answer came: huggingface_hub then looks into its
     cache, and does not try again, as it otherwise does for minutes.
     """
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    transport_error: type[Any] = HfHubHTTPError.__bases__[0]  # httpx's or httpx2's, by the version
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
     class Guarded(client):  # type: ignore[misc]
         def __init__(self, **settings: Any) -> None:
@@ -116,7 +122,7 @@ def _guarded(client: Any, patience: float) -> Any:
                 raise OfflineModeIsEnabled("the hub stopped sending")
             try:
                 response = super().send(request, **options)
-            except transport_error as error:
+            except transport_error() as error:
                 timed_out = "Timeout" in type(error).__name__
                 raise OfflineModeIsEnabled(
                     "the hub does not answer" if timed_out else "the hub cannot be reached"
@@ -186,8 +192,9 @@ def _refusal(name: str, value: object) -> ValueError:
     return ValueError(f"the hub's answer is refused: {name} is {reprlib.repr(value)}")
 
 
-def _sentence(repository: str, filename: str, reason: str, advice: str) -> str:
-    return f"cannot download {filename} of {repository}: {reason}. {advice}".rstrip()
+def sentence(repository: str, filename: str, error: Exception, advice: str = "") -> str:
+    """What to say of a download that failed."""
+    return f"cannot download {filename} of {repository}: {_reason(error)}. {advice}".rstrip()
 
 
 def _bar(progress: Callable[[float], None] | None) -> Any:
@@ -257,11 +264,11 @@ def fetch_model(reference: str) -> Path:
         found = download(repository, file, revision=wanted)
     except DataError as error:
         if not isinstance(error.__cause__, errors.EntryNotFoundError) or (
-            not _is_unreachable(error.__cause__)
+            not is_unreachable(error.__cause__)
             and not any(other.startswith(f"{file}/") for other in _listed(repository, wanted))
         ):
             raise
-        local = _is_unreachable(error.__cause__)
+        local = is_unreachable(error.__cause__)
         folder = _snapshot(repository, wanted, file, optional=True, local=local)
         if not folder.is_dir():
             raise
@@ -282,9 +289,9 @@ def push(folder: Path, repository: str) -> str:
 
     api = huggingface_hub.HfApi()
     try:
-        with _asking(PATIENCE):
+        with asking(PATIENCE):
             address = api.create_repo(repository, exist_ok=True)
-        with _asking(_PATIENCE_UPLOADING):
+        with asking(_PATIENCE_UPLOADING):
             api.upload_folder(folder_path=folder, repo_id=repository)
     except Exception as error:
         answered = isinstance(error, huggingface_hub.errors.HfHubHTTPError)
@@ -311,7 +318,7 @@ def _snapshot(
 
     start = f"{inside}/" if inside else ""
     try:
-        with _asking(PATIENCE):
+        with asking(PATIENCE):
             root = huggingface_hub.snapshot_download(
                 repository,
                 revision=revision,
@@ -323,7 +330,7 @@ def _snapshot(
         if optional:
             return Path(inside, "missing")
         what = inside or "the model"
-        raise DataError(_sentence(repository, what, _reason(error), "")) from error
+        raise DataError(sentence(repository, what, error)) from error
     return Path(root, inside)
 
 
@@ -332,13 +339,13 @@ def _listed(repository: str, revision: str | None) -> list[str]:
     import huggingface_hub
 
     try:
-        with _asking(PATIENCE):
+        with asking(PATIENCE):
             return list(huggingface_hub.HfApi().list_repo_files(repository, revision=revision))
     except Exception:
         return []
 
 
-def _is_unreachable(error: BaseException) -> bool:
+def is_unreachable(error: BaseException) -> bool:
     """Whether no useful answer came at all; the cache was looked into instead."""
     from huggingface_hub import errors
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,6 +137,8 @@ def use_here(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     for name in ("HF_TOKEN", "NO_PROXY"):
         monkeypatch.setenv(name, settings[name])
+    # Each new client reads all certificates, of which none is needed here.
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: None)
 
 
 def use_endpoint(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 from mlx_rev import run_folder  # noqa: E402
 from mlx_rev.config import Dtype  # noqa: E402
 from mlx_rev.config_file import read_toml  # noqa: E402
-from mlx_rev.data.story_files import read_stories  # noqa: E402
+from mlx_rev.data.sources.story_files import read_stories  # noqa: E402
 from mlx_rev.formats.convert import convert  # noqa: E402
 from mlx_rev.formats.detect import open_model  # noqa: E402
 from mlx_rev.generate.teller import Teller, load  # noqa: E402

@@ -28,7 +28,7 @@ from study_report import write_report
 from mlx_rev import backend, files, run_folder
 from mlx_rev.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from mlx_rev.data.prepare import Prepared
-from mlx_rev.data.story_files import read_stories
+from mlx_rev.data.sources.story_files import read_stories
 from mlx_rev.model.load import load_model
 from mlx_rev.presets import preset
 from mlx_rev.train.events import Event

@@ -16,7 +16,7 @@ from mlx_rev.config import DataConfig, ReversalMode
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.data.shard_set import ShardSet
 from mlx_rev.data.shards import Shard, open_shard, write_shard
-from mlx_rev.data.story_files import read_stories
+from mlx_rev.data.sources.story_files import read_stories
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import FORWARD
 from mlx_rev.text.sentences import last_sentences

@@ -11,14 +11,10 @@ round and uses all cores. That both write the same tokens is checked.
 import json
 import os
 import re
-import resource
-import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]

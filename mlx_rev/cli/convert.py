@@ -10,7 +10,7 @@ import tyro
 from mlx_rev import files, hub
 from mlx_rev.cli.flags import parse
 from mlx_rev.config import Dtype, ReversalMode
-from mlx_rev.data.story_files import read_stories
+from mlx_rev.data.sources.story_files import read_stories
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import overwrite, registry
 from mlx_rev.formats.convert import convert, folder_to_push

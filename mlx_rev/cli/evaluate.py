@@ -18,7 +18,8 @@ from mlx_rev.config import DataConfig, ReversalMode, SampleConfig, validate
 from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
 from mlx_rev.data.corpus import Stories, open_corpus
-from mlx_rev.data.story_files import read_stories, story_files
+from mlx_rev.data.sources.names import is_downloaded
+from mlx_rev.data.sources.story_files import read_stories, story_files
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.estimate import check_telling_fits
 from mlx_rev.files import naming_cache
@@ -183,17 +184,15 @@ def _sources(command: EvaluateCommand, model: str) -> _Sources:
     run = _run_of(Path(model)) if command.data is None else None
     data = read_toml(run).data if run else DataConfig(data=command.data or "bundled")
     valid, field = command.valid or data.valid, command.field or data.field
-    # The 2 GB of tinystories are read only when someone asks for that.
-    has_training = run is not None and data.data != "tinystories"
+    # Gigabytes from the hub are read only when someone asks for that.
+    has_training = run is not None and not is_downloaded(data.data)
+    # With stories of one's own, a corpus that nothing is taken from need not be there.
+    named = data.data if has_training or valid is None else "bundled"
     corpus = open_corpus(
-        # With stories of one's own, a corpus that nothing is taken from need not be there.
-        data.data if has_training or valid is None else "bundled",
-        valid=valid,
-        valid_share=data.valid_share,
-        cache=command.cache,
-        field=field,
+        dataclasses.replace(data, data=named, valid=valid, field=field), command.cache
     )
-    training, training_name = (corpus.train, data.data) if has_training else (None, None)
+    training: Stories | None = corpus.train if has_training else None
+    training_name = data.data if has_training else None
     if command.train_text is not None:
         training, training_name = _training(command.train_text, command.field), command.train_text
     return _Sources(valid or data.data, corpus.valid(), training_name, training, corpus.notices)

@@ -12,7 +12,9 @@ import tyro
 
 from mlx_rev import backend
 from mlx_rev.cli.flags import parse
-from mlx_rev.config import ReversalMode, SampleConfig
+from mlx_rev.config import DataConfig, ReversalMode, SampleConfig
+from mlx_rev.data.sources.standard_input import spooled
+from mlx_rev.files import naming_cache
 from mlx_rev.formats.detect import BUILT_IN, built_in_model
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import BACKWARD_NAMES, order_named
@@ -27,6 +29,13 @@ RUNS = Path("runs")
 def cache_folder() -> Path:
     """Where corpora and token shards are kept: MLX_REV_CACHE, or the user's cache."""
     return Path(os.environ.get("MLX_REV_CACHE") or platformdirs.user_cache_dir("mlx-rev"))
+
+
+def with_standard_input(data: DataConfig, cache: Path) -> DataConfig:
+    """`data`, with a file in the cache in place of `--data -`. Raises RevError."""
+    with naming_cache(cache):
+        stream = sys.stdin.buffer if sys.stdin else None
+        return replace(data, data=spooled(data.data, stream, cache))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from rich.box import HEAVY_HEAD
 from rich.table import Table
 
 from mlx_rev.cli.flags import parse
-from mlx_rev.cli.options import cache_folder
+from mlx_rev.cli.options import cache_folder, with_standard_input
 from mlx_rev.config import DataConfig, ModelConfig, TrainConfig, validate
 from mlx_rev.data.row_plan import plan_rows
 from mlx_rev.data.shard_set import ShardSet
@@ -47,7 +47,8 @@ def main(arguments: Sequence[str], program: str) -> int:
         raise ConfigError(f"--show {command.show}: expected 0 or more")
     validate(command.data, ModelConfig(vocab_size=command.vocab_size))
     console = make_console(plain=command.plain)
-    data = prepare_shown(command.data, command.vocab_size, command.cache, console)
+    source = with_standard_input(command.data, command.cache)
+    data = prepare_shown(source, command.vocab_size, command.cache, console)
     frames = HEAVY_HEAD if is_interactive(console) else None
     title = f"{command.data.data}, {command.data.reversal}"
     table = Table("", "train", "valid", title=title, box=frames)

@@ -20,7 +20,7 @@ from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import SAMPLING, ModelChoice, say_not_reversed
 from mlx_rev.config import ReversalMode, SampleConfig, validate
 from mlx_rev.data import bundled
-from mlx_rev.data.story_files import SUFFIXES, notices, read_stories
+from mlx_rev.data.sources.story_files import SUFFIXES, notices, read_stories
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats.detect import open_model
 from mlx_rev.generate import bootstrap

@@ -1,8 +1,6 @@
 """`mlx-rev train` and `python -m mlx_rev.train`: flags to a configuration, then fit."""
 
 import errno
-import glob
-import itertools
 import os
 import sys
 import time
@@ -12,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlx_rev import backend, estimate, files, run_folder
-from mlx_rev.cli.options import RUNS, say_not_reversed
+from mlx_rev.cli.options import RUNS, say_not_reversed, with_standard_input
 from mlx_rev.cli.stopping import stop_on_signal
 from mlx_rev.cli.train_options import TrainCommand, given_model, parse_command
 from mlx_rev.config import (
@@ -23,6 +21,7 @@ from mlx_rev.config import (
 )
 from mlx_rev.config_file import to_toml
 from mlx_rev.data.prepare import Prepared
+from mlx_rev.data.sources.names import short_name
 from mlx_rev.errors import (
     CheckpointError,
     ConfigError,
@@ -71,6 +70,8 @@ def main(arguments: Sequence[str], program: str) -> int:
         parent.has_run(run)
         if command.resume is not None:
             config = _config(parse_command(arguments, program))
+        else:
+            config = replace(config, data=with_standard_input(config.data, command.cache))
         _train(command, config, run, nodes, parent)
     return 0
 
@@ -156,7 +157,7 @@ def _hold(command: TrainCommand, stack: ExitStack) -> Path:
         stack.enter_context(files.claim(command.out))
         checkpoint.check_new(command.out)
         return command.out
-    name = f"{_name_of(command.data.data)}-{command.preset}"
+    name = f"{short_name(command.data.data)}-{command.preset}"
     number = 1
     while True:
         run = RUNS / (name if number == 1 else f"{name}-{number}")
@@ -166,15 +167,6 @@ def _hold(command: TrainCommand, stack: ExitStack) -> Path:
                 stack.push(held.pop_all())
                 return run
         number += 1
-
-
-def _name_of(data: str) -> str:
-    """What a run on `data` is called: by the file or folder, or that which a glob looks in."""
-    path = Path(data)
-    if not path.exists() and glob.has_magic(data):
-        plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
-        path = Path(*plain)
-    return path.stem or path.resolve().stem or "stories"
 
 
 def _check_unfinished(run: Path, config: TrainConfig) -> None:

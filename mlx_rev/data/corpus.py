@@ -1,14 +1,17 @@
-"""Where stories come from: the bundled generator, TinyStories, or files."""
+"""Where stories come from: which are trained on, and which are held out."""
 
-import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlx_rev import files
-from mlx_rev.data import bundled, tinystories
-from mlx_rev.data.story_files import SEPARATOR, changed_reading, notices, read_stories, story_files
-from mlx_rev.errors import DataError
+from mlx_rev.config import DataConfig
+from mlx_rev.data.sources import duplicates
+from mlx_rev.data.sources.hub_files import Progress
+from mlx_rev.data.sources.names import sources_in
+from mlx_rev.data.sources.opening import Source, open_source, sha256
+from mlx_rev.data.sources.part import Part, Stream
+from mlx_rev.data.sources.problems import Problems
+from mlx_rev.data.sources.refining import Refining
 
 Stories = Callable[[], Iterator[str]]
 """Iterates over the stories from the start, each time it is called."""
@@ -21,104 +24,98 @@ class Corpus:
     name: str
     fingerprint: str
     """sha256 of what determines the stories and which of them are held out."""
-    train: Stories
-    valid: Stories
+    train: Part
+    valid: Part
     notices: tuple[str, ...] = ()
-    """What a person should know about how the stories were separated, a line each."""
+    """What a person should know about how the stories are read, a line each."""
+    problems: Problems = field(default_factory=Problems)
+    """What was left out so far."""
 
 
-def open_corpus(
-    data: str,
-    *,
-    valid: str | None,
-    valid_share: float,
-    cache: Path,
-    field: str | None = None,
-    progress: tinystories.Progress | None = None,
-) -> Corpus:
-    """The corpus called `data`: bundled, tinystories, or a file, folder or glob of stories.
+def open_corpus(config: DataConfig, cache: Path, progress: Progress | None = None) -> Corpus:
+    """The corpus that `config` names: `data` and, where it is given, `valid`.
 
-    `field` is the key of the text in the objects of JSON files. `valid` is the path of held-out
-    stories; without it, a share `valid_share` of a file's stories is held out by a hash of their
-    text, the same ones whatever their order. Raises DataError.
+    Without `valid`, a share `valid_share` of the stories is held out by a hash of their text, the
+    same ones whatever their order; a source with held-out stories of its own keeps those. What is
+    downloaded or has to be looked for is kept in `cache`. Raises DataError.
     """
-    if data == "bundled":
-        corpus = Corpus("bundled", bundled.fingerprint(), _bundled("train"), _bundled("valid"))
-    elif data == "tinystories":
-        folder = tinystories.fetch(cache, progress)
-        shards = tinystories.shards(folder)
-        corpus = Corpus(
-            "tinystories",
-            _sha256("tinystories", *(f"{path.name} {path.stat().st_size}" for path in shards)),
-            lambda: _chained(shards[1:]),
-            lambda: _chained(shards[:1]),
-        )
+    tell = progress or (lambda what, share: None)
+    problems = Problems(skip=config.on_error == "skip")
+    refining = Refining(
+        min_chars=config.min_chars,
+        max_chars=config.max_chars,
+        limit=config.limit,
+        repair=config.repair,
+    )
+
+    def opened(data: str) -> list[Source]:
+        return [
+            open_source(named, config.field, cache, problems, tell) for named in sources_in(data)
+        ]
+
+    sources = opened(config.data)
+    share = 0.0 if config.valid is not None else config.valid_share
+    train = Part(config.data, _to_train(sources, share), refining, problems)
+    fingerprint = _fingerprint(sources, config, refining)
+    notices = [notice for source in sources for notice in source.notices]
+    if config.deduplicate:
+        train, notice = _without_repeated(train, fingerprint, cache, tell)
+        notices += notice
+    if config.valid is None:
+        valid = replace(train, streams=_held_out(sources, share))
     else:
-        corpus = _from_files(data, valid_share, field)
-    if valid is None:
-        return corpus
-    own = data in ("bundled", "tinystories")
-    return Corpus(
-        corpus.name,
-        _sha256(corpus.fingerprint, *_described(valid, field)),
-        corpus.train if own else lambda: read_stories(data, field),
-        lambda: read_stories(valid, field),
-        (*corpus.notices, *notices(valid)),
+        others = opened(config.valid)
+        valid = Part(config.valid, _held_out(others, 0.0), refining, problems)
+        fingerprint = sha256(fingerprint, *(part for one in others for part in one.described))
+        notices += [notice for source in others for notice in source.notices]
+    name = ", ".join(Path(source.name).name for source in sources)
+    return Corpus(name, fingerprint, train, valid, tuple(notices), problems)
+
+
+def _to_train(sources: list[Source], share: float) -> tuple[Stream, ...]:
+    return tuple(
+        Stream(
+            name=source.name,
+            files=source.train,
+            weight=source.weight,
+            share=share if source.valid is None else 0.0,
+        )
+        for source in sources
     )
 
 
-def _bundled(split: str) -> Stories:
-    return lambda: (story.text for story in bundled.stories(split))
-
-
-def _chained(paths: list[Path]) -> Iterator[str]:
-    for path in paths:
-        yield from read_stories(path)
-
-
-def _from_files(data: str, valid_share: float, field: str | None) -> Corpus:
-    def held_out(story: str) -> bool:
-        digest = hashlib.sha256(story.encode(errors="surrogatepass")).digest()
-        return int.from_bytes(digest[:8]) < valid_share * 2**64
-
-    def part(of_valid: bool) -> Iterator[str]:
-        count = chosen = 0
-        for story in read_stories(data, field):
-            count += 1
-            if held_out(story) is of_valid:
-                chosen += 1
-                yield story
-        if count == 1:
-            raise DataError(
-                f"{data}: all of it is one story, so none can be held out; put a blank line or a "
-                f"line {SEPARATOR} between stories, or give --valid PATH"
-            )
-        if not chosen:
-            raise DataError(
-                f"{data}: none of its stories is in the {'held-out' if of_valid else 'training'} "
-                f"share of {valid_share if of_valid else 1 - valid_share}; give more text, "
-                "another --valid-share, or --valid PATH"
-            )
-
-    first, *others = _described(data, field)
-    return Corpus(
-        Path(data).name,
-        _sha256(first, repr(valid_share), *others),
-        lambda: part(False),
-        lambda: part(True),
-        tuple(notices(data)),
+def _held_out(sources: list[Source], share: float) -> tuple[Stream, ...]:
+    """Each once, whatever its weight; with a share of 0, all of a source without its own."""
+    return tuple(
+        Stream(name=source.name, files=source.train, share=share, held_out=share > 0)
+        if source.valid is None
+        else Stream(name=source.name, files=source.valid)
+        for source in sources
     )
 
 
-def _described(data: str, field: str | None) -> list[str]:
-    """What determines the stories of a file, folder or glob: first the sha256 of the first file."""
-    paths = story_files(data)
-    parts = [files.sha256_file(path) for path in paths]
-    parts += [
-        f"{number} {way}" for number, path in enumerate(paths) for way in changed_reading(path)
-    ]
-    return parts + ([f"field {field}"] if field is not None else [])
+def _fingerprint(sources: list[Source], config: DataConfig, refining: Refining) -> str:
+    """sha256 of what determines the stories of `data`; as in mlx-rev 0.1 where it could read them
+    as they are asked for here."""
+    prints = [source.fingerprint(config.valid_share) for source in sources]
+    weights = [repr(source.weight) for source in sources]
+    fingerprint = prints[0] if weights == ["1.0"] else sha256("mixture", *prints, *weights)
+    options = refining.described()
+    options += ["deduplicate"] if config.deduplicate else []
+    options += ["on_error skip"] if config.on_error == "skip" else []
+    return sha256(fingerprint, *options) if options else fingerprint
 
 
-def _sha256(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def _without_repeated(
+    train: Part, fingerprint: str, cache: Path, tell: Progress
+) -> tuple[Part, list[str]]:
+    """The part without stories that were there before, and how many those are, in words."""
+    whole = replace(
+        train, streams=tuple(replace(each, weight=1.0, share=0.0) for each in train.streams)
+    )
+    stage = "looking for stories that are there twice"
+    path = cache / "duplicates" / f"{fingerprint[:32]}.npy"
+    keys = duplicates.repeated(whole, path, lambda share: tell(stage, share))
+    count = len(keys)
+    said = [f"{train.data}: {count:,} stories were there before, and are left out"] if count else []
+    return replace(train, repeated=keys), said

@@ -12,9 +12,10 @@ from pathlib import Path
 from mlx_rev import files
 from mlx_rev.config import DataConfig, validate
 from mlx_rev.data.corpus import Corpus, open_corpus
-from mlx_rev.data.progress import Notify, Progress
+from mlx_rev.data.progress import Notify, Progress, telling
+from mlx_rev.data.reading import Reading
 from mlx_rev.data.shard_set import ShardSet
-from mlx_rev.data.tokenising import BLOCK_BYTES, Direction, make_shards
+from mlx_rev.data.tokenising import Direction, make_shards
 from mlx_rev.data.vocabulary_sample import sample
 from mlx_rev.data.workers import Encoders, worker_count
 from mlx_rev.errors import ConfigError
@@ -69,14 +70,7 @@ def prepare(
     tokenizer has another vocabulary than the model.
     """
     validate(config)
-    corpus = open_corpus(
-        config.data,
-        valid=config.valid,
-        valid_share=config.valid_share,
-        cache=cache,
-        field=config.field,
-        progress=lambda stage, share: notify(Progress(stage, share)),
-    )
+    corpus = open_corpus(config, cache, lambda stage, share: notify(Progress(stage, share)))
     for notice in corpus.notices:
         warn(notice)
     order = order_named(config.reversal)
@@ -90,7 +84,10 @@ def prepare(
     if config.tokenizer is not None and (loss := loss_of(codec, corpus.train())):
         warn(f"{config.tokenizer}: {loss}")
     files.remove_leftovers(cache / "tokenizers")
-    return _prepared(codec, corpus, cache, notify, workers or worker_count())
+    prepared = _prepared(codec, corpus, cache, notify, workers or worker_count())
+    if left_out := corpus.problems.summary():
+        warn(left_out)
+    return prepared
 
 
 def _prepared(
@@ -104,12 +101,12 @@ def _prepared(
     ]
     parts = []
     with Encoders(codec, workers) as encoders:
-        for part, stories in (("train", corpus.train), ("valid", corpus.valid)):
-            found = [direction.found(part) for direction in directions]
+        for name, part in (("train", corpus.train), ("valid", corpus.valid)):
+            found = [direction.found(name) for direction in directions]
             whole = [shards for shards in found if shards is not None]
             if len(whole) < len(found):
-                tell = _counting(f"tokenising the {part} stories of {corpus.name}", notify)
-                whole = make_shards(directions, part, stories(), encoders, tell)
+                tell = telling(f"tokenising the {name} stories of {corpus.name}", notify)
+                whole = make_shards(directions, name, Reading(part, tell), encoders)
             parts.append(whole)
     backward, *forward = (
         Prepared(direction.codec, train, valid, fingerprint)
@@ -126,19 +123,6 @@ def _fingerprint(codec: StoryCodec, corpus: Corpus) -> str:
     """sha256 of what decides the tokens in one direction."""
     parts = [corpus.fingerprint, codec.order.one_way, codec.tokenizer.fingerprint]
     return _sha256(*parts, *([] if codec.boundary == BOUNDARY else [str(codec.boundary)]))
-
-
-def _counting(stage: str, notify: Notify) -> Callable[[int], None]:
-    """Tells of a stage as text is gone through, so many bytes at a time."""
-    total = 0
-
-    def tell(text_bytes: int) -> None:
-        nonlocal total
-        total += text_bytes
-        notify(Progress(stage, None, total))
-
-    tell(0)
-    return tell
 
 
 def _tokenizer(
@@ -164,25 +148,12 @@ def _tokenizer(
         return SentencePiece.load(path)
     for stories in (corpus.train, corpus.valid):  # an error in either comes before the work
         next(stories())
-    tell = _counting("choosing text for the vocabulary", notify)
-    most = TRAINING_BYTES // (2 if order.also_forward else 1)
-    chosen = sample(_counted(corpus.train(), tell), most)
+    reading = Reading(corpus.train, telling("choosing text for the vocabulary", notify))
+    chosen = sample(reading, TRAINING_BYTES // (2 if order.also_forward else 1))
     notify(Progress(f"learning a vocabulary of {vocab_size} pieces"))
     tokenizer = SentencePiece.train(_as_fed(chosen, order), vocab_size)
     tokenizer.save(path)
     return tokenizer
-
-
-def _counted(stories: Iterable[str], tell: Callable[[int], None]) -> Iterator[str]:
-    """The stories, of which `tell` is told about once a megabyte."""
-    size = 0
-    for story in stories:
-        size += len(story)
-        if size >= BLOCK_BYTES:
-            tell(size)
-            size = 0
-        yield story
-    tell(size)
 
 
 def _as_fed(stories: Iterable[str], order: Order) -> Iterator[str]:

@@ -17,3 +17,16 @@ class Progress:
 
 Notify = Callable[[Progress], None]
 """Told of progress, each megabyte or so."""
+
+
+def telling(stage: str, notify: Notify) -> Callable[[float, int], None]:
+    """Tells that a stage begins and, from then on, of its share and of more bytes of text."""
+    total = 0
+    notify(Progress(stage))
+
+    def tell(share: float, text_bytes: int) -> None:
+        nonlocal total
+        total += text_bytes
+        notify(Progress(stage, share, total))
+
+    return tell

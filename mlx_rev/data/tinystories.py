@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from mlx_rev import hub
+from mlx_rev import hub, hub_dataset
 from mlx_rev.errors import DataError
 from mlx_rev.files import atomic_folder, open_regular
 
 REPOSITORY = "roneneldan/TinyStories"
 ARCHIVE = "TinyStories_all_data.tar.gz"
+VERSION_2 = ("TinyStoriesV2-GPT4-train.txt", "TinyStoriesV2-GPT4-valid.txt")
+"""The stories that GPT-4 wrote, more and better ones than GPT-3.5's: to train on, and held out."""
 
 MOST_MEMBERS = 1000
 """Members of an archive; TinyStories has 50."""
@@ -42,10 +44,9 @@ def fetch(cache: Path, progress: Progress | None = None) -> Path:
     if not folder.is_dir():
         tell = progress or (lambda what, share: None)
         tell("downloading TinyStories", 0.0)  # the hub may take a while to answer
-        archive = hub.download(
+        archive = hub_dataset.download(
             REPOSITORY,
             ARCHIVE,
-            kind="dataset",
             progress=lambda share: tell("downloading TinyStories", share),
             advice="The bundled stories need no network (--data bundled); or download "
             f"{ARCHIVE} elsewhere, unpack it, and give --data one of its .json files",
@@ -61,6 +62,25 @@ def fetch(cache: Path, progress: Progress | None = None) -> Path:
                     "downloads it again"
                 ) from error
     return folder
+
+
+def fetch_version_2(progress: Progress | None = None) -> tuple[Path, Path]:
+    """The files of TinyStories V2, downloaded into the hub's cache where they are not there: those
+    to train on, and those held out. Raises DataError without a network."""
+    tell = progress or (lambda what, share: None)
+    stage = "downloading TinyStories V2"
+    tell(stage, 0.0)  # the hub may take a while to answer
+    train, valid = (
+        hub_dataset.download(
+            REPOSITORY,
+            name,
+            progress=lambda share: tell(stage, share),
+            advice="The bundled stories need no network (--data bundled); or download both files "
+            f"elsewhere, and give --data {VERSION_2[0]} --valid {VERSION_2[1]}",
+        )
+        for name in VERSION_2
+    )
+    return train, valid
 
 
 def unpack(archive: Path, folder: Path, progress: Callable[[float], None]) -> None:

@@ -1,16 +1,19 @@
 """The stories of a corpus as token shards: found, or made shard by shard.
 
 A shard has a fixed amount of text, so the shards are the same whatever made them and however often
-it was killed: those that are there are kept, and the stories in them are read past.
+it was killed: those that are there are kept. A run goes on where the one before had come to in the
+corpus or, where that is not known, reads past the stories in the shards.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, count, islice
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from mlx_rev import files
 from mlx_rev.data.encoding import Block
+from mlx_rev.data.reading import Place, Reading
 from mlx_rev.data.shard_set import ShardSet, is_done, open_shards, shard_path, write_done
 from mlx_rev.data.shards import Shard, ShardContent, check_origin, open_shard
 from mlx_rev.data.workers import Encoders
@@ -21,6 +24,8 @@ SHARD_BYTES = 64 << 20
 """Bytes of text after which a shard ends: with a story, and of about 35 MB."""
 BLOCK_BYTES = 1 << 20
 """Bytes of text that are encoded at a time."""
+_PLACE = "place.json"
+"""Beside unfinished shards: where in the corpus the stories after them begin."""
 
 
 @dataclass(frozen=True)
@@ -87,53 +92,71 @@ class Direction:
 
 
 def make_shards(
-    directions: Sequence[Direction],
-    part: str,
-    stories: Iterator[str],
-    encoders: Encoders,
-    tell: Callable[[int], None],
+    directions: Sequence[Direction], part: str, reading: Reading, encoders: Encoders
 ) -> list[ShardSet]:
     """The shards of train or valid in each direction, those that are not there yet written.
 
-    `tell` is given the bytes of text that were gone through. Raises DataError for what cannot be
-    encoded, where there is no story, and where a worker was killed.
+    Raises DataError for what cannot be encoded, where there is no story, and where a worker was
+    killed.
     """
     folders = [direction.folder / part for direction in directions]
     for folder in folders:
         files.remove_leftovers(folder)
-    for number in count():
+    for number in count(_gone_on(directions, folders, reading)):
         paths = [shard_path(folder, number) for folder in folders]
-        kept = [each.kept(path) for each, path in zip(directions, paths, strict=True)]
-        if whole := _alike(kept):
-            tell(int(whole.text_bytes.sum(dtype="uint64")))
-            _skip(stories, whole.story_count)
+        if kept := _kept(directions, paths):
+            reading.skip(kept.story_count)
             continue
-        if (first := next(stories, None)) is None:
+        if (first := next(reading, None)) is None:
             break
         contents = [direction.new_shard() for direction in directions]
-        for block, encoded in encoders.encode(_blocks(chain((first,), stories))):
+        for block, encoded in encoders.encode(_blocks(chain((first,), reading))):
             for content, each in zip(contents, encoded, strict=True):
                 content.extend(each.tokens, each.lengths, block.text_bytes)
-            tell(sum(block.text_bytes))
         for direction, content, path in zip(directions, contents, paths, strict=True):
             direction.write(content, path)
+        _note(folders[0], number + 1, reading.place)
     if number == 0:
         raise DataError("no story to make a shard of; give more text")
+    (folders[0] / _PLACE).unlink(missing_ok=True)
     return [_done(folder, number) for folder in folders]
 
 
-def _alike(shards: Sequence[Shard | None]) -> Shard | None:
-    """The first of the shards, if all are there and have the same stories."""
-    first, *others = shards
-    if first is None or any(
-        each is None or each.story_count != first.story_count for each in others
-    ):
-        return None
-    return first
+def _kept(directions: Sequence[Direction], paths: Sequence[Path]) -> Shard | None:
+    """The first of the shards that have the same stories in each direction, if all are there."""
+    kept = [direction.kept(path) for direction, path in zip(directions, paths, strict=True)]
+    counts = {None if shard is None else shard.story_count for shard in kept}
+    return kept[0] if len(counts) == 1 else None
 
 
-def _skip(stories: Iterator[str], number: int) -> None:
-    next(islice(stories, number, number), None)
+def _note(folder: Path, shards: int, place: Place) -> None:
+    """Note the place where the stories after so many shards begin."""
+    noted = {"shards": shards, **asdict(place)}
+    files.write_text(folder / _PLACE, json.dumps(noted) + "\n")
+
+
+def _gone_on(directions: Sequence[Direction], folders: Sequence[Path], reading: Reading) -> int:
+    """How many shards a run before this one made; `reading` is after their stories then.
+
+    0 where it did not note its place, or what is there does not fit, so that all is read again.
+    """
+    try:
+        noted = json.loads(files.read_bytes(folders[0] / _PLACE))
+        shards, place = int(noted["shards"]), Place(tuple(noted["position"]), noted["stories"] - 1)
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0
+    last = None
+    for number in range(shards):
+        last = _kept(directions, [shard_path(folder, number) for folder in folders])
+        if last is None:
+            return 0
+    reading.go_to(place)
+    # The story before the place is the shard's last, or the place was another version's.
+    story, known = next(reading, None), last and last.story(last.story_count - 1)[1:-1].tolist()
+    if story is None or directions[0].codec.encode(story) != known:
+        reading.go_to(Place())
+        return 0
+    return shards
 
 
 def _blocks(stories: Iterator[str]) -> Iterator[Block]:

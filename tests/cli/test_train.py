@@ -15,8 +15,8 @@ import pytest
 
 from mlx_rev.cli import train
 from mlx_rev.cli.stopping import stop_on_signal
-from mlx_rev.cli.train import _name_of
 from mlx_rev.config import RunConfig
+from mlx_rev.data.sources.names import short_name
 from mlx_rev.train.events import Event, Saved, Stopped
 from tests.conftest import training_of
 
@@ -296,7 +296,7 @@ def test_a_run_is_named_after_its_data(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     Path("a[1].txt").touch()
-    assert _name_of(data) == name
+    assert short_name(data) == name
 
 
 def test_a_run_is_not_overwritten(run: Run, trained: Path, tiny_flags: list[str]) -> None:

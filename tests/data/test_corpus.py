@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from mlx_rev.config import DataConfig
 from mlx_rev.data.corpus import open_corpus
-from mlx_rev.data.story_files import notices, read_stories
+from mlx_rev.data.sources.story_files import notices, read_stories
 from mlx_rev.errors import DataError
 
 
 def opened(path: Path, **options: object) -> tuple[list[str], list[str]]:
-    settings = {"valid": None, "valid_share": 0.2, "cache": path.parent, **options}
-    corpus = open_corpus(str(path), **settings)
+    config = DataConfig(**{"data": str(path), "valid_share": 0.2, **options})
+    corpus = open_corpus(config, path.parent)
     return list(corpus.train()), list(corpus.valid())
 
 
@@ -62,7 +63,8 @@ def test_the_fingerprint_tells_contents_and_splits_apart(tmp_path: Path) -> None
     other.write_text("A.\n\nC.")
 
     def fingerprint(path: Path, share: float = 0.2, valid: str | None = None) -> str:
-        return open_corpus(str(path), valid=valid, valid_share=share, cache=tmp_path).fingerprint
+        config = DataConfig(data=str(path), valid=valid, valid_share=share)
+        return open_corpus(config, tmp_path).fingerprint
 
     prints = [
         fingerprint(one),
@@ -177,7 +179,7 @@ def test_a_field_a_folder_and_a_glob(tmp_path: Path) -> None:
     for data in (tmp_path / "b", tmp_path / "b" / "**" / "[12].json"):
         assert list(read_stories(data, "tale")) == ["One.", "Two."]
     folder = str(tmp_path / "b")
-    corpus = open_corpus(folder, valid=folder, valid_share=0.5, cache=tmp_path, field="tale")
+    corpus = open_corpus(DataConfig(data=folder, valid=folder, field="tale"), tmp_path)
     assert list(corpus.train()) == list(corpus.valid()) == ["One.", "Two."]
     (tmp_path / "c").mkdir()
     with pytest.raises(DataError, match="file in this folder"):
@@ -191,7 +193,7 @@ def test_a_corpus_that_was_read_right_keeps_its_fingerprint(tmp_path: Path) -> N
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
         parts = f"{hashlib.sha256(path.read_bytes()).hexdigest()}\0{0.2!r}"
-        found = open_corpus(str(path), valid=None, valid_share=0.2, cache=tmp_path).fingerprint
+        found = open_corpus(DataConfig(data=str(path), valid_share=0.2), tmp_path).fingerprint
         return found != hashlib.sha256(parts.encode()).hexdigest()
 
     assert not changed("One.\n<|endoftext|>\nTwo.\n  <|endoftext|>\n")

@@ -57,12 +57,14 @@ def fetch(endpoint: str, folder: Path) -> subprocess.CompletedProcess[str]:
     code = """if True:
         import sys
         from pathlib import Path
+        from mlx_rev.config import DataConfig
         from mlx_rev.data.corpus import open_corpus
         from mlx_rev.errors import RevError
         try:
             corpus = open_corpus(
-                "tinystories", valid=None, valid_share=0.1, cache=Path(sys.argv[1]),
-                progress=lambda what, share: print(what) if share == 1 else None,
+                DataConfig(data="tinystories"),
+                Path(sys.argv[1]),
+                lambda what, share: print(what) if share == 1 else None,
             )
         except RevError as error:
             sys.exit(str(error))

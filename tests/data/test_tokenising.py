@@ -4,7 +4,8 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
@@ -13,8 +14,12 @@ import pytest
 
 from mlx_rev.data import tokenising, workers
 from mlx_rev.data.encoding import Block, Encoded, Encoder
+from mlx_rev.data.reading import Reading
 from mlx_rev.data.shard_set import ShardSet, open_shards
 from mlx_rev.data.shards import write_shard
+from mlx_rev.data.sources.chunk import Chunk, State
+from mlx_rev.data.sources.part import Part, Stream
+from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.tokenising import Direction, make_shards
 from mlx_rev.data.workers import Encoders, Worker
 from mlx_rev.errors import DataError
@@ -46,11 +51,34 @@ def directions(codec: StoryCodec, cache: Path) -> list[Direction]:
     ]
 
 
-def made(codec: StoryCodec, cache: Path, stories: Iterable[str], count: int = 1) -> list[ShardSet]:
+@dataclass
+class File:
+    """Stories as a file has them that is read a few at a time, and may break off."""
+
+    stories: Sequence[str]
+    breaks_off: int = 10**9
+    size: int = 1
+    read: int = 0
+    """How many stories were read."""
+
+    def chunks(self, start: State, problems: Problems) -> Iterator[Chunk]:
+        [first] = start or (0,)
+        for place in range(first, len(self.stories), 7):
+            if place >= self.breaks_off:
+                raise DataError("the hub broke off")
+            some = list(self.stories[place : place + 7])
+            self.read += len(some)
+            yield Chunk(some, (place + len(some),), 1)
+
+
+def made(
+    codec: StoryCodec, cache: Path, stories: Sequence[str] | File, count: int = 1
+) -> list[ShardSet]:
+    file = stories if isinstance(stories, File) else File(stories)
+    part = Part("file", (Stream(name="file", files=(file,)),))
     with Encoders(codec, count) as encoders:
-        return make_shards(
-            directions(codec, cache), "train", iter(stories), encoders, lambda text_bytes: None
-        )
+        reading = Reading(part, lambda share, text_bytes: None)
+        return make_shards(directions(codec, cache), "train", reading, encoders)
 
 
 def content(cache: Path) -> dict[str, bytes]:
@@ -107,13 +135,10 @@ def test_what_is_whole_is_kept_whatever_happened(
     made(codec, tmp_path / "whole", stories)
     expected = content(tmp_path / "whole")
 
-    def breaking_off(after: int) -> Iterator[str]:
-        yield from stories[:after]
-        raise DataError("the hub broke off")
-
     with pytest.raises(DataError, match="broke off"):
-        made(codec, tmp_path / "cache", breaking_off(45))
+        made(codec, tmp_path / "cache", File(stories, breaks_off=45))
     kept = content(tmp_path / "cache")
+    kept.pop("0/train/place.json")
     assert len(kept) >= 4
     assert kept.items() < expected.items()
     encoded: list[str] = []
@@ -129,15 +154,61 @@ def test_what_is_whole_is_kept_whatever_happened(
     shards = open_shards(tmp_path / "whole" / "0" / "train").shards
     first = [0, *accumulate(shard.story_count for shard in shards)]
     assert encoded == stories[first[len(kept) // 2] :]
-    # In one direction alone, a shard is made again in both.
-    damaged = tmp_path / "cache" / "1" / "train" / "00001.bin"
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    (tmp_path / "cache" / "0" / "train" / "done.json").unlink()
-    encoded.clear()
-    assert [each.found("train") for each in directions(codec, tmp_path / "cache")] == [None, None]
+
+
+@pytest.mark.parametrize("kept_place", [True, False])
+def test_a_run_goes_on_where_the_one_before_had_come_to(
+    codec: StoryCodec, tmp_path: Path, some_stories: list[str], kept_place: bool
+) -> None:
+    stories = some_stories[:60]
+    made(codec, tmp_path / "whole", stories)
+    with pytest.raises(DataError, match="broke off"):
+        made(codec, tmp_path / "cache", File(stories, breaks_off=45))
+    if not kept_place:
+        (tmp_path / "cache" / "0" / "train" / "place.json").unlink()
+    file = File(stories)
+    made(codec, tmp_path / "cache", file)
+    assert content(tmp_path / "cache") == content(tmp_path / "whole")
+    assert file.read < 40 if kept_place else file.read == 60
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        b"",
+        b"[]",
+        b'{"shards": 2, "position": [0, 7, 7], "stories": 3}',
+        b'{"shards": 2, "position": [0, 7, 7], "stories": "x"}',
+        b'{"shards": 5, "position": [], "stories": 3}',
+        b'{"shards": 2, "position": [], "stories": 999}',
+        b'{"shards": 0, "position": [0, 7, 7], "stories": 1}',
+    ],
+)
+def test_a_place_that_does_not_fit_is_not_believed(
+    codec: StoryCodec, tmp_path: Path, some_stories: list[str], place: bytes
+) -> None:
+    stories = some_stories[:40]
+    made(codec, tmp_path / "whole", stories)
+    with pytest.raises(DataError, match="broke off"):
+        made(codec, tmp_path / "cache", File(stories, breaks_off=20))
+    (tmp_path / "cache" / "0" / "train" / "place.json").write_bytes(place)
     made(codec, tmp_path / "cache", stories)
-    assert content(tmp_path / "cache") == expected
-    assert encoded == stories[first[1] : first[2]]
+    assert content(tmp_path / "cache") == content(tmp_path / "whole")
+
+
+def test_a_shard_that_is_damaged_or_missing_in_one_direction_is_made_again(
+    codec: StoryCodec, tmp_path: Path, some_stories: list[str]
+) -> None:
+    stories = some_stories[:40]
+    made(codec, tmp_path, stories)
+    whole = content(tmp_path)
+    backward, forward = directions(codec, tmp_path)
+    assert forward.found("train") is not None
+    for name, damaged in (("1/train/00001.bin", b"x"), ("0/train/done.json", b"{}")):
+        (tmp_path / name).write_bytes(damaged)
+        assert (backward, forward)[int(name[0])].found("train") is None
+        made(codec, tmp_path, stories)
+        assert content(tmp_path) == whole
 
 
 def test_a_full_disk_leaves_what_is_whole(
@@ -156,8 +227,8 @@ def test_a_full_disk_leaves_what_is_whole(
         patch.setattr(os, "replace", full)
         with pytest.raises(OSError, match=r"No space left on device: '.*00002\.bin'"):
             made(codec, tmp_path / "cache", stories)
-    left = content(tmp_path / "cache")
-    assert sorted(left) == [f"{each}/train/0000{n}.bin" for each in (0, 1) for n in (0, 1)]
+    left = sorted(name for name in content(tmp_path / "cache") if name.endswith(".bin"))
+    assert left == [f"{each}/train/0000{n}.bin" for each in (0, 1) for n in (0, 1)]
     made(codec, tmp_path / "cache", stories)
     assert content(tmp_path / "cache") == content(tmp_path / "whole")
 

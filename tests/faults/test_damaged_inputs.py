@@ -17,7 +17,8 @@ from mlx_rev.config import Dtype, ModelConfig, RunConfig
 from mlx_rev.config_file import read_toml, to_toml
 from mlx_rev.data import tinystories
 from mlx_rev.data.shards import open_shard, write_shard
-from mlx_rev.data.story_files import changed_reading, notices, read_stories
+from mlx_rev.data.sources.facts import facts_of
+from mlx_rev.data.sources.story_files import notices, read_stories
 from mlx_rev.errors import RevError
 from mlx_rev.formats import names
 from mlx_rev.formats.convert import convert
@@ -136,7 +137,7 @@ def corpus(name: str, content: str) -> Callable[..., tuple[Path, Read]]:
 
         def read(path: Path) -> None:
             notices(str(path))
-            changed_reading(path)
+            facts_of(path)
             list(read_stories(path))
 
         return path, read

@@ -69,7 +69,7 @@ def test_a_real_tokenizer_comes_back_byte_for_byte(shared: Path, tmp_path: Path)
 
 
 def test_a_rebuilt_tokenizer_encodes_as_the_original(shared: Path, tmp_path: Path) -> None:
-    from mlx_rev.data.story_files import read_stories
+    from mlx_rev.data.sources.story_files import read_stories
     from mlx_rev.text.sentencepiece import SentencePiece
 
     original = SentencePiece.load(shared / "llama2c" / "tokenizer.model")

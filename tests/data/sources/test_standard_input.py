@@ -1,0 +1,54 @@
+import gzip
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+
+from mlx_rev.config import DataConfig
+from mlx_rev.data.corpus import open_corpus
+from mlx_rev.data.sources.standard_input import spooled
+from mlx_rev.data.sources.story_files import read_stories
+from mlx_rev.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        (b"One.\n\nTwo.", ".txt"),
+        (b'\n{"text": "One."}\n{"text": "Two."}', ".jsonl"),
+        (b'\xef\xbb\xbf[\n"One.", "Two."]', ".jsonl"),
+        (b"[One.\n\nTwo.", ".txt"),
+        (gzip.compress(b"One.\n\nTwo."), ".txt.gz"),
+        (gzip.compress(b'["One.", "Two."]'), ".jsonl.gz"),
+        (b"PAR1 and so on", ".parquet"),
+    ],
+)
+def test_what_comes_is_kept_by_its_content(tmp_path: Path, content: bytes, suffix: str) -> None:
+    named = spooled("-", io.BytesIO(content), tmp_path)
+    kept = Path(named)
+    assert kept.name == hashlib.sha256(content).hexdigest() + suffix
+    assert kept.read_bytes() == content
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+    assert spooled("-", io.BytesIO(content), tmp_path) == named
+    if suffix != ".parquet":
+        assert [story.strip("[") for story in read_stories(kept)] == ["One.", "Two."]
+
+
+def test_it_can_be_one_of_several(tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("Three.\n\nFour.")
+    data = spooled(f"{other},-=2", io.BytesIO(b"One.\n\nTwo."), tmp_path / "cache")
+    assert spooled(data, None, tmp_path) == data
+    config = DataConfig(data=data, valid_share=1e-9)
+    train = list(open_corpus(config, tmp_path / "cache").train())
+    assert train == ["Three.", "Four.", "One.", "Two.", "One.", "Two."]
+
+
+def test_nothing_on_standard_input_is_said(tmp_path: Path) -> None:
+    for stream, said in ((io.BytesIO(), "nothing came"), (None, "no file or pipe")):
+        with pytest.raises(DataError, match=said):
+            spooled("-", stream, tmp_path)
+    with pytest.raises(DataError, match="standard input"):
+        open_corpus(DataConfig(data="-"), tmp_path)
+    assert not list(tmp_path.glob("*/*"))
