@@ -8,6 +8,11 @@ from mlx_rev.text.chunk_cache import ChunkCache, id_type
 from mlx_rev.text.codec import StoryCodec
 
 
+def size_of(story: str) -> int:
+    """UTF-8 bytes of a text, whatever is in it."""
+    return len(story) if story.isascii() else len(story.encode(errors="surrogatepass"))
+
+
 @dataclass(frozen=True)
 class Block:
     """Some stories of a corpus, a megabyte or so."""

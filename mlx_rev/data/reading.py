@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from mlx_rev.data.encoding import size_of
 from mlx_rev.data.sources.part import Block, Part, Position
 
 
@@ -45,7 +46,6 @@ class Reading(Iterator[str]):
     def __next__(self) -> str:
         while self._taken == len(self._block.stories):
             self._before, self._block, self._taken = self._block.after, next(self._blocks), 0
-            text_bytes = sum(len(story.encode()) for story in self._block.stories)
-            self._tell(self._block.share, text_bytes)
+            self._tell(self._block.share, sum(map(size_of, self._block.stories)))
         self._taken += 1
         return self._block.stories[self._taken - 1]

@@ -12,7 +12,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from mlx_rev import files
-from mlx_rev.data.encoding import Block
+from mlx_rev.data.encoding import Block, size_of
 from mlx_rev.data.reading import Place, Reading
 from mlx_rev.data.shard_set import ShardSet, is_done, open_shards, shard_path, write_done
 from mlx_rev.data.shards import Shard, ShardContent, check_origin, open_shard
@@ -164,7 +164,7 @@ def _blocks(stories: Iterator[str]) -> Iterator[Block]:
     total = size = 0
     block = Block([], [])
     for story in stories:
-        text_bytes = len(story) if story.isascii() else len(story.encode(errors="surrogatepass"))
+        text_bytes = size_of(story)
         block.stories.append(story)
         block.text_bytes.append(text_bytes)
         size, total = size + text_bytes, total + text_bytes

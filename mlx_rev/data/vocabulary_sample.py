@@ -4,6 +4,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable
 
+from mlx_rev.data.encoding import size_of
 from mlx_rev.text.sentencepiece import TRAINING_BYTES
 
 
@@ -17,7 +18,7 @@ def sample(stories: Iterable[str], most: int = TRAINING_BYTES) -> list[str]:
         if place >= limit:
             continue
         # Line by line, as SentencePiece learns from them.
-        text_bytes = len(story.encode(errors="surrogatepass")) - story.count("\n")
+        text_bytes = size_of(story) - story.count("\n")
         heapq.heappush(kept, (-place, number, text_bytes, story))
         size += text_bytes
         while size > most and len(kept) > 1:

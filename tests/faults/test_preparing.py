@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corpus") / "stories.txt"
-    stories = [story.text for story in bundled.stories("train", count=900)]
+    stories = [story.text for story in bundled.stories("train", count=500)]
     path.write_text("\n<|endoftext|>\n".join(stories), encoding="utf-8")
     return path
 
