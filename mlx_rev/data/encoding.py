@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlx_rev.text.chunk_cache import ChunkCache, id_type
+from mlx_rev.text.chunk_cache import ChunkCache, Known, id_type
 from mlx_rev.text.codec import StoryCodec
 
 
@@ -33,11 +33,19 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes stories in each direction of a codec."""
+    """Encodes stories in each direction of a codec; begins with what another one came to know."""
 
-    def __init__(self, codec: StoryCodec) -> None:
-        self._directions = [(ChunkCache(each), each.boundary) for each in codec.directions]
+    def __init__(self, codec: StoryCodec, known: Sequence[Known] = ()) -> None:
+        self._directions = [
+            (ChunkCache(each, known[number] if known else ({}, {})), each.boundary)
+            for number, each in enumerate(codec.directions)
+        ]
         self._type = id_type(codec.tokenizer.vocab_size)
+
+    @property
+    def known(self) -> list[Known]:
+        """What this knows of each direction."""
+        return [cache.known for cache, _ in self._directions]
 
     def __call__(self, stories: Sequence[str]) -> list[Encoded]:
         """The tokens in each direction. Raises DataError for what cannot be encoded."""

@@ -21,7 +21,7 @@ from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.load import tokenizer_of
 from mlx_rev.text.order import order_named
 
-ALONE = 8 << 20
+ALONE = 4 << 20
 """Bytes of text that this process encodes before it starts others, which takes them a second."""
 _MOST_WORKERS = 4
 """More would wait for the one process that reads the corpus, and each takes up to 100 MB."""
@@ -70,9 +70,9 @@ class Encoders(ExitStack):
 
     def _start(self) -> None:
         self._workers += [self.enter_context(Worker()) for _ in range(self._count)]
-        tokenizer = self._codec.tokenizer
+        tokenizer, known = self._codec.tokenizer, self._encoder.known
         for worker in self._workers:
-            worker.send((tokenizer.content, tokenizer.source, self._codec.order.name))
+            worker.send((tokenizer.content, tokenizer.source, self._codec.order.name, known))
 
 
 class Worker:
@@ -142,8 +142,8 @@ class Worker:
 
 def _work(source: BinaryIO, target: BinaryIO) -> None:
     """Do the work of a worker until its input ends."""
-    content, name, order = pickle.load(source)
-    encode = Encoder(StoryCodec(tokenizer_of(content, name), order_named(order)))
+    content, name, order, known = pickle.load(source)
+    encode = Encoder(StoryCodec(tokenizer_of(content, name), order_named(order)), known)
     while True:
         try:
             stories: Sequence[str] = pickle.load(source)

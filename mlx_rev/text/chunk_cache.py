@@ -23,13 +23,26 @@ def id_type(vocab_size: int) -> Literal["H", "I"]:
     return "H" if vocab_size <= 1 << 16 else "I"
 
 
-class ChunkCache:
-    """`StoryCodec.encode_batch` for a corpus. What it remembers takes up to 50 MB."""
+Known = tuple[dict[str, bytes], dict[str, bytes]]
+"""The ids of chunks, by chunk: of those that come first in what the tokenizer sees, and of others.
+"""
 
-    def __init__(self, codec: StoryCodec, most: int = MOST) -> None:
+
+class ChunkCache:
+    """`StoryCodec.encode_batch` for a corpus. What it remembers takes up to 50 MB.
+
+    It begins with what another one for the same codec came to know.
+    """
+
+    def __init__(self, codec: StoryCodec, known: Known = ({}, {}), most: int = MOST) -> None:
         self._codec = codec
         cuts = codec.tokenizer.cuts
-        self._chunks = _Chunks(codec, codec.order.chunking(cuts), most) if cuts else None
+        self._chunks = _Chunks(codec, codec.order.chunking(cuts), known, most) if cuts else None
+
+    @property
+    def known(self) -> Known:
+        """A copy of what this knows."""
+        return ({}, {}) if self._chunks is None else self._chunks.known
 
     def encode(self, stories: Sequence[str]) -> list[bytes]:
         """The ids of each story in model order, without boundaries, as bytes of their `id_type`.
@@ -55,12 +68,19 @@ class _NotAChunkError(Exception):
 class _Chunks:
     """The chunks that are known, in either place: first in what the tokenizer sees, or later."""
 
-    def __init__(self, codec: StoryCodec, chunking: Chunking, most: int) -> None:
+    def __init__(self, codec: StoryCodec, chunking: Chunking, known: Known, most: int) -> None:
         self._chunking, self._order, self._tokenizer = chunking, codec.order, codec.tokenizer
         self._type = id_type(codec.tokenizer.vocab_size)
         self._first = _Memory(self._encoded_first, chunking.is_whole, most)
         self._later = _Memory(self._encoded_later, chunking.is_whole, most)
+        self._first.update(known[0])
+        self._later.update(known[1])
         self._first_ends = chunking.first == 0 and codec.order.grows_leftwards
+
+    @property
+    def known(self) -> Known:
+        """What is known, as plain dictionaries."""
+        return dict(self._first), dict(self._later)
 
     def encode(self, story: str) -> bytes:
         """The ids of a story."""
@@ -69,7 +89,7 @@ class _Chunks:
             first = self._first[chunks.pop(self._chunking.first)]
             ids = list(map(self._later.__getitem__, chunks))
         except _NotAChunkError:
-            chunks = self._chunking.carefully(story)
+            chunks = self._chunking.carefully(story, self._later)
             first = self._first.of(chunks.pop(self._chunking.first))
             ids = list(map(self._later.of, chunks))
         if self._order.grows_leftwards:
@@ -83,8 +103,7 @@ class _Chunks:
 
     def _encoded_later(self, chunk: str) -> bytes:
         """The ids of a chunk, with the space in front of it where it has no newline there."""
-        text = self._order.reverse(chunk)
-        known = self._tokenizer
+        text, known = self._order.reverse(chunk), self._tokenizer
         encode = known.encode_inside if text.startswith("\n") else known.encode_after_space
         return self._packed(encode(text))
 

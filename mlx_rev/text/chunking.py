@@ -11,26 +11,23 @@ tokenizer sees. Such a joint is good for two reasons:
 """
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cache
 
 from mlx_rev.text.words import WordPattern
 
 _NOTHING = re.compile(r"(?!)")
-_MARKS_IN_A_ROW = 3
-"""Combining marks after which a joint is still seen; with more, two chunks stay one."""
 
 
 @dataclass(frozen=True)
 class Chunking:
     """How the texts of an order are cut for a tokenizer."""
 
-    joint: re.Pattern[str]
-    """A joint: a space, or nothing beside newlines."""
-    ascii_joint: re.Pattern[str]
-    """The same for texts in ASCII."""
-    whole: re.Pattern[str]
-    """A text that is one chunk wherever it stands between spaces or newlines."""
+    begin: re.Pattern[str]
+    """How what stands after a joint begins."""
+    end: re.Pattern[str]
+    """How what stands before a joint ends."""
     first: int
     """Which chunk the tokenizer sees first: 0 or -1."""
     newlines: tuple[tuple[str, str], ...] = ()
@@ -44,55 +41,55 @@ class Chunking:
             text = text.replace(newline, spaced)
         return text.split(" ")
 
-    def carefully(self, text: str) -> list[str]:
-        """The chunks of a text."""
+    def carefully(self, text: str, whole: Container[str]) -> list[str]:
+        """The chunks of a text. `whole` are some of which `is_whole` is known to be true."""
         if self.uncut.match(text):
             return [text]
-        return (self.ascii_joint if text.isascii() else self.joint).split(text)
+        chunks: list[str] = []
+        before, ends = "", False
+        for part in self.quickly(text):
+            known = part in whole
+            if chunks and not (ends and (known or self.begin.match(part))):
+                chunks[-1] += self._between(before, part) + part
+            else:
+                chunks.append(part)
+            before, ends = part, known or self.end.search(part) is not None
+        return chunks
 
     def is_whole(self, chunk: str) -> bool:
         """Whether this is a chunk wherever it stands between spaces or newlines."""
-        return self.whole.fullmatch(chunk) is not None
+        return self.begin.match(chunk) is not None and self.end.search(chunk) is not None
+
+    def _between(self, before: str, after: str) -> str:
+        """What was between two parts that `quickly` gives."""
+        inserted = self.newlines and (
+            after.startswith("\n") if self.first == 0 else before.endswith("\n")
+        )
+        return "" if inserted else " "
 
 
 @cache
 def as_written(cuts: str) -> Chunking:
     """For an order that leaves the text as it is; newlines go with the chunk after them. `cuts` is
     the tokenizer's."""
-    joint, newlines = r" (?<=\S )(?=\S)", r""
-    replacements: tuple[tuple[str, str], ...] = ()
-    if "\n" in cuts:
-        joint, newlines = joint + r"|(?<=\S)(?=\n\n?\S)", r"\n?\n?"
-        # Where a space stands beside a newline, there are two then.
-        replacements = (("\n", " \n"), (" \n \n", " \n\n"))
-    compiled = re.compile(joint)
-    whole = re.compile(rf"{newlines}\S(?:.*\S)?", re.DOTALL)
-    return Chunking(compiled, compiled, whole, first=0, newlines=replacements)
+    end = re.compile(r"\S\Z")
+    if "\n" not in cuts:
+        return Chunking(re.compile(r"\S"), end, first=0)
+    # Where a space stands beside a newline, there are two then.
+    replacements = (("\n", " \n"), (" \n \n", " \n\n"))
+    return Chunking(re.compile(r"\n?\n?\S"), end, first=0, newlines=replacements)
 
 
 @cache
 def by_words(pattern: WordPattern, cuts: str) -> Chunking:
     """For an order that reverses the words of `pattern`: newlines go with the chunk before them,
     and come in front of it when it is reversed. `cuts` is the tokenizer's."""
-    word, marks = r"""[\w'."?!,]""", f"[{pattern.marks}]" if pattern.marks else ""
-    newlines = ("", "\n", "\n\n") if "\n" in cuts else ("",)
-    whole = rf"{word}(?:.*{word})?{marks and marks + '*'}\n{{0,{len(newlines) - 1}}}"
+    word, marks = r"""[\w'."?!,]""", f"[{pattern.marks}]*" if pattern.marks else ""
+    newlines = r"\n?\n?" if "\n" in cuts else ""
     return Chunking(
-        _joint(word, [marks * count for count in range(_MARKS_IN_A_ROW + 1)], newlines),
-        _joint(word, [""], newlines),
-        re.compile(whole, re.DOTALL),
+        re.compile(word),
+        re.compile(rf"{word}{marks}{newlines}\Z"),
         first=-1,
-        newlines=(("\n", "\n "), ("\n \n ", "\n\n ")) if "\n" in cuts else (),
+        newlines=(("\n", "\n "), ("\n \n ", "\n\n ")) if newlines else (),
         uncut=pattern.attached,
     )
-
-
-def _joint(word: str, marks: list[str], newlines: tuple[str, ...]) -> re.Pattern[str]:
-    """A joint behind a word, its marks and newlines, and in front of a word."""
-    ways = []
-    for newline in newlines:
-        # A space comes first, because the search for a plain character is fast.
-        space, behind = ("", newline) if newline else (" ", " ")
-        before = "|".join(f"(?<={word}{some}{behind})" for some in dict.fromkeys(marks))
-        ways.append(f"{space}(?:{before})(?={word})")
-    return re.compile("|".join(ways))

@@ -23,6 +23,8 @@ TRAINING_BYTES = 20_000_000
 """A vocabulary is learnt from at most this much text; more changes it little."""
 _USER_DEFINED = 4
 """Of the types of pieces in sentencepiece_model.proto."""
+_FEW = 10
+"""Texts that are encoded in less time than it takes to start threads."""
 _SHORT = 20_000
 """Characters up to which the largest vocabulary is found by trying."""
 
@@ -120,16 +122,12 @@ class SentencePiece(Tokenizer):
         return " " if any("\n" in piece and piece != "\n" for piece in pieces) else " \n"
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text; SentencePiece splits the work among threads."""
+        """The ids of each text; SentencePiece splits the work among threads, if there is much."""
         for text in texts:
             self.check(text)
+        if len(texts) < _FEW:
+            return [self._processor.encode(text) for text in texts]
         ids: list[list[int]] = self._processor.encode(list(texts), num_threads=os.cpu_count() or 1)
-        return ids
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of `text`, without starting a thread for it."""
-        self.check(text)
-        ids: list[int] = self._processor.encode(text)
         return ids
 
     def encode_inside(self, text: str) -> list[int]:

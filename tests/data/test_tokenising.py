@@ -302,7 +302,7 @@ def test_a_worker_that_is_killed_is_an_error_and_the_others_end(
 @pytest.mark.process
 def test_a_worker_ends_with_the_process_that_started_it(codec: StoryCodec) -> None:
     with Worker() as worker:
-        worker.send((codec.tokenizer.content, "tokenizer", codec.order.name))
+        worker.send((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
         worker.send(["Tom ran."])
         [backward, forward] = worker.receive()
         assert np.frombuffer(forward.tokens, np.uint16).tolist() == [

@@ -109,7 +109,7 @@ def test_ids_are_the_tokenizers_own(
     assert codec.tokenizer.cuts == CUTS.get(kind, " \n")
     expected = slowly(codec, stories)
     for most in (3, 1000):
-        cache = ChunkCache(codec, most)
+        cache = ChunkCache(codec, most=most)
         assert cache.encode(stories) == expected
         assert cache.encode(stories[::-1]) == expected[::-1]
 
@@ -225,3 +225,6 @@ def test_known_chunks_are_not_encoded_again_and_not_kept_for_ever(
     assert len(asked) == 4 + 8
     cache.encode([" ".join("abcdefghijklmnopqrstuvwxyz"), "Sam ran."])
     assert asked[-1] == "Sam"
+    before = len(asked)
+    ChunkCache(StoryCodec(learnt, WORD2), cache.known).encode(["Sam ran."])
+    assert len(asked) == before
