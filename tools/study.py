@@ -168,6 +168,7 @@ def _train(
         save_every=100,
         keep=1,
         sample_every=steps,
+        packing="once",  # as in the study's first trainings
     )
     order = data.codec.order.name
     config = RunConfig(

@@ -74,7 +74,10 @@ class Example:
 def find_shards(path: Path) -> dict[str, ShardSet]:
     """The shards in a file, a folder of them, or a folder with those of "train" and "valid", by
     name. Opened, not verified. Raises RevError where there are none."""
-    if path.is_file():
+    expected = "expected a training run or finished token shards"
+    if not path.exists():
+        raise DataError(f"{path}: is not there; {expected}")
+    if not path.is_dir():
         return {path.stem: _opened(path)}
     if is_done(path):
         return {path.resolve().name: _opened(path)}
@@ -85,11 +88,8 @@ def find_shards(path: Path) -> dict[str, ShardSet]:
         elif (former := path / f"{part}.bin").is_file():
             found[part] = _opened(former)
     if not found:
-        missing = f"has no {run_folder.CONFIG}, {DONE} or {PARTS[0]}.bin"
-        raise DataError(
-            f"{path}: {missing if path.is_dir() else 'is not there'}; expected a training run or "
-            "finished token shards"
-        )
+        names = f"{run_folder.CONFIG}, {DONE} or {PARTS[0]}.bin"
+        raise DataError(f"{path}: has no {names}; {expected}")
     return found
 
 

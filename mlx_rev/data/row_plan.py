@@ -14,6 +14,10 @@ from mlx_rev.data.permutation import Permutation
 
 _WINDOW = 4096
 """Stories that are packed together, which takes some milliseconds, or up to twice as many."""
+_MOST_ROWS = 1 << 18
+"""Of a window, where stories are so long that as many of them would take minutes."""
+_FEWEST = 16
+"""Stories of a window at any rate, so that none of its rows need be empty."""
 _WINDOWS_KEPT = 4
 _WINDOWS_AT_ONCE = 64
 """Windows whose targets are counted at a time."""
@@ -43,7 +47,8 @@ def plan_rows(
     direction to the next."""
     if packing == "once":
         return OncePlan(directions, context, seed)
-    return EpochPlan(np.concatenate(directions), context, seed)
+    lengths = directions[0] if len(directions) == 1 else np.concatenate(directions)
+    return EpochPlan(lengths, context, seed)
 
 
 class EpochPlan:
@@ -59,8 +64,9 @@ class EpochPlan:
     def __init__(self, lengths: np.ndarray, context: int, seed: int) -> None:
         """For stories of `lengths` (stories,) targets."""
         self._lengths, self._context, self._seed = lengths, context, seed
-        self._windows = max(1, len(lengths) // _WINDOW)
-        self._row_count = rows_for(int(lengths.sum(dtype=np.int64)), context) + self._windows
+        rows, stories = rows_for(int(lengths.sum(dtype=np.int64)), context), len(lengths)
+        self._windows = max(1, stories // _WINDOW, min(stories // _FEWEST, rows // _MOST_ROWS))
+        self._row_count = rows + self._windows
         self._epoch = lru_cache(maxsize=2)(self._begun_epoch)
         self._window = lru_cache(maxsize=_WINDOWS_KEPT)(self._packed_window)
 

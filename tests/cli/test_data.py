@@ -1,6 +1,7 @@
 """`mlx-rev data`: what it shows and writes, what it refuses."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -102,9 +103,11 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 def test_what_is_no_run_and_no_shards_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "text.bin").write_text("Once upon a time." * 20)
+    os.mkfifo(tmp_path / "pipe")
     for path, said in (
         (tmp_path / "nothing", "is not there; expected a training run or finished token shards"),
         (tmp_path, "has no config.toml, done.json or train.bin; expected"),
+        (tmp_path / "pipe", "is a pipe, expected a regular file"),
         (tmp_path / "text.bin", "not a token shard of version 1"),
     ):
         done = run("data", path)

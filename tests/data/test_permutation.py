@@ -39,6 +39,13 @@ def test_where_a_number_goes_says_nothing_of_its_neighbour(count: int) -> None:
     assert abs(correlation) < 5 / np.sqrt(count)
 
 
+def test_a_million_million_numbers_need_no_more_than_their_root() -> None:
+    count = 10**12
+    found = Permutation(count, (5,))(np.array([0, 1, 2, count - 1]))
+    assert len(set(found.tolist())) == 4
+    assert ((found >= 0) & (found < count)).all()
+
+
 def test_another_seed_is_another_order() -> None:
     places = np.arange(5000)
     one, other = (Permutation(5000, seed)(places) for seed in ((1, 0), (1, 1)))

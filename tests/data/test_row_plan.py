@@ -103,3 +103,26 @@ def test_of_many_windows_some_are_measured(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(row_plan, "_WINDOWS_MEASURED", 4)
     report = EpochPlan(LENGTHS, 64, seed=7).report()
     assert 4 * 16 <= report.stories <= 4 * 17
+
+
+def test_rows_of_a_window_are_read_in_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are packed with the longest stories first."""
+    monkeypatch.setattr(row_plan, "_WINDOW", 500)
+    plan = EpochPlan(LENGTHS, 96, seed=8)
+    longest = [max(plan.row(number)[2]) for number in range(plan.row_count)]
+    correlation = np.corrcoef(np.arange(plan.row_count), longest)[0, 1]
+    assert abs(correlation) < 4 / np.sqrt(plan.row_count)
+
+
+def test_of_long_stories_fewer_are_packed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But never so few that a row might stay empty."""
+    monkeypatch.setattr(row_plan, "_WINDOW", 4096)
+    monkeypatch.setattr(row_plan, "_MOST_ROWS", 100)
+    monkeypatch.setattr(row_plan, "_WINDOWS_MEASURED", 1)
+    for times, most in ((100, 100), (5000, 17)):
+        lengths = np.where(np.arange(500) % 50, 1, LENGTHS * times)
+        plan = EpochPlan(lengths, 64, seed=9)
+        stories = plan.report().stories
+        assert 16 <= stories <= most
+        held = [len(plan.row(number)[0]) for number in range(0, plan.row_count, 7)]
+        assert min(held) > 0
