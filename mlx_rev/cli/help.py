@@ -32,7 +32,11 @@ COMMANDS = {
     ),
     "prepare": Help(
         "turn a corpus into token shards and report on them",
-        ("--data my-stories.txt", "--data my-stories.txt --show 2"),
+        (
+            "--data my-stories.txt",
+            "--data my-stories.txt --show 2",
+            "--data tinystories-v2,my-stories.txt=3 --deduplicate",
+        ),
     ),
     "data": Help(
         "what is in token shards, verified",

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from mlx_rev import hub, hub_dataset
+from mlx_rev import hub
+from mlx_rev.data.sources import hub_dataset
 from mlx_rev.errors import DataError
 from mlx_rev.files import atomic_folder, open_regular
 

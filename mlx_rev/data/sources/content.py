@@ -86,6 +86,12 @@ class Content:
         return DataError(f"{self.path}: {what}; {advice}")
 
 
+def size_of_next(waiting: int, largest: int) -> int:
+    """How much to read on where so much is not whole yet: as much again, so that each byte is
+    looked at a few times only, but no more than it takes to see that it is too long."""
+    return max(BLOCK, min(waiting, largest + 1 - waiting))
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Content]:
     """Open a file for `Content`. Raises DataError; RevError where it is no regular file."""

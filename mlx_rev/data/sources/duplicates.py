@@ -36,7 +36,8 @@ def repeated(part: Part, path: Path, progress: Callable[[float], None]) -> np.nd
     files.remove_leftovers(path.parent)
     folder = files.private_folder(path.parent)
     try:
-        found = [_repeated_in(entries) for entries in _buckets(part, folder, progress)]
+        with files.naming(folder):
+            found = [_repeated_in(entries) for entries in _buckets(part, folder, progress)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     keys = np.sort(np.concatenate(found)) if found else np.zeros(0, np.uint64)

@@ -11,12 +11,12 @@ from pathlib import Path
 from mlx_rev import files
 from mlx_rev.data.sources.chunk import SEPARATOR
 from mlx_rev.data.sources.content import (
-    BLOCK,
     COMPRESSED,
     LARGEST_STORY,
     Content,
     opened,
     reading,
+    size_of_next,
 )
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.sources.text import Kind, not_utf8
@@ -132,7 +132,8 @@ class _Layout:
             self._look_at_lines(block.decode(errors="replace"))
 
     def _look_at_lines(self, text: str) -> None:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
         for line in text.removesuffix("\n").split("\n") if text else ():
             if not (line := line.strip()):
                 self._after_blank = self.filled > 0
@@ -169,7 +170,7 @@ def _lines(content: Content, problems: Problems) -> Iterator[bytes]:
     """A file in blocks that end with a line, but for one that is too long for a story."""
     rest = b""
     try:
-        while new := content.read(max(BLOCK, len(rest))):
+        while new := content.read(size_of_next(len(rest), LARGEST_STORY)):
             block = rest + new
             cut = block.rfind(b"\n") + 1
             if not cut and len(block) > LARGEST_STORY:

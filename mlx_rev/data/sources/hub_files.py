@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_rev import hub_dataset
+from mlx_rev.data.sources import hub_dataset
 from mlx_rev.data.sources.names import hub_name
 from mlx_rev.data.sources.story_files import EXPECTED, SUFFIXES
 from mlx_rev.errors import DataError

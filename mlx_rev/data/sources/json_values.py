@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from mlx_rev.data.sources.chunk import SEPARATOR, Chunk, State, encodable, parts
-from mlx_rev.data.sources.content import BLOCK, LARGEST_STORY, Content, line_of
+from mlx_rev.data.sources.content import LARGEST_STORY, Content, line_of, size_of_next
 from mlx_rev.data.sources.problems import SKIP_ADVICE, Problems
 from mlx_rev.data.sources.text import not_utf8
 from mlx_rev.errors import DataError
@@ -26,7 +26,7 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _TOP, _OPENED, _AFTER_ENTRY, _AFTER_COMMA = range(4)
 """Where in a file a place is: at the top, or in a list there."""
 _BEYOND = "JSON beyond what a story needs"
-_TOO_LONG = f"no value ends within {LARGEST_STORY >> 20} MiB; {SKIP_ADVICE}"
+_TOO_LONG = f"no value ends within {LARGEST_STORY >> 20} MiB; check it, {SKIP_ADVICE}"
 _PLAIN = {
     _TOP: re.compile(r"\s*(?=[{\"])"),
     _AFTER_ENTRY: re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=[{\"])"),
@@ -102,7 +102,7 @@ class _Reader:
         if self._ended or self._gave_up:
             return None
         try:
-            new = self._content.read(max(BLOCK, len(self._text)))
+            new = self._content.read(size_of_next(len(self._text), LARGEST_STORY))
         except DataError as error:
             damage = error  # An except clause's own name ends with it.
             self._leave_rest(lambda: damage)

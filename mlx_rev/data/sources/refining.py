@@ -55,7 +55,8 @@ class Refining:
 def _mender() -> Callable[[str], str]:
     """Mends text that was decoded with the wrong encoding (â€™ for ’) and makes quotes straight;
     of all that ftfy can do, the rest would change what was meant."""
-    from ftfy import fix_encoding, is_bad
+    from ftfy import fix_encoding
+    from ftfy.badness import is_bad
 
     def mended(text: str) -> str:
         if _SUSPECT.search(text) and is_bad(text):

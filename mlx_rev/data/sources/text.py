@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlx_rev.data.sources.chunk import SEPARATOR, Chunk, State, encodable, stripped
-from mlx_rev.data.sources.content import BLOCK, LARGEST_STORY, Content, line_of
+from mlx_rev.data.sources.content import LARGEST_STORY, Content, line_of, size_of_next
 from mlx_rev.data.sources.problems import SKIP_ADVICE, Problems
 from mlx_rev.errors import DataError
 from mlx_rev.text.sentencepiece import SPACE_MARK
@@ -78,7 +78,7 @@ class _Reader:
         if self._ended:
             return None
         try:
-            new = self._content.read(max(BLOCK, len(self._rest)))
+            new = self._content.read(size_of_next(len(self._rest), LARGEST_STORY))
             self._ended = not new
         except DataError as error:
             damage = error  # An except clause's own name ends with it.

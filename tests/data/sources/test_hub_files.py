@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlx_rev import hub, hub_dataset
+from mlx_rev import hub
 from mlx_rev.config import DataConfig
 from mlx_rev.data import tinystories
 from mlx_rev.data.corpus import Corpus, open_corpus
+from mlx_rev.data.sources import hub_dataset
 from mlx_rev.errors import DataError
 from tests.hub import FakeHub, serving, use_endpoint, use_here
 

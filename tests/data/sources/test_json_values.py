@@ -49,8 +49,7 @@ def test_every_form_of_the_same_entries_from_any_place(
     plain = [value if isinstance(value, str) else value["text"] for value in values]
     expected = [story for text in plain if (story := text.strip().strip("\ufeff").strip())]
     with pytest.MonkeyPatch.context() as patch:
-        for module in (content, json_values):
-            patch.setattr(module, "BLOCK", block)
+        patch.setattr(content, "BLOCK", block)
         chunks = list(StoryFile(path).chunks((), Problems()))
         assert [story for chunk in chunks for story in chunk.stories] == expected
         for number, chunk in enumerate(chunks):
@@ -85,9 +84,13 @@ def test_a_value_without_end_is_refused_in_little_memory(
     tracemalloc.stop()
 
 
-def test_what_cannot_be_read_is_skipped_and_the_first_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [1, 1 << 18])
+def test_what_cannot_be_read_is_skipped_and_the_first_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(content, "BLOCK", block)
     path = tmp_path / "s.jsonl"
-    lines = [b'"One."', b'{"tale": 1}', b'"T\xffwo."', b"{", b'"\\udc80"', b'"Six."', b"7"]
+    lines = [b'"One."', b'{"tale": 1}', b'"T\xffwo."', b"{", b'"\\udc80"', b'"Six."', b"77"]
     path.write_bytes(b"\n".join(lines))
     problems = Problems(skip=True)
     assert all_of(path, problems) == all_of(path, problems) == ["One.", "Six."]
@@ -98,6 +101,13 @@ def test_what_cannot_be_read_is_skipped_and_the_first_named(tmp_path: Path) -> N
         place = "story 1: the text has a lone" if number == 5 else f"line {number}"
         with pytest.raises(DataError, match=place):
             list(read_stories(path))
+
+
+def test_the_entry_is_counted_in_its_own_list(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text('["One.", "Two."]\n["Three.", {"text": "Föur."},\n"Five.", 6]')
+    with pytest.raises(DataError, match="line 3: entry 4 has no story"):
+        list(read_stories(path))
 
 
 def test_a_list_that_breaks_off_gives_what_is_whole(tmp_path: Path) -> None:
@@ -111,3 +121,12 @@ def test_a_list_that_breaks_off_gives_what_is_whole(tmp_path: Path) -> None:
     path.write_text('["One."')
     with pytest.raises(DataError, match="a list does not end"):
         list(read_stories(path))
+
+
+def test_a_number_is_not_cut_in_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "BLOCK", 1)
+    path = tmp_path / "s.jsonl"
+    path.write_text('"One."\n77')
+    problems = Problems(skip=True)
+    assert all_of(path, problems) == ["One."]
+    assert problems.count == 1

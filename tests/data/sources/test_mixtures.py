@@ -21,8 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "a.txt").write_text("\n\n".join(A))
     (tmp_path / "b.json").write_text(json.dumps(B))
     monkeypatch.chdir(tmp_path)
-    for module in ("text", "json_values"):
-        monkeypatch.setattr(f"mlx_rev.data.sources.{module}.BLOCK", 1000)
+    monkeypatch.setattr("mlx_rev.data.sources.content.BLOCK", 1000)
     return tmp_path
 
 
@@ -47,6 +46,11 @@ def test_weights_repeat_and_sample_what_is_trained_on_alone(folder: Path) -> Non
     train = list(mixed.train())
     first = train.index(train[0], 1)
     assert len(set(train[:first])) == first  # a repeat comes after all others
+
+
+def test_which_half_is_repeated_has_nothing_to_do_with_what_is_held_out(folder: Path) -> None:
+    times = Counter(corpus("a.txt=1.5", valid_share=0.4).train())
+    assert 0.4 < sum(count == 2 for count in times.values()) / len(times) < 0.6
 
 
 def test_a_source_with_held_out_stories_of_its_own_keeps_them(folder: Path) -> None:
@@ -101,7 +105,7 @@ def test_limits_and_lengths(folder: Path) -> None:
         corpus("a.txt", limit=-1)
 
 
-@pytest.mark.parametrize("in_memory", [1 << 20, 64])
+@pytest.mark.parametrize("in_memory", [1 << 20, 500, 64])
 def test_each_story_is_trained_on_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:

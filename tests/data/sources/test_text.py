@@ -5,7 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlx_rev.data.sources import content, facts, text
@@ -44,10 +44,11 @@ def line_by_line(path: Path) -> list[str]:
 
 
 def small_blocks(patch: pytest.MonkeyPatch, size: int) -> None:
-    for module in (content, facts, text):
-        patch.setattr(module, "BLOCK", size)
+    patch.setattr(content, "BLOCK", size)
 
 
+@example(["\ufeff", " ", "\ufeff", "One day."], 1 << 18)
+@example(["\n", PIECES[-1], "\n", PIECES[-1]], 64)
 @given(st.lists(st.sampled_from(PIECES), max_size=30), st.sampled_from([1, 5, 64, 1 << 18]))
 def test_the_same_stories_as_line_by_line_from_any_place(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[str], block: int
