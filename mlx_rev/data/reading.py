@@ -10,12 +10,12 @@ from mlx_rev.data.sources.part import Block, Part, Position
 
 @dataclass(frozen=True)
 class Place:
-    """Between two stories of a part."""
+    """Where a story of a part is."""
 
     position: Position = ()
-    """From where it can be read."""
+    """From where the part can be read."""
     stories: int = 0
-    """How many stories after that."""
+    """How many stories there are between that and this one."""
 
 
 class Reading(Iterator[str]):
@@ -27,13 +27,13 @@ class Reading(Iterator[str]):
         self.go_to(Place())
 
     @property
-    def place(self) -> Place:
-        """Where this is now."""
-        return Place(self._before, self._taken)
+    def last(self) -> Place:
+        """Where the last story is that this gave."""
+        return Place(self._before, self._taken - 1) if self._taken else self._last
 
     def go_to(self, place: Place) -> None:
-        """Go on from a place of this part."""
-        self._blocks = self._part.at(place.position)
+        """Go on with the story that is there."""
+        self._blocks, self._last = self._part.at(place.position), place
         self._before = place.position
         self._block = Block([], place.position, 0.0)
         self._taken = 0
@@ -45,6 +45,7 @@ class Reading(Iterator[str]):
 
     def __next__(self) -> str:
         while self._taken == len(self._block.stories):
+            self._last = self.last
             self._before, self._block, self._taken = self._block.after, next(self._blocks), 0
             self._tell(self._block.share, sum(map(size_of, self._block.stories)))
         self._taken += 1

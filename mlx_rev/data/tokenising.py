@@ -25,7 +25,7 @@ SHARD_BYTES = 64 << 20
 BLOCK_BYTES = 1 << 20
 """Bytes of text that are encoded at a time."""
 _PLACE = "place.json"
-"""Beside unfinished shards: where in the corpus the stories after them begin."""
+"""Beside unfinished shards: where in the corpus the last story in them is."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def make_shards(
                 content.extend(each.tokens, each.lengths, block.text_bytes)
         for direction, content, path in zip(directions, contents, paths, strict=True):
             direction.write(content, path)
-        _note(folders[0], number + 1, reading.place)
+        _note(folders[0], number + 1, reading.last)
     if number == 0:
         raise DataError("no story to make a shard of; give more text")
     (folders[0] / _PLACE).unlink(missing_ok=True)
@@ -129,9 +129,9 @@ def _kept(directions: Sequence[Direction], paths: Sequence[Path]) -> Shard | Non
     return kept[0] if len(counts) == 1 else None
 
 
-def _note(folder: Path, shards: int, place: Place) -> None:
-    """Note the place where the stories after so many shards begin."""
-    noted = {"shards": shards, **asdict(place)}
+def _note(folder: Path, shards: int, last: Place) -> None:
+    """Note where the last story of so many shards is."""
+    noted = {"shards": shards, **asdict(last)}
     files.write_text(folder / _PLACE, json.dumps(noted) + "\n")
 
 
@@ -142,7 +142,8 @@ def _gone_on(directions: Sequence[Direction], folders: Sequence[Path], reading: 
     """
     try:
         noted = json.loads(files.read_bytes(folders[0] / _PLACE))
-        shards, place = int(noted["shards"]), Place(tuple(noted["position"]), noted["stories"] - 1)
+        shards, position = int(noted["shards"]), tuple(map(int, noted["position"]))
+        place = Place(position, max(0, int(noted["stories"])))
     except (OSError, ValueError, LookupError, TypeError):
         return 0
     last = None
@@ -151,7 +152,7 @@ def _gone_on(directions: Sequence[Direction], folders: Sequence[Path], reading: 
         if last is None:
             return 0
     reading.go_to(place)
-    # The story before the place is the shard's last, or the place was another version's.
+    # The story is the last one of the shard, or the place is not what it was.
     story, known = next(reading, None), last and last.story(last.story_count - 1)[1:-1].tolist()
     if story is None or directions[0].codec.encode(story) != known:
         reading.go_to(Place())

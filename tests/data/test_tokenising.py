@@ -69,6 +69,7 @@ class File:
             some = list(self.stories[place : place + 7])
             self.read += len(some)
             yield Chunk(some, (place + len(some),), 1)
+            yield Chunk([], (place + len(some),), 1)
 
 
 def made(
@@ -172,6 +173,33 @@ def test_a_run_goes_on_where_the_one_before_had_come_to(
     assert file.read < 40 if kept_place else file.read == 60
 
 
+@pytest.mark.parametrize("count", [1, 14, 60])
+def test_a_run_that_had_come_to_the_end_goes_on_there(
+    codec: StoryCodec,
+    tmp_path: Path,
+    some_stories: list[str],
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stories, unlink = some_stories[:count], Path.unlink
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "place.json":
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            made(codec, tmp_path, stories)
+    assert not list(tmp_path.rglob("done.json"))
+    file = File(stories)
+    made(codec, tmp_path, file)
+    assert file.read <= 14
+    assert [shards.story_count for shards in made(codec, tmp_path, stories)] == [count, count]
+    assert not list(tmp_path.rglob("place.json"))
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -182,6 +210,8 @@ def test_a_run_goes_on_where_the_one_before_had_come_to(
         b'{"shards": 5, "position": [], "stories": 3}',
         b'{"shards": 2, "position": [], "stories": 999}',
         b'{"shards": 0, "position": [0, 7, 7], "stories": 1}',
+        b'{"shards": 2, "position": [0, 7, 7], "stories": -1}',
+        b'{"shards": 2, "position": [9, 7, 7], "stories": 0}',
     ],
 )
 def test_a_place_that_does_not_fit_is_not_believed(
