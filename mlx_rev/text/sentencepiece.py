@@ -119,7 +119,10 @@ class SentencePiece(Tokenizer):
             or any(SPACE_MARK in piece.lstrip(SPACE_MARK) for piece in pieces)
         ):
             return ""
-        return " " if any("\n" in piece and piece != "\n" for piece in pieces) else " \n"
+        # Without a piece of its own, a newline is <unk>, and one with what is <unk> beside it.
+        alone = trained.byte_fallback or "\n" in pieces
+        merged = any("\n" in piece and piece != "\n" for piece in pieces)
+        return " \n" if alone and not merged else " "
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text; SentencePiece splits the work among threads, if there is much."""

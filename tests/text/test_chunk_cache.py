@@ -58,6 +58,19 @@ def with_pieces(tokenizer: SentencePiece, *texts: str, kind: Kind = Kind.NORMAL)
     return tokenizer_of([*pieces.values()], adds_space=True, source="made")
 
 
+def of_kind(**options: object) -> SentencePiece:
+    """A SentencePiece model of another kind than ours."""
+    content = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a b, ab a.", "b a b ab?"] * 9),
+        model_writer=content,
+        minloglevel=2,
+        hard_vocab_limit=False,
+        **{"model_type": "bpe", "vocab_size": 14, **options},
+    )
+    return SentencePiece(content.getvalue())
+
+
 @pytest.fixture(scope="module")
 def learnt(some_stories: list[str]) -> SentencePiece:
     return SentencePiece.train([*map(WORD.reverse, some_stories[:100]), *HOSTILE], 500)
@@ -72,6 +85,8 @@ def kinds(learnt: SentencePiece) -> dict[str, Tokenizer]:
         "llama2.c's": changed(learnt, remove_extra_whitespaces=True),
         "runs of spaces": with_pieces(learnt, "▁▁", "▁▁▁▁", "▁▁a"),
         "newlines in pieces": with_pieces(learnt, ".\n", "\n\n", ".\n\n", "\na"),
+        "without bytes": of_kind(normalization_rule_name="identity"),
+        "a newline that is a piece": with_pieces(of_kind(), "\n"),
         "found first": with_pieces(learnt, "<s", "ab", kind=Kind.USER_DEFINED),
     }
     known = byte_level(HOSTILE, 600).vocabulary
@@ -80,12 +95,15 @@ def kinds(learnt: SentencePiece) -> dict[str, Tokenizer]:
     return made
 
 
-KINDS = ("ours", "no space in front", "llama2.c's", "runs of spaces", "newlines in pieces")
+KINDS = (
+    *("ours", "no space in front", "llama2.c's", "runs of spaces", "newlines in pieces"),
+    *("found first", "without bytes", "a newline that is a piece"),
+)
 BYTE_LEVEL = tuple(PRE_TOKENIZERS)
-CUTS = {"newlines in pieces": " ", "llama-bpe": " "}
+CUTS = {"newlines in pieces": " ", "llama-bpe": " ", "without bytes": " "}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "found first", *BYTE_LEVEL])
+@pytest.mark.parametrize("kind", [*KINDS, *BYTE_LEVEL])
 @pytest.mark.parametrize("order", ORDERS)
 @settings(max_examples=25)
 @given(stories)
@@ -112,19 +130,6 @@ def test_ids_are_the_tokenizers_own(
         cache = ChunkCache(codec, most=most)
         assert cache.encode(stories) == expected
         assert cache.encode(stories[::-1]) == expected[::-1]
-
-
-def of_kind(**options: object) -> SentencePiece:
-    """A SentencePiece model of another kind than ours."""
-    content = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["a b, ab a.", "b a b ab?"] * 9),
-        model_writer=content,
-        minloglevel=2,
-        hard_vocab_limit=False,
-        **{"model_type": "bpe", "vocab_size": 14, **options},
-    )
-    return SentencePiece(content.getvalue())
 
 
 @pytest.mark.parametrize(
