@@ -105,7 +105,7 @@ CUTS = {"newlines in pieces": " ", "llama-bpe": " ", "without bytes": " "}
 
 @pytest.mark.parametrize("kind", [*KINDS, *BYTE_LEVEL])
 @pytest.mark.parametrize("order", ORDERS)
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(stories)
 @example(["a b", "a -b", "-b", "b a", "x\n-b a", "a -b"])
 @example(["a\nb", "a \nb", "a\n b", "a\n\nb", "a\n\n\nb", "a\n \nb", "\nb", "a\n", "a b"])
