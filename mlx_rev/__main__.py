@@ -64,7 +64,7 @@ def _refuse(command: str) -> int:
     """Raise ConfigError for a command that there is not."""
     if any(map(str.isspace, command)):
         raise ConfigError("expected a command; for a story with this ending, mlx-rev tell ENDING")
-    meant = nearest(command, list(COMMANDS)) or f"expected one of {', '.join(COMMANDS)}"
+    meant = nearest(command, [*COMMANDS, "help"]) or f"expected one of {', '.join(COMMANDS)}"
     raise ConfigError(f"unknown command {command!r}; {meant}")
 
 

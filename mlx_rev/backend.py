@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import mlx.core as mx
+import numpy as np
 
 from mlx_rev.config import Dtype, ModelConfig, TrainConfig
 from mlx_rev.cpu import cores, kernels
-from mlx_rev.cpu.decode import CompiledReader
+from mlx_rev.cpu.decode import NumpyReader
 from mlx_rev.cpu.ops import CpuOps
 from mlx_rev.cpu.step import Workers
 from mlx_rev.errors import ConfigError
@@ -25,11 +26,9 @@ VARIABLE = "MLX_REV_CPU"
 class Reader(Protocol):
     """How generation reads tokens: `Llama.next_logits`, or something with the same results."""
 
-    def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> mx.array:
-        """The logits (B, V) after the last of tokens (B, T), which join the cache."""
-
-    def warm_up(self) -> None:
-        """Start what makes it faster, in the background."""
+    def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> np.ndarray:
+        """The logits (B, V) after the last of tokens (B, T), which join the cache; the first call
+        for a cache has the prompts."""
 
 
 class PlainReader:
@@ -38,12 +37,9 @@ class PlainReader:
     def __init__(self, model: Llama) -> None:
         self._model = model
 
-    def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> mx.array:
+    def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> np.ndarray:
         """See `Reader`."""
-        return self._model.next_logits(tokens, cache, segment_start)
-
-    def warm_up(self) -> None:
-        """Does nothing: there is nothing to prepare."""
+        return np.array(self._model.next_logits(tokens, cache, segment_start))
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ class Backend:
 
 
 PLAIN = Backend("plain")
-CPU = Backend("cpu", CpuOps(), Workers, CompiledReader)
+CPU = Backend("cpu", CpuOps(), Workers, NumpyReader)
 
 
 def choose() -> Backend:

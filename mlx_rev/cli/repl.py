@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, sample_settings
+from mlx_rev.cli.telling import paced
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.generate.story import Story
@@ -28,6 +29,8 @@ from mlx_rev.ui.visible import one_line, write_story
 
 HISTORY, SESSIONS = "repl-history", "sessions"
 """In the user's state folder."""
+_CHOSEN_PACE = 24.0
+"""Words a second of a story that is known already, on each of its two sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,6 @@ def _converse(session: Session, view: View, history: Path, *, live: bool) -> Non
     )
 
     def ask() -> tuple[str, Edits | None]:
-        session.teller.warm_up()
         return session.prompt, session.draft
 
     for line in typed_lines(history, ask):
@@ -144,12 +146,13 @@ def _stoppable(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
 
 def _watched(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
     """The replies other than Grows, whose stories are shown until another reply comes."""
-    for reply in replies:
+    slowly = paced(replies, 0, _CHOSEN_PACE)
+    for reply in slowly:
         last: Reply | None = reply
         if isinstance(reply, Grows):
             from mlx_rev.repl.growing import grow
 
-            last = grow(reply, replies, session.stop, session.teller.model.config.context)
+            last = grow(reply, slowly, session.stop, session.teller.model.config.context)
         if last is not None:
             yield last
 

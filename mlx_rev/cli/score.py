@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.progress import Progress
 
 from mlx_rev import backend, files
 from mlx_rev.cli.flags import parse
-from mlx_rev.cli.options import SAMPLING, ModelChoice, say_not_reversed
+from mlx_rev.cli.options import SAMPLING, ModelChoice, sample_settings, say_not_reversed
 from mlx_rev.config import ReversalMode, SampleConfig, validate
 from mlx_rev.data import bundled
 from mlx_rev.data.sources.story_files import SUFFIXES, notices, read_stories
@@ -93,6 +92,8 @@ class _Scores:
     loaded: Loaded
     scored: list[ScoredText]
     score: Score
+    settings: SampleConfig
+    """How stories are told with it."""
     judged: Consistency | None = None
     """How the stories that it tells hold together, if that was asked for."""
 
@@ -111,14 +112,17 @@ def main(arguments: Sequence[str], program: str) -> int:
     texts = (
         list(islice(_source(given, command.field), command.count or None)) if corpus else [given]
     )
-    judging = command if given == BUNDLED else None
-    scores = [_scored(name, loaded, texts, judging) for name, loaded in models]
+    scores = []
+    for name, loaded in models:
+        own = sample_settings(command, arguments, program, loaded.settings)
+        telling = given == BUNDLED and loaded.codec.order.grows_leftwards
+        scores.append(_scored(name, loaded, texts, own, command.endings if telling else 0))
     difference = _difference(scores, texts) if len(scores) > 1 else None
     if command.json is not None:
         _write_json(command.json, _as_json(scores, texts, difference))
     if command.json != _AS_TEXT:
         kind = "stories" if corpus else "text"
-        _show(scores, texts, difference, kind, command.sample.temperature)
+        _show(scores, texts, difference, kind)
     return 0
 
 
@@ -185,9 +189,10 @@ def _both_ways(models: list[tuple[str, Loaded]]) -> list[tuple[str, Loaded]]:
 
 
 def _scored(
-    name: str, loaded: Loaded, texts: Sequence[str], judging: ScoreCommand | None
+    name: str, loaded: Loaded, texts: Sequence[str], settings: SampleConfig, endings: int
 ) -> _Scores:
-    """The scores of all texts; if that takes a while, standard error shows the progress."""
+    """The scores of all texts, and of the stories told from so many endings; if that takes a while,
+    standard error shows the progress."""
     encoded = loaded.codec.enclosed(texts)
     tokens = sum(len(ids) - 1 for ids in encoded)
     console = make_console(stderr=True)
@@ -197,11 +202,14 @@ def _scored(
     with Progress(console=console, transient=True, disable=not live) as shown:
         task = shown.add_task("scoring", total=tokens)
         scored = score_encoded(loaded.model, encoded, lambda more: shown.advance(task, more))
-    judged = None
-    if judging is not None:
-        with console.status(f"telling {judging.endings} stories") if live else nullcontext():
-            judged = consistency(Teller(loaded), judging.endings, judging.sample)
-    return _Scores(name, loaded, scored, total(scored, texts), judged)
+        judged = None
+        if endings:
+            telling = shown.add_task(f"telling {endings} stories", total=1.0)
+            judged = consistency(
+                *(Teller(loaded), endings, settings),
+                lambda share: shown.update(telling, completed=share),
+            )
+    return _Scores(name, loaded, scored, total(scored, texts), settings, judged)
 
 
 def _difference(scores: Sequence[_Scores], texts: Sequence[str]) -> Estimate:
@@ -216,7 +224,6 @@ def _show(
     texts: Sequence[str],
     difference: Estimate | None,
     kind: str,
-    temperature: float,
 ) -> None:
     for one in scores:
         named = f"{one_line(one.name)}: " if len(scores) > 1 else ""
@@ -227,7 +234,7 @@ def _show(
             f"{one.score.bits_per_byte:.4f} bits per byte\n"
         )
         if one.judged is not None:
-            _show_consistency(one.judged, temperature)
+            _show_consistency(one.judged, one.settings.temperature)
     if difference is not None:
         interval = f" [{difference.low:+.4f}, {difference.high:+.4f}]" if len(texts) > 1 else ""
         sys.stdout.write(f"difference: {difference.mean:+.4f} bits per byte{interval}\n")

@@ -1,9 +1,8 @@
 """`mlx-rev tell`: write stories that end as asked."""
 
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +14,13 @@ from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, sample_settings, s
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.estimate import check_telling_fits
-from mlx_rev.generate.infill import SEEDS_OF_MEETING, meet
 from mlx_rev.generate.judge import Judge, load_judge
 from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
-from mlx_rev.repl.replies import Offers, Says
+from mlx_rev.program import runnable
+from mlx_rev.repl.meeting import met
+from mlx_rev.repl.replies import Met, Offers, Reply, Says
 from mlx_rev.repl.session import Session
 from mlx_rev.ui.console import is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
@@ -66,7 +66,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     _check(command)
     given = command.endings or telling.piped_endings()
     if not given:
-        raise ConfigError('no ending given; try: mlx-rev tell "They all lived happily ever after."')
+        example = runnable('mlx-rev tell "They all lived happily ever after."')
+        raise ConfigError(f"no ending given; try: {example}")
     loaded = command.choice.load()
     teller = Teller(loaded)
     endings = [ending for ending in given for _ in range(command.count)]
@@ -74,28 +75,29 @@ def main(arguments: Sequence[str], program: str) -> int:
     settings = sample_settings(command, arguments, program, loaded.settings)
     console = make_console(plain=command.plain)
     live = is_interactive(console) and not command.plain
-    if command.begin is not None:
-        with console.status("writing from both sides") if live else nullcontext():
-            texts = _met(command, teller, endings, settings)
-        write_story(sys.stdout, "\n\n".join(texts) + "\n")
-        return 0
     session = Session(teller, command.choice.reference, settings)
     pace = command.pace if live else None
     stories: list[Story] = []
-    if command.best_of == 1:
-        stories += _told(session, endings, pace)
+    if command.begin is not None:
+        forward = _forward(command, teller)
+        for ending in endings:
+            stories += _told(session, met(session, forward, command.begin, ending), pace)
+            if session.stopped:
+                break
+    elif command.best_of == 1:
+        stories += _told(session, session.stories(endings), pace)
     else:
         judge = _judge(command, teller)
         for ending in endings:
-            several = _told(session, [ending] * command.best_of, pace)
+            several = _told(session, session.stories([ending] * command.best_of), pace)
             stories.append(ranked(teller.model, teller.codec, several, judge)[0].story)
-            if _stopped(several):
+            if session.stopped:
                 break
-    if pace is None:
-        write_story(sys.stdout, "\n\n".join(story.text for story in stories) + "\n")
-    else:
+    if pace is not None:
         telling.show(stories, console)
-    return _INTERRUPTED if _stopped(stories) else 0
+    elif stories:
+        write_story(sys.stdout, "\n\n".join(story.text for story in stories) + "\n")
+    return _INTERRUPTED if session.stopped else 0
 
 
 def _check(command: TellCommand) -> None:
@@ -114,10 +116,6 @@ def _check(command: TellCommand) -> None:
         )
 
 
-def _stopped(stories: Sequence[Story]) -> bool:
-    return any(story.finished == "stopped" for story in stories)
-
-
 def _judge(command: TellCommand, teller: Teller) -> Judge | None:
     if command.judge is None:
         return teller.judge()
@@ -127,10 +125,8 @@ def _judge(command: TellCommand, teller: Teller) -> Judge | None:
     return judge
 
 
-def _met(
-    command: TellCommand, teller: Teller, endings: Sequence[str], settings: SampleConfig
-) -> list[str]:
-    """A story from the beginning to each ending; where no seam is good, standard error says so."""
+def _forward(command: TellCommand, teller: Teller) -> Teller:
+    """Who goes on from the beginning. Raises ConfigError where nobody reads forwards."""
     forward = teller.opposite
     if command.judge is not None:
         forward = load(command.judge, tokenizer=command.judge_tokenizer)
@@ -141,25 +137,25 @@ def _met(
             f"--begin: {command.choice.reference} only reads one way; give a model that reads "
             "forwards with --judge"
         )
-    texts = []
-    for place, ending in enumerate(endings):
-        seed = settings.seed + place * SEEDS_OF_MEETING
-        met = meet(teller, forward, command.begin or "", ending, replace(settings, seed=seed))
-        if not met.good:
-            said = "the two sides of this story do not fit together well; try another --seed"
-            sys.stderr.write(f"mlx-rev tell: {said}\n")
-        texts.append(met.text)
-    return texts
+    return forward
 
 
-def _told(session: Session, endings: Sequence[str], pace: float | None) -> Sequence[Story]:
-    """A story for each ending, written together and, with a pace, before one's eyes; what there is
-    to say goes to standard error."""
+def _told(session: Session, replies: Iterator[Reply], pace: float | None) -> Sequence[Story]:
+    """The stories that the replies end with, with a pace after they grew before one's eyes; what
+    there is to say goes to standard error."""
     stories: Sequence[Story] = ()
-    replies = session.stories(endings)
     for reply in replies if pace is None else telling.watched(session, replies, pace):
-        if isinstance(reply, Says):
-            sys.stderr.write(f"mlx-rev tell: {one_line(reply.text)}\n")
-        elif isinstance(reply, Offers):
-            stories = reply.stories
+        match reply:
+            case Says(text):
+                _say(text)
+            case Offers():
+                stories = reply.stories
+            case Met():
+                stories = [reply.story]
+                if not reply.good:
+                    _say("the two sides of this story do not fit together well; try another --seed")
     return stories
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"mlx-rev tell: {one_line(text)}\n")

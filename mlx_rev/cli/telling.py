@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mlx_rev.errors import DataError
 from mlx_rev.generate.story import Story
-from mlx_rev.repl.replies import Grows, Reply
+from mlx_rev.repl.replies import Grows, Meets, Reply
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import READING_COLUMNS
 from mlx_rev.ui.console import story_text
@@ -25,7 +25,7 @@ def watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator
 
     from mlx_rev.repl.growing import grow
 
-    slowly = paced(replies, pace)
+    slowly = paced(replies, pace, pace)
     for reply in slowly:
         last: Reply | None = reply
         if isinstance(reply, Grows):
@@ -37,16 +37,24 @@ def watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator
             yield last
 
 
-def paced(replies: Iterator[Reply], pace: float) -> Iterator[Reply]:
-    """The replies, at most so many words a second: those of stories that grow together count
-    once."""
+def paced(replies: Iterator[Reply], pace: float, chosen: float) -> Iterator[Reply]:
+    """The replies, stories growing by at most `pace` words a second, `chosen` where they are known
+    already; attempts, and where that is 0, as fast as they come.
+
+    Those of stories that grow together count once.
+    """
     begun = None
     for reply in replies:
         yield reply
-        if isinstance(reply, Grows) and pace:
+        if not isinstance(reply, Grows):
+            continue
+        speed = pace
+        if isinstance(reply, Meets):
+            speed = chosen if reply.chosen else 0
+        if speed:
             begun = begun or time.monotonic()
             words = max(len(story.generated.split()) for story in reply.stories)
-            ahead = words / pace - (time.monotonic() - begun)
+            ahead = words / speed - (time.monotonic() - begun)
             time.sleep(min(max(0.0, ahead), _LONGEST_WAIT))
 
 

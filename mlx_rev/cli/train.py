@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +43,7 @@ from mlx_rev.train.events import Event, Saved, Started, Stopped
 from mlx_rev.train.loop import StoryWriter, fit
 from mlx_rev.train.rehearsal import matrix_speed, rehearse
 from mlx_rev.train.watchdog import Parent, resuming
-from mlx_rev.ui.console import make_console
+from mlx_rev.ui.console import is_interactive, make_console, say
 from mlx_rev.ui.dashboard import Dashboard, view_for
 from mlx_rev.ui.outlook import Outlook
 from mlx_rev.ui.plots import loss_plot
@@ -102,11 +102,13 @@ def _train(
     data = prepare_shown(source, config.model.vocab_size, command.cache, console)
     outlook = _outlook(config, data, run if command.resume is not None else None)
     for line in outlook.lines():
-        console.print(line, soft_wrap=True)
+        say(console, line)
     if command.check:
         if nodes.count == 1:
-            for line in outlook.rehearsed(rehearse(config, data, backend.choose())):
-                console.print(line, soft_wrap=True)
+            with console.status("timing some steps") if is_interactive(console) else nullcontext():
+                rehearsal = rehearse(config, data, backend.choose())
+            for line in outlook.rehearsed(rehearsal):
+                say(console, line)
         return
     with ExitStack() as stack:
         stack.enter_context(_saying_what_is_kept(run))

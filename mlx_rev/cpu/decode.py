@@ -1,74 +1,145 @@
-"""A step of generation, compiled in the background so that nobody waits for it."""
+"""A step of generation in NumPy.
 
-from collections.abc import Callable
-from threading import Event, Thread
-from typing import Any
+What MLX takes for one token of a small model is mostly the handing out of some three hundred
+operations, each to another thread. NumPy does them where it stands, and attends only to the part of
+the cache that is filled.
+
+Shapes: B rows, D = dim, H query heads, K key/value heads, E = head size, V = vocabulary.
+"""
+
+from typing import NamedTuple
 
 import mlx.core as mx
+import numpy as np
 
-from mlx_rev.cpu import kernels
-from mlx_rev.model.cache import Cache, LayerCache, new_cache
-from mlx_rev.model.llama import Llama
+from mlx_rev.cpu.ops import CpuOps
+from mlx_rev.model.cache import Cache
+from mlx_rev.model.llama import Block, Llama
 
 
-class CompiledReader:
-    """`Llama.next_logits`: as it is at first, and for one token of one story compiled as soon as
-    that is ready. Both give the same bits."""
+class NumpyReader:
+    """`Llama.next_logits`, where each row has one more token in NumPy: the same but for rounding.
+
+    Prompts are read by the model itself; weights that it is given between stories count.
+    """
 
     def __init__(self, model: Llama) -> None:
-        self._model = model
-        self._thread: Thread | None = None
-        self._compiled: Callable[..., Any] | None = None
+        self._model, self._config = model, model.config
+        self._eps = np.float32(model.config.norm_eps)
+        self._cos, self._sin = map(np.asarray, CpuOps().rope_tables(model.config))
+        self._layers: list[_Layer] = []
 
-    def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> mx.array:
+    def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> np.ndarray:
         """The logits (B, V) after the last of tokens (B, T), which join the cache."""
-        if tokens.size > 1 or self._compiled is None:
-            return self._model.next_logits(tokens, cache, segment_start)
-        logits, state = self._compiled(tokens, _state(cache), segment_start)
-        cache[:] = _cache(*state)
+        place = int(cache[0].offset)
+        if tokens.shape[1] > 1 or not place or not self._layers:
+            self._layers = [_layer_of(block) for block in self._model.model.layers]
+            return np.asarray(self._model.next_logits(tokens, cache, segment_start))
+        decoder = self._model.model
+        x = np.asarray(decoder.embed_tokens.weight)[np.asarray(tokens)[:, 0]]
+        unseen = _unseen(np.asarray(segment_start), place)
+        with np.errstate(over="ignore"):  # e^x may be infinite in x / (1 + e^-x), which is right
+            for layer, own in zip(self._layers, cache, strict=True):
+                # Views: what is written into them is in the cache.
+                kept = np.asarray(own.keys), np.asarray(own.values)
+                x = x + self._attended(layer, self._norm(x, layer.norm), kept, place, unseen)
+                x = x + _fed_forward(layer, self._norm(x, layer.second_norm))
+        offset = mx.array(place + 1)
+        for own in cache:
+            own.offset = offset
+        logits: np.ndarray = self._norm(x, np.asarray(decoder.norm.weight)) @ _projection(
+            self._model
+        )
         return logits
 
-    def warm_up(self) -> None:
-        """Start compiling, once; building the kernels takes seconds where none are kept yet."""
-        if self._thread is None:
-            # A thread cannot evaluate arrays that belong to another thread's stream.
-            mx.eval(self._model.parameters())
-            traced = Event()
-            self._thread = Thread(target=self._compile, args=(traced, mx.default_device()))
-            self._thread.start()
-            # While one thread traces, no other may build a graph.
-            traced.wait()
+    def _norm(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        scale: np.ndarray = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + self._eps)
+        return x * scale * weight
 
-    def wait(self) -> None:
-        """Wait until what `warm_up` started is done."""
-        if self._thread is not None:
-            self._thread.join()
+    def _attended(
+        self,
+        layer: "_Layer",
+        x: np.ndarray,
+        kept: tuple[np.ndarray, np.ndarray],
+        place: int,
+        unseen: np.ndarray | None,
+    ) -> np.ndarray:
+        """What attention adds to x (B, D) at a place, whose key and value join those kept, each
+        (B, K, length, E)."""
+        kv_heads, width = self._config.n_kv_heads, self._config.head_dim
+        queries = self._rotated((x @ layer.q).reshape(len(x), -1, width), place)
+        for array, new in (
+            (kept[0], self._rotated((x @ layer.k).reshape(len(x), kv_heads, width), place)),
+            (kept[1], (x @ layer.v).reshape(len(x), kv_heads, width)),
+        ):
+            array[:, :, place] = new
+        keys, values = (array[:, :, : place + 1] for array in kept)
+        queries = queries.reshape(len(x), kv_heads, -1, width) * np.float32(width**-0.5)
+        scores = queries @ keys.swapaxes(-1, -2)
+        if unseen is not None:
+            scores[np.broadcast_to(unseen, scores.shape)] = -np.inf
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        output = (weights @ values) / weights.sum(axis=-1, keepdims=True)
+        added: np.ndarray = output.reshape(len(x), -1) @ layer.o
+        return added
 
-    def _compile(self, traced: Event, device: Any) -> None:
-        model = self._model
-        mx.set_default_device(device)
-
-        def read(tokens: mx.array, state: Any, segment_start: mx.array) -> tuple[mx.array, Any]:
-            cache = _cache(*state)
-            return model.next_logits(tokens, cache, segment_start), _state(cache)
-
-        try:
-            function = mx.compile(read)
-            cache = new_cache(model.config, 1, model.config.context)
-            zero = mx.zeros((1, 1), dtype=mx.int32)
-            result = function(zero, _state(cache), zero)
-        finally:
-            traced.set()
-        mx.eval(result)
-        mx.clear_streams()  # MLX aborts if a thread leaves streams behind
-        self._compiled = function
-        kernels.exchange()
+    def _rotated(self, x: np.ndarray, place: int) -> np.ndarray:
+        """RoPE of x (B, heads, E), in the half-split layout."""
+        half = x.shape[-1] // 2
+        first, second = x[..., :half], x[..., half:]
+        cos, sin = self._cos[place], self._sin[place]
+        rotated = np.empty_like(x)
+        rotated[..., :half] = first * cos - second * sin
+        rotated[..., half:] = second * cos + first * sin
+        return rotated
 
 
-def _state(cache: Cache) -> tuple[list[mx.array], list[mx.array], mx.array]:
-    """A cache as the arrays that it is."""
-    return [layer.keys for layer in cache], [layer.values for layer in cache], cache[0].offset
+class _Layer(NamedTuple):
+    """The weights of a layer, the matrices transposed: (inputs, outputs)."""
+
+    norm: np.ndarray
+    q: np.ndarray
+    k: np.ndarray
+    v: np.ndarray
+    o: np.ndarray
+    second_norm: np.ndarray
+    gate: np.ndarray
+    up: np.ndarray
+    down: np.ndarray
 
 
-def _cache(keys: list[mx.array], values: list[mx.array], offset: mx.array) -> Cache:
-    return [LayerCache(*pair, offset) for pair in zip(keys, values, strict=True)]
+def _layer_of(block: Block) -> _Layer:
+    """Views of a block's weights."""
+    attention, mlp = block.self_attn, block.mlp
+    return _Layer(
+        norm=np.asarray(block.input_layernorm.weight),
+        q=np.asarray(attention.q_proj.weight).T,
+        k=np.asarray(attention.k_proj.weight).T,
+        v=np.asarray(attention.v_proj.weight).T,
+        o=np.asarray(attention.o_proj.weight).T,
+        second_norm=np.asarray(block.post_attention_layernorm.weight),
+        gate=np.asarray(mlp.gate_proj.weight).T,
+        up=np.asarray(mlp.up_proj.weight).T,
+        down=np.asarray(mlp.down_proj.weight).T,
+    )
+
+
+def _projection(model: Llama) -> np.ndarray:
+    """The output projection (D, V)."""
+    return np.asarray(model.output_weight).T
+
+
+def _unseen(segment_start: np.ndarray, place: int) -> np.ndarray | None:
+    """Which positions up to a place lie before a row's own start, (B, 1, 1, place + 1); None if
+    none does. A start is (B, 1)."""
+    if not segment_start.any():
+        return None
+    unseen: np.ndarray = np.arange(place + 1) < segment_start[:, :, None, None]
+    return unseen
+
+
+def _fed_forward(layer: _Layer, x: np.ndarray) -> np.ndarray:
+    """What SwiGLU adds to x (B, D)."""
+    gate = x @ layer.gate
+    added: np.ndarray = ((gate / (1 + np.exp(-gate))) * (x @ layer.up)) @ layer.down
+    return added

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from mlx_rev.config import DataConfig
 from mlx_rev.data.sources import duplicates
-from mlx_rev.data.sources.hub_files import Progress
 from mlx_rev.data.sources.names import sources_in
 from mlx_rev.data.sources.opening import Source, open_source, sha256
 from mlx_rev.data.sources.part import Part, Stream
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.sources.refining import Refining
+from mlx_rev.data.tinystories import Progress
 
 Stories = Callable[[], Iterator[str]]
 """Iterates over the stories from the start, each time it is called."""

@@ -1,5 +1,6 @@
 """How many stories that a model tells hold together, by the judge of the bundled corpus."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlx_rev.config import SampleConfig
@@ -22,16 +23,23 @@ class Consistency:
         return self.consistent / self.stories
 
 
-def consistency(teller: Teller, count: int, settings: SampleConfig) -> Consistency:
+def consistency(
+    teller: Teller,
+    count: int,
+    settings: SampleConfig,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Consistency:
     """Tell `count` stories from endings whose combination of plot, name and object never occurs
     in training, no combination twice while there are others, and let the corpus's checker judge
-    them."""
+    them. `progress` is told the share of them that is complete."""
     endings: dict[tuple[str, str, str], str] = {}
     for story in bundled.stories("valid"):
         endings.setdefault((story.plot, story.name, story.object), story.ending)
     chosen = list(endings.values())[:count]
-    faults = []
-    for told in teller.tell_all(chosen, **vars(settings)):
+    stories, faults = teller.begin(chosen, settings), []
+    for _ in teller.write(stories, settings):
+        progress(sum(story.finished is not None for story in stories) / len(stories))
+    for told in stories:
         if found := bundled.check(told.text):
             faults.append((told.text, found[0]))
     return Consistency(len(chosen), len(chosen) - len(faults), tuple(faults))

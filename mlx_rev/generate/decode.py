@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import mlx.core as mx
 import numpy as np
 
-from mlx_rev.backend import Reader
+from mlx_rev.backend import PlainReader, Reader
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.generate import sampler
 from mlx_rev.generate.story import Story
@@ -71,7 +71,7 @@ def write_stories(
     rounding). Stories with the same prompt read it once. A story ends at the boundary token, or
     after `max_tokens`, or when the context is full. `reader` replaces `model.next_logits`.
     """
-    read = model.next_logits if reader is None else reader
+    read = reader or PlainReader(model)
     started = time.perf_counter()
     context = model.config.context
     longest = max(len(story.spelling) for story in stories)
@@ -90,7 +90,7 @@ def write_stories(
     recent = _recent(stories)
     pieces = codec.tokenizer.piece_bytes
     for step in range(steps):
-        logits = np.array(read(tokens, cache, padding))
+        logits = read(tokens, cache, padding)
         if step == 0 and len(prompts) < len(stories):
             logits = logits[prompt_of]
             cache, padding = chosen_rows(cache, prompt_of), padding[mx.array(prompt_of)]
@@ -112,10 +112,10 @@ def write_stories(
         left = [row for row, (story, _) in enumerate(rows) if story.finished is None]
         if not left:
             return
-        if 2 * len(left) <= len(rows):  # what is done costs as much as what grows
+        if 4 * len(left) <= 3 * len(rows):  # what is done costs as much as what grows
             rows, recent, chosen = [rows[row] for row in left], recent[left], chosen[left]
             cache, padding = chosen_rows(cache, left), padding[mx.array(left)]
-        tokens = mx.array(chosen[:, None].astype(np.int32))  # the type that is compiled
+        tokens = mx.array(chosen[:, None].astype(np.int32))
         forbidden = never[None]
 
 

@@ -1,7 +1,7 @@
 """What a model is worth, measured on stories it was never trained on."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ from mlx_rev.generate.bootstrap import Estimate
 from mlx_rev.generate.copied import longest_copied
 from mlx_rev.generate.judge import Judge
 from mlx_rev.generate.measures import EndedStory
-from mlx_rev.generate.rerank import ranked
+from mlx_rev.generate.methods import tell, tell_best
 from mlx_rev.generate.teller import Teller
 from mlx_rev.text.sentences import last_sentences
 
@@ -25,7 +25,6 @@ MODEL, REAL, SHUFFLED = "model", "real", "shuffled"
 """The rows of an evaluation: stories by the model, real ones, and real ones each with the ending of
 another. What a perfect model reaches, and what one that ignores the ending does not exceed."""
 
-_TOLD_AT_ONCE = 25
 _BITS = 1 / np.log(2)
 
 
@@ -49,7 +48,9 @@ class Figure:
 
     estimate: Estimate
     values: tuple[float, ...]
-    """One for each story; the estimate weighs those in bits per byte by their bytes."""
+    """One for each story."""
+    weights: tuple[float, ...]
+    """Of each in the estimate: those in bits per byte count by their bytes, others alike."""
 
 
 @dataclass(frozen=True)
@@ -150,48 +151,6 @@ def evaluate(
     return measure(told, yardstick, settings.seed, progress, best, f"best of {best_of}")
 
 
-def tell(
-    teller: Teller,
-    endings: Sequence[str],
-    settings: SampleConfig,
-    progress: Callable[[float], None],
-) -> tuple[EndedStory, ...]:
-    """One story for each ending."""
-    told: list[EndedStory] = []
-    for start in range(0, len(endings), _TOLD_AT_ONCE):
-        part = endings[start : start + _TOLD_AT_ONCE]
-        chosen = replace(settings, seed=settings.seed + start)
-        stories = teller.begin(part, chosen)
-        for _ in teller.write(stories, chosen):
-            done = sum(story.finished is not None for story in stories)
-            progress((start + done) / len(endings))
-        told += [
-            EndedStory(story.text, story.prompt, story.finished == "boundary") for story in stories
-        ]
-    return tuple(told)
-
-
-def tell_best(
-    teller: Teller,
-    endings: Sequence[str],
-    settings: SampleConfig,
-    count: int,
-    chooser: Judge | None,
-    progress: Callable[[float], None],
-) -> tuple[EndedStory, ...]:
-    """The best of `count` stories for each ending."""
-    best: list[EndedStory] = []
-    for number, ending in enumerate(endings):
-        chosen = replace(settings, seed=settings.seed + len(endings) + number * count)
-        stories = teller.begin([ending] * count, chosen)
-        for _ in teller.write(stories, chosen):
-            pass
-        story = ranked(teller.model, teller.codec, stories, chooser)[0].story
-        best.append(EndedStory(story.text, story.prompt, story.finished == "boundary"))
-        progress((number + 1) / len(endings))
-    return tuple(best)
-
-
 def measure(
     told: Sequence[EndedStory],
     yardstick: Yardstick,
@@ -202,26 +161,34 @@ def measure(
 ) -> Evaluation:
     """Measure stories, however they came about, beside real ones and shuffled ones; `best` are
     others for the same endings, in a row of their own."""
+    rows = {MODEL: told, **({best_name: best} if best else {})}
+    named, figures = measure_rows(rows, yardstick, seed, progress, references=True)
+    return Evaluation(named, figures, tuple(told), tuple(best))
+
+
+def measure_rows(
+    rows: Mapping[str, Sequence[EndedStory]],
+    yardstick: Yardstick,
+    seed: int = 0,
+    progress: Progress = lambda stage, share: None,
+    *,
+    references: bool,
+) -> tuple[tuple[Measure, ...], dict[str, dict[str, Figure]]]:
+    """What is measured, and the figures of each row of stories by the key of the measure; with
+    `references` also of the real stories and the shuffled ones."""
     others = retrieval.dealt_out(len(yardstick.real), seed)
-    rows = {
-        MODEL: _Row(told),
-        **({best_name: _Row(best)} if best else {}),
-        REAL: _Row(yardstick.real),
-        SHUFFLED: _Row(_exchanged(yardstick.real, others)),
-    }
-    named = _judge(rows, yardstick.judges, others, progress)
-    for row in rows.values():
+    known = {name: _Row(stories) for name, stories in rows.items()}
+    if references:
+        known[REAL] = _Row(yardstick.real)
+        known[SHUFFLED] = _Row(_exchanged(yardstick.real, others))
+    named = _judge(known, yardstick.judges, others, progress)
+    for row in known.values():
         _read(row, yardstick.names)
     named += TEXT_MEASURES
     if yardstick.training is not None:
-        _compare(list(rows.values()), yardstick.training(), progress)
+        _compare(list(known.values()), yardstick.training(), progress)
         named += TRAINING_MEASURES
-    return Evaluation(
-        named,
-        {name: _figures(row, named, seed) for name, row in rows.items()},
-        tuple(told),
-        tuple(best),
-    )
+    return named, {name: _figures(row, named, seed) for name, row in known.items()}
 
 
 def _exchanged(real: Sequence[EndedStory], others: np.ndarray) -> list[EndedStory]:
@@ -267,8 +234,9 @@ def _retrieve(
             partial(progress, stage),
         )
         _ranked(row, nats)
-    # The real ones come last: the same bodies and endings, paired otherwise.
-    _ranked(rows[SHUFFLED], nats[:, others])
+    if SHUFFLED in rows:
+        # The real ones come last: the same bodies and endings, paired otherwise.
+        _ranked(rows[SHUFFLED], nats[:, others])
     return [
         Measure("retrieved", "ending recognised (R@1)", True, 0, judged=True),
         Measure("reciprocal_rank", "mean reciprocal rank", digits=2, judged=True),
@@ -332,7 +300,7 @@ def _figures(row: _Row, named: Sequence[Measure], seed: int) -> dict[str, Figure
     alike = np.ones(len(row.stories))
     figures = {}
     for key in (one.key for one in named):
-        values = row.values[key].astype(float)
-        found = bootstrap.estimate(values, row.weights.get(key, alike), drawn)
-        figures[key] = Figure(found, tuple(values.tolist()))
+        values, weights = row.values[key].astype(float), row.weights.get(key, alike)
+        found = bootstrap.estimate(values, weights, drawn)
+        figures[key] = Figure(found, tuple(values.tolist()), tuple(weights.tolist()))
     return figures

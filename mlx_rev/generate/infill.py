@@ -8,14 +8,15 @@ most sentence boundaries in what was written, the one is taken whose two sides n
 Only texts pass between the models, so their vocabularies may differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate.judge import Judge, Progress, ignore, judge_of
+from mlx_rev.generate.judge import Judge, ignore, judge_of
 from mlx_rev.generate.measures import EndedStory, has_unbalanced_quotes
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
@@ -64,16 +65,29 @@ def meet(
     settings: SampleConfig | None = None,
     *,
     rounds: int = _ROUNDS,
-    progress: Progress = ignore,
 ) -> Meeting:
     """The best story between the two that is found in at most `rounds` rounds; the first round that
     has a good seam is the last.
 
     Story i of round r has the seed `settings.seed` + 4 r + i; without settings each model takes its
-    own. `progress` is told the share of all
-    rounds. Raises ConfigError for a model of the wrong direction, or where one of the texts is
-    empty or too long.
+    own. Raises ConfigError for a model of the wrong direction, or where one of the texts is empty
+    or too long.
     """
+    steps = meeting(backward, forward, beginning, ending, settings, rounds=rounds)
+    return next(step for step in steps if isinstance(step, Meeting))
+
+
+def meeting(
+    backward: Teller,
+    forward: Teller,
+    beginning: str,
+    ending: str,
+    settings: SampleConfig | None = None,
+    *,
+    rounds: int = _ROUNDS,
+) -> Iterator[tuple[Story, Story] | Meeting]:
+    """What `meet` does, step by step: whenever the stories of a round have grown by a token, the
+    first from the beginning and the first from the ending; at last the Meeting."""
     for teller, leftwards, way in ((backward, True, "backwards"), (forward, False, "forwards")):
         if teller.grows_leftwards != leftwards:
             raise ConfigError(f"to meet in the middle takes a model that reads {way}, too")
@@ -82,27 +96,25 @@ def meet(
     judges = judge_of(forward, turned=False), judge_of(backward, turned=False)
     tried: list[Meeting] = []
     while not tried or (len(tried) < rounds and not tried[-1].good):
-        number = len(tried)
-        openings = _written(forward, beginning, settings or forward.settings, number)
-        progress((number + 0.3) / rounds)
-        endings = _written(backward, ending, settings or backward.settings, number)
-        progress((number + 0.6) / rounds)
+        openings, onwards = _side(forward, beginning, settings or forward.settings, len(tried))
+        endings, back = _side(backward, ending, settings or backward.settings, len(tried))
+        for _ in chain(onwards, back):
+            yield openings[0], endings[0]
         tried.append(_round(openings, endings, judges))
-    progress(1.0)
     best = tried[-1] if tried[-1].good else min(tried, key=lambda one: one.seam_bits_per_byte)
-    return replace(best, rounds=len(tried))
+    yield replace(best, rounds=len(tried))
 
 
-def _written(teller: Teller, prompt: str, settings: SampleConfig, number: int) -> list[Story]:
-    """The stories of a round for one prompt, no longer than half a context: the other half is the
-    other side's."""
+def _side(
+    teller: Teller, prompt: str, settings: SampleConfig, number: int
+) -> tuple[list[Story], Iterator[Story]]:
+    """The stories of a round for one prompt, and the writing of them: no longer than half a
+    context, as the other half is the other side's."""
     half = teller.model.config.context // 2
     seed = settings.seed + number * _COUNT
     limited = replace(settings, seed=seed, max_tokens=min(settings.max_tokens or half, half))
     stories = teller.begin([prompt] * _COUNT, limited)
-    for _ in teller.write(stories, limited):
-        pass
-    return stories
+    return stories, teller.write(stories, limited)
 
 
 def _round(
@@ -115,7 +127,7 @@ def _round(
         if np.isfinite(surprise[~unfit]).any():
             surprise[unfit] = np.inf
     inside = [halves for story in (*openings, *endings) if (halves := _halves(story.text))]
-    usual = np.diag(seam_surprise(judges, *map(list, zip(*inside, strict=True)))) if inside else [0]
+    usual = paired_surprise(judges, *zip(*inside, strict=True)) if inside else [0]
     most = np.quantile(usual, _GOOD)
     place = chosen_seam(surprise, float(most))
     left, right = lefts[place[0]], rights[place[1]]
@@ -179,6 +191,22 @@ def seam_surprise(
     in_front = _nats(backward, rights, tails).T
     size = [[len(tail.encode()) + len(head.encode()) for head in heads] for tail in tails]
     surprise: np.ndarray = (behind + in_front) * _BITS / np.array(size)
+    return surprise
+
+
+def paired_surprise(
+    judges: Sequence[Judge], lefts: Sequence[str], rights: Sequence[str]
+) -> np.ndarray:
+    """The same of each left side and its own right side, (N,), in one reading for each judge: with
+    only one judge, of the one sentence that it reads on to."""
+    nats, size = np.zeros(len(lefts)), np.zeros(len(lefts))
+    for judge in judges:
+        contexts, texts = lefts, list(map(_first_sentences, rights))
+        if not judge.forward:
+            contexts, texts = rights, list(map(_last_sentences, lefts))
+        nats += judge.joined_nats([context.strip() for context in contexts], texts, ignore)[1]
+        size += [len(text.encode()) for text in texts]
+    surprise: np.ndarray = nats * _BITS / size
     return surprise
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Progress = Callable[[float], None]
 """Told which share of the work is done, 0 to 1."""
 
-_READ_AT_ONCE = 2048
+_READ_AT_ONCE = 1024
 """Positions of whole texts; more fit no CPU's cache."""
 _CACHED_AT_ONCE = 8192
 """Positions of endings and of the bodies before them, of which each row has its own copy."""
@@ -75,6 +75,12 @@ class Judge(Protocol):
         """The surprise (contexts, texts) of every text next to every context, on the side to which
         the judge reads on: after it or, for one that reads backwards, before it."""
 
+    def joined_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: Progress
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`text_nats` of each context with its own text next to it, (N,), and what `adjoining_nats`
+        says of that text, (N,), in one reading."""
+
 
 def ignore(share: float) -> None:
     """The progress of what nobody watches."""
@@ -98,23 +104,51 @@ class ModelJudge:
     says_reversal: bool = True
 
     def text_nats(self, texts: Sequence[str], progress: Progress = ignore) -> np.ndarray:
-        """See `Judge`. A text longer than the context is read in windows that overlap by half;
-        a token is counted once, in the first window that has it."""
-        nats = np.zeros(len(texts))
+        """See `Judge`. Of a text longer than the context, parts are read that overlap by half."""
         closing = [self.boundary] if self.closes else []
+        scored = self._scored(
+            [[self.boundary, *self.encode(text), *closing] for text in texts], progress
+        )
+        return np.array([row.sum() for row in scored])
+
+    def joined_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: Progress = ignore
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `Judge`. One space stands between the two. Where a context is too long to be read
+        with the text in one piece, the part next to the text is read again."""
+        spelled = {text: self._next_to_another(text) for text in dict.fromkeys(texts)}
+        closing = [self.boundary] if self.closes else []
+        before = [[self.boundary, *self.encode(context)] for context in contexts]
+        rows = [[*ids, *spelled[text], *closing] for ids, text in zip(before, texts, strict=True)]
+        scored = self._scored(rows, progress)
+        next_to = np.zeros(len(rows))
+        for place, (own, ids, text) in enumerate(zip(scored, before, texts, strict=True)):
+            if len(rows[place]) <= self.network.context + 1:
+                start = len(ids) - 1
+                next_to[place] = own[start : start + len(spelled[text])].sum()
+            else:
+                next_to[place] = self.adjoining_nats([contexts[place]], [text])[0, 0]
+        return np.array([own.sum() for own in scored]), next_to
+
+    def _scored(self, texts: Sequence[Sequence[int]], progress: Progress) -> list[np.ndarray]:
+        """The surprise of every id of each text but the first, in nats, float64. A text longer than
+        the context is read in windows that overlap by half; an id is counted once, in the first
+        window that has it."""
+        nats = [np.zeros(len(ids) - 1) for ids in texts]
         windows = [
             window
-            for index, text in enumerate(texts)
-            for window in _windows(
-                index, [self.boundary, *self.encode(text), *closing], self.network.context
-            )
+            for index, ids in enumerate(texts)
+            for window in _windows(index, list(ids), self.network.context)
         ]
         done, total = 0, sum(len(window.ids) for window in windows)
         for batch in _batches(windows):
             inputs, targets = _padded([window.ids for window in batch])
             scored = self.network.nats(inputs, targets)
             for row, window in zip(scored, batch, strict=True):
-                nats[window.text] += row[window.counted_from : len(window.ids) - 1].sum(dtype=float)
+                own, last = nats[window.text], len(window.ids) - 1
+                own[window.start + window.counted_from : window.start + last] = row[
+                    window.counted_from : last
+                ]
             done += sum(len(window.ids) for window in batch)
             progress(done / total)
         return nats
@@ -306,6 +340,8 @@ def _load_from_mlx_lm(reference: str, folder: Path, refused: RevError) -> ModelJ
 
 class _Window(NamedTuple):
     text: int
+    start: int
+    """Of the ids, in the text's."""
     ids: list[int]
     counted_from: int
     """Targets before this one were counted in an earlier window."""
@@ -315,7 +351,7 @@ def _windows(text: int, ids: list[int], context: int) -> Iterator[_Window]:
     start, counted = 0, 0
     while counted < len(ids) - 1:
         window = ids[start : start + context + 1]
-        yield _Window(text, window, counted - start)
+        yield _Window(text, start, window, counted - start)
         counted = start + len(window) - 1
         start = counted - context // 2
 

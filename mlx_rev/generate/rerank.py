@@ -45,8 +45,6 @@ _ENDING_UNIT = 0.063
 """Bits per byte: the spread of an ending's surprise among eight stories for it."""
 _GAIN_UNIT = 10.0
 """Bits: the same of what an ending adds to the likelihood of a story."""
-_READ_AT_ONCE = 4
-"""Stories; sixteen at once take half as long again, as their arrays fit no cache."""
 _BITS = 1 / np.log(2)
 
 
@@ -98,8 +96,7 @@ def ranked(
     spread = max(float(likelihood.std()), 1e-6)
     common = np.array([measures.commonest_share(text) for text in texts])
     pairs = np.array([measures.distinct(text, 2) for text in texts])
-    repeated = np.maximum(0, common - _COMMON) / _COMMON_UNIT
-    repeated += np.maximum(0, _PAIRS - pairs) / _PAIRS_UNIT
+    repeated = np.array([repetition(text) for text in texts])
     parts = {
         "ending": ending - ending.mean(),
         "likelihood": -np.abs(likelihood - np.median(likelihood)) / spread,
@@ -123,18 +120,30 @@ def ranked(
     return tuple(sorted(candidates, key=lambda candidate: -candidate.score))
 
 
+def repetition(story: EndedStory) -> float:
+    """How much more a story repeats words and pairs of words than nine in ten real ones, in units
+    of their spread; 0 for those nine."""
+    common, pairs = measures.commonest_share(story), measures.distinct(story, 2)
+    return max(0, common - _COMMON) / _COMMON_UNIT + max(0, _PAIRS - pairs) / _PAIRS_UNIT
+
+
+def likeliest(stories: Sequence[Story]) -> Story:
+    """The story that surprised its own model least for each byte that it wrote."""
+    return min(stories, key=lambda story: _per_byte(sum(story.surprises), story.generated))
+
+
 def _judged(judge: Judge, stories: Sequence[Story]) -> tuple[np.ndarray, np.ndarray]:
     """Minus the surprise of the prompt next to each story, in bits, and the bits per byte of each
     story with its prompt."""
-    texts = [story.text for story in stories]
-    nats = judge.text_nats(texts, ignore)
-    whole = np.array([_per_byte(own * _BITS, text) for own, text in zip(nats, texts, strict=True)])
     prompt = stories[0].prompt.strip()
-    if not prompt:
-        return np.zeros(len(stories)), whole
     bodies = [story.generated.strip() for story in stories]
-    likelihood: np.ndarray = -judge.adjoining_nats(bodies, [prompt], ignore)[:, 0] * _BITS
-    return likelihood, whole
+    if prompt:
+        nats, of_prompt = judge.joined_nats(bodies, [prompt] * len(bodies), ignore)
+    else:
+        nats, of_prompt = judge.text_nats(bodies, ignore), np.zeros(len(stories))
+    pairs = zip(nats, stories, strict=True)
+    whole = np.array([_per_byte(own * _BITS, story.text) for own, story in pairs])
+    return -of_prompt * _BITS, whole
 
 
 def _added_by_prompt(model: Llama, codec: StoryCodec, stories: Sequence[Story]) -> np.ndarray:

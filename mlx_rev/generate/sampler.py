@@ -24,11 +24,10 @@ def penalise(logits: np.ndarray, recent: np.ndarray, penalty: float) -> np.ndarr
     """
     if penalty == 1:
         return logits
-    penalised = logits.copy()
-    for row, ids in zip(penalised, recent, strict=True):
-        repeated = np.unique(ids[ids >= 0])
-        own = row[repeated]
-        row[repeated] = np.where(own > 0, own / penalty, own * penalty)
+    rows, places = np.nonzero(recent >= 0)
+    repeated = recent[rows, places]
+    penalised, own = logits.copy(), logits[rows, repeated]
+    penalised[rows, repeated] = np.where(own > 0, own / penalty, own * penalty)
     return penalised
 
 

@@ -1,6 +1,6 @@
 """The Python API: load a model, give it an ending, get a story."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.generate.judge import Judge, judge_of, load_judge
 from mlx_rev.generate.rerank import Candidate, ranked
+from mlx_rev.generate.stepwise import write_by_sentence
 from mlx_rev.generate.story import Story
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import order_named
@@ -58,11 +59,6 @@ class Teller:
         record, whenever it has grown by a token."""
         return self.write(self.begin(endings, settings), settings)
 
-    def warm_up(self) -> None:
-        """Make single stories a third faster after some seconds, by work in the background that the
-        process waits for before it ends."""
-        self._reader.warm_up()
-
     def tell(
         self,
         ending: str,
@@ -96,6 +92,24 @@ class Teller:
         stories = self.tell_all([ending] * count, **settings)
         return ranked(self.model, self.codec, stories, other)
 
+    def tell_by_sentence(
+        self,
+        ending: str,
+        count: int,
+        judge: "Judge | Teller | str | Path | None" = None,
+        **settings: float,
+    ) -> Iterator[Story]:
+        """One story, yielded whenever it has grown by a sentence: of `count` that the model would
+        write there, the one that the judge chooses. The judge is as for `candidates`; a model that
+        reads one way only needs one. Raises RevError."""
+        if count < 1:
+            raise ConfigError(f"{count} sentences to choose from; expected 1 or more")
+        other = self.judge(judge)
+        if other is None:
+            raise ConfigError("to choose sentences takes a judge that reads the other way")
+        config = self._configured(settings)
+        return write_by_sentence(self.model, self.codec, ending, count, other, config, self._reader)
+
     def judge(self, judge: "Judge | Teller | str | Path | None" = None) -> Judge | None:
         """Who chooses among this model's stories: the one given or, of a model of two directions,
         its other direction. Raises RevError for what cannot be loaded."""
@@ -109,14 +123,18 @@ class Teller:
         """A story for each ending, written together; story i has the seed `seed` + i."""
         if not endings:
             return []
-        known = SampleConfig.__dataclass_fields__
-        if unknown := sorted(set(settings) - set(known)):
-            raise ConfigError(f"no setting {unknown[0]!r}; expected one of {', '.join(known)}")
-        config = replace(self.settings, **settings)  # type: ignore[arg-type]
+        config = self._configured(settings)
         stories = self.begin(endings, config)
         for _ in self.write(stories, config):
             pass
         return stories
+
+    def _configured(self, settings: Mapping[str, float]) -> SampleConfig:
+        """The model's own settings with others in place of some. Raises ConfigError."""
+        known = SampleConfig.__dataclass_fields__
+        if unknown := sorted(set(settings) - set(known)):
+            raise ConfigError(f"no setting {unknown[0]!r}; expected one of {', '.join(known)}")
+        return replace(self.settings, **settings)  # type: ignore[arg-type]
 
 
 def load(

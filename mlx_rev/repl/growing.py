@@ -1,7 +1,7 @@
 """Stories while they grow, redrawn in place: prompt_toolkit writes only the cells that changed."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from prompt_toolkit.application import Application
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -18,7 +18,7 @@ from rich.cells import cell_len
 
 from mlx_rev.generate.story import Story
 from mlx_rev.repl import layout
-from mlx_rev.repl.replies import Grows, Reply
+from mlx_rev.repl.replies import Grows, Meets, Reply
 from mlx_rev.repl.view import READING_COLUMNS, summary
 
 FRAMES_PER_SECOND = 30
@@ -49,7 +49,7 @@ def grow(
 
     def content() -> StyleAndTextTuples:
         size = application.output.get_size()
-        return screen(shown.stories, size.columns, size.rows, context)
+        return screen(shown, size.columns, size.rows, context)
 
     application: Application[None] = Application(
         layout=Layout(Window(FormattedTextControl(content), wrap_lines=False)),
@@ -144,10 +144,19 @@ def _keys(stop: Callable[[], None], typed: list[KeyPress]) -> KeyBindings:
     return keys
 
 
-def screen(stories: Sequence[Story], columns: int, rows: int, context: int) -> StyleAndTextTuples:
+def screen(shown: Grows, columns: int, rows: int, context: int) -> StyleAndTextTuples:
     """A frame of stories, one above the other, that fits a screen of `rows`."""
-    width = min(columns, READING_COLUMNS)
-    count, height = _room(len(stories), rows, -(-context * _CELLS_PER_TOKEN // max(1, width)) + 1)
+    stories, width = shown.stories, min(columns, READING_COLUMNS)
+    wanted = -(-context * _CELLS_PER_TOKEN // max(1, width)) + 1
+    if isinstance(shown, Meets):
+        height = max(1, min(wanted // 2, (rows - 2) // 2))
+        opening, ending = (_lines(story, width, height)[0] for story in stories)
+        return [
+            *opening,
+            ("class:label", f"{shown.seam} ".ljust(width, "─")[:width] + "\n"),
+            *ending,
+        ]
+    count, height = _room(len(stories), rows, wanted)
     styled: StyleAndTextTuples = []
     for number, story in enumerate(stories[:count], 1):
         if number > 1:
@@ -162,6 +171,21 @@ def fragments(
     story: Story, width: int, height: int, number: int | None = None
 ) -> StyleAndTextTuples:
     """A story in `height` rows, then a row with its figures and, among several, its number."""
+    styled, hidden = _lines(story, width, height)
+    figures = summary(story)
+    if hidden:
+        # In front, where a narrow screen shows it.
+        lines = "line" if hidden == 1 else "lines"
+        side = "below" if story.leftwards else "above"
+        figures = f"{hidden} more {lines} {side} · {figures}"
+    if number is not None:
+        figures = f"{number}: {figures} ".ljust(width, "─")
+    styled.append(("class:label", figures[:width]))
+    return styled
+
+
+def _lines(story: Story, width: int, height: int) -> tuple[StyleAndTextTuples, int]:
+    """A story in `height` rows, and how many lines there is no room for."""
     frame = layout.frame(story.text, width, height, leftwards=story.leftwards)
     given = len(story.text) - len(story.prompt) if story.leftwards else len(story.prompt)
     styled: StyleAndTextTuples = []
@@ -174,16 +198,7 @@ def fragments(
             before, after = ("", "class:ending") if story.leftwards else ("class:ending", "")
             styled += [(before, text[:cut]), (after, text[cut:])]
         styled.append(("", "\n"))
-    figures = summary(story)
-    if frame.hidden:
-        # In front, where a narrow screen shows it.
-        lines = "line" if frame.hidden == 1 else "lines"
-        side = "below" if story.leftwards else "above"
-        figures = f"{frame.hidden} more {lines} {side} · {figures}"
-    if number is not None:
-        figures = f"{number}: {figures} ".ljust(width, "─")
-    styled.append(("class:label", figures[:width]))
-    return styled
+    return styled, frame.hidden
 
 
 def _room(stories: int, rows: int, wanted: int) -> tuple[int, int]:

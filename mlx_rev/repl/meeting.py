@@ -1,22 +1,65 @@
 """The command that gives the story in hand another beginning, and writes what is between."""
 
 import io
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate.infill import SEEDS_OF_MEETING, Meeting, meet
-from mlx_rev.generate.teller import load
+from mlx_rev.generate.infill import SEEDS_OF_MEETING, Meeting, meeting
+from mlx_rev.generate.story import Story
+from mlx_rev.generate.teller import Teller, load
 from mlx_rev.repl.command import Command, Given, path_of
-from mlx_rev.repl.replies import Reply, Says
+from mlx_rev.repl.replies import Meets, Met, Reply, Says
 from mlx_rev.repl.transcript import Settled
 
 if TYPE_CHECKING:
     from mlx_rev.repl.session import Session
 
 _JUDGE = "--judge "
+
+
+def met(session: "Session", forward: Teller, beginning: str, ending: str) -> Iterator[Reply]:
+    """Two stories that grow towards each other, then those that were chosen, then Met; that is left
+    out if the session is stopped before. Raises ConfigError for what cannot meet."""
+    [story] = session.begun([ending])
+    seeds, seed = session.settings, session.settings.seed + SEEDS_OF_MEETING
+    session.settings = replace(session.settings, seed=seed)
+    for step in meeting(session.teller, forward, beginning, ending, seeds):
+        if session.stopped:
+            return
+        if isinstance(step, Meeting):
+            yield from _growing(session, step)
+            story.growth = Settled(step.text.removesuffix(ending))
+            story.stop("boundary")
+            yield Met(story, _described(step), step.good)
+        else:
+            yield Meets(step, f"trying what could be between, seed {step[0].seed}", chosen=False)
+
+
+def _growing(session: "Session", found: Meeting) -> Iterator[Meets]:
+    """What was chosen, a word more on both sides each time."""
+    before = [match.end() for match in re.finditer(r"\s*\S+", found.before)]
+    after = [match.start() for match in re.finditer(r"\S+\s*", found.after)][::-1]
+    sides = Meets(
+        (
+            Story(prompt=found.beginning, spelling=(), leftwards=False, growth=Settled("")),
+            Story(prompt=found.ending, spelling=(), leftwards=True, growth=Settled("")),
+        ),
+        f"they meet here, at {found.seam_bits_per_byte:.2f} bits per byte",
+        chosen=True,
+    )
+    for left, right in zip_longest(before, after):
+        if session.stopped:
+            return
+        if left is not None:
+            sides.stories[0].growth = Settled(found.before[:left])
+        if right is not None:
+            sides.stories[1].growth = Settled(found.after[right:])
+        yield sides
 
 
 def _begin(session: "Session", given: Given) -> Iterator[Reply]:
@@ -29,22 +72,14 @@ def _begin(session: "Session", given: Given) -> Iterator[Reply]:
             f"/begin: {session.source} does not read forwards; name a model that does: "
             "/begin --judge MODEL TEXT"
         )
-    [story] = session.begun([ending])
-    meeting = meet(
-        session.teller,
-        forward,
-        beginning,
-        ending,
-        session.settings,
-        progress=lambda share: session.progress("meeting in the middle", share),
-    )
-    seed = session.settings.seed + SEEDS_OF_MEETING
-    session.settings = replace(session.settings, seed=seed)
-    story.growth = Settled(meeting.text.removesuffix(ending))
-    story.stop("boundary")
-    yield Says(_described(meeting))
-    yield from session.keep([story])
-    yield from session.take_up(story)
+    for reply in met(session, forward, beginning, ending):
+        if isinstance(reply, Met):
+            yield Says(reply.described)
+            yield from session.keep([reply.story])
+            yield from session.take_up(reply.story)
+            return
+        yield reply
+    yield Says("Stopped before the two sides met; the story in hand is as it was.")
 
 
 def _parts(rest: str) -> tuple[str, str]:

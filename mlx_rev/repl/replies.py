@@ -31,6 +31,25 @@ class Grows:
 
 
 @dataclass(frozen=True)
+class Meets(Grows):
+    """Two stories grow towards each other, one from a beginning, the other from an ending."""
+
+    seam: str
+    """What is said between them."""
+    chosen: bool
+    """Whether they are what was chosen, known already and shown as if it grew."""
+
+
+@dataclass(frozen=True)
+class Met:
+    """A story between a beginning and an ending is chosen."""
+
+    story: Story
+    described: str
+    good: bool
+
+
+@dataclass(frozen=True)
 class Tells:
     """A story is done, or was stopped."""
 
@@ -102,6 +121,7 @@ Reply = (
     Says
     | Lists
     | Grows
+    | Met
     | Tells
     | Edits
     | Offers

@@ -30,6 +30,7 @@ from typing import Any
 
 from mlx_rev import run_folder
 from mlx_rev.errors import RevError
+from mlx_rev.program import program
 from mlx_rev.train.runlog import read_metrics
 from mlx_rev.train.terminal import Terminal
 
@@ -333,7 +334,7 @@ def resuming(run: Path | None) -> str:
     latest = run_folder.latest(run) if run else None
     if latest is None:
         return "start it again, as no checkpoint had been saved"
-    command = f"mlx-rev train --resume {shlex.quote(str(run))}"
+    command = f"{program()} train --resume {shlex.quote(str(run))}"
     return f"resume from the last checkpoint, {latest.name}: {command}"
 
 

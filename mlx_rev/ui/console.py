@@ -1,11 +1,8 @@
 """How things look in a terminal, and what is shown where there is none."""
 
 import os
-import shlex
 import shutil
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import IO
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -49,7 +46,11 @@ def make_console(
 ) -> Console:
     """A console that obeys neither markup nor control sequences in text; NO_COLOR is respected.
     `plain`: no styles; `quiet`: it shows nothing."""
+    # Of a dumb terminal, Rich would not ask for the size.
+    size = shutil.get_terminal_size() if os.environ.get("TERM") == "dumb" else None
     return _SafeConsole(
+        width=size and size.columns,
+        height=size and size.lines,
         file=file,
         stderr=stderr,
         theme=THEME,
@@ -67,6 +68,11 @@ def is_interactive(console: Console) -> bool:
     return console.is_terminal and os.environ.get("TERM") != "dumb"
 
 
+def say(console: Console, line: str) -> None:
+    """Print a sentence: wrapped at words in a terminal, in one line elsewhere."""
+    console.print(line, soft_wrap=not console.is_terminal)
+
+
 def story_text(story: str, ending: str) -> Text:
     """A story with the words the person typed in a style of their own, at either side."""
     text = Text(visible(story))
@@ -75,13 +81,3 @@ def story_text(story: str, ending: str) -> Text:
     elif ending and story.startswith(ending):
         text.stylize("ending", 0, len(ending))
     return text
-
-
-def program() -> str:
-    """What to type to run this program: its name if the shell finds it, otherwise its path."""
-    beside = Path(sys.executable).with_name("mlx-rev")
-    found = shutil.which("mlx-rev")
-    if not beside.is_file() or (found and Path(found).samefile(beside)):
-        return "mlx-rev"
-    here = Path.cwd()
-    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))

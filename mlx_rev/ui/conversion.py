@@ -9,7 +9,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mlx_rev.formats.convert import Conversion
-from mlx_rev.ui.console import is_interactive
+from mlx_rev.program import runnable
+from mlx_rev.ui.console import is_interactive, say
 
 
 def show(done: Conversion, console: Console) -> None:
@@ -32,8 +33,10 @@ def show(done: Conversion, console: Console) -> None:
             f"multiple of the group size: {done.kept_whole[0]}{more}"
         )
     lines += [f"note: {note}" for note in done.notes]
-    for line in [*lines, f"run it: {done.run}"]:
-        console.print(line, soft_wrap=True)
+    for line in lines:
+        say(console, line)
+    # What is to be copied has no line break in it.
+    console.print(f"run it: {runnable(done.run)}", soft_wrap=True)
 
 
 @contextmanager

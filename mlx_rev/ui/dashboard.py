@@ -21,7 +21,7 @@ from rich.text import Text
 
 from mlx_rev.train.events import Event, Started, Stepped, Stopped
 from mlx_rev.train.terminal import without_echo
-from mlx_rev.ui.console import is_interactive, story_text
+from mlx_rev.ui.console import is_interactive, say, story_text
 from mlx_rev.ui.curves import FRAME_ROWS, drawing
 from mlx_rev.ui.durations import spoken
 from mlx_rev.ui.outlook import Outlook
@@ -106,8 +106,10 @@ class Dashboard:
 
     def _close(self, event: Stopped) -> None:
         """Leave how it went and the latest story on the screen that there was before."""
-        for line in closing(self._seen, event, self._ending, self._outlook):
-            self._console.print(line, soft_wrap=True)
+        went, *commands = closing(self._seen, event, self._ending, self._outlook)
+        say(self._console, went)
+        for command in commands:
+            self._console.print(command, soft_wrap=True)
         if (sample := self._seen.sample) is not None:
             self._console.print(Text(f"story at step {sample.step:,}:", style="label"))
             self._console.print(story_text(sample.story, sample.ending))

@@ -22,8 +22,10 @@ def loss_plot(metrics: Path, target: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8, 4.5), dpi=120)
     FigureCanvasAgg(figure)
+    # A layout that is made to fit would take as long as the drawing.
+    figure.subplots_adjust(left=0.09, right=0.91, bottom=0.11, top=0.97)
     left = figure.add_subplot()
     right = left.twinx()
     lines = []

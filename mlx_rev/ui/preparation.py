@@ -14,7 +14,7 @@ from mlx_rev.config import DataConfig
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.data.progress import Notify, Progress
 from mlx_rev.files import naming_cache
-from mlx_rev.ui.console import is_interactive
+from mlx_rev.ui.console import is_interactive, say
 from mlx_rev.ui.durations import spoken
 
 _LINES_APART = 20.0
@@ -27,7 +27,7 @@ def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Con
     """`prepare`, with its stages shown on `console`. Raises RevError."""
 
     def warn(notice: str) -> None:
-        console.print(f"note: {notice}", soft_wrap=True)
+        say(console, f"note: {notice}")
 
     live = is_interactive(console)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(),

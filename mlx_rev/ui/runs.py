@@ -15,6 +15,7 @@ from mlx_rev.config import RunConfig
 from mlx_rev.config_file import read_toml
 from mlx_rev.errors import RevError
 from mlx_rev.train.runlog import read_metrics
+from mlx_rev.ui.console import say
 from mlx_rev.ui.curves import drawing
 from mlx_rev.ui.durations import spoken
 from mlx_rev.ui.outlook import in_bytes
@@ -99,7 +100,7 @@ def show_runs(paths: Sequence[Path], console: Console) -> None:
     if found:
         console.print(table, width=width)
     for message in damaged:
-        console.print(f"damaged: {message}", soft_wrap=True)
+        say(console, f"damaged: {message}")
 
 
 def _row(run: Run) -> dict[str, str]:

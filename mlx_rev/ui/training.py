@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from mlx_rev.program import program
 from mlx_rev.run_folder import METRICS
 from mlx_rev.train.events import (
     Doing,
@@ -18,7 +19,6 @@ from mlx_rev.train.events import (
     Stopped,
 )
 from mlx_rev.train.runlog import read_metrics
-from mlx_rev.ui.console import program
 from mlx_rev.ui.durations import spoken
 from mlx_rev.ui.outlook import Outlook
 

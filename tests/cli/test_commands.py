@@ -19,32 +19,39 @@ WTAC = Path(__file__).parents[2] / "tools" / "wtac.py"
 STORY = "Tom said, \"Look!\"\nHe ran home.\n\nThe end. It's 1 o'clock – très bien.\n"
 
 
-def wtac(content: bytes, *flags: str) -> bytes:
-    done = subprocess.run(
-        [sys.executable, WTAC, *flags], input=content, capture_output=True, check=True
-    )
-    return done.stdout
+Wtac = Callable[..., str]
 
 
-def test_a_byte_order_mark_is_no_text_for_wtac() -> None:
-    assert wtac("\ufeffTwo words.\n".encode()) == b".words Two\n"
-    turned = wtac("\ufeffTwo words.\n\ufeffb c\n".encode(), "--lines")
-    assert turned.decode() == ".words Two\nc b\ufeff\n"
+@pytest.fixture
+def wtac(run: Run) -> Wtac:
+    """What it makes of a text."""
+
+    def made_of(text: str, *flags: str) -> str:
+        done = run("wtac", *flags, stdin=text)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return made_of
 
 
-def test_wtac_turns_a_story_of_paragraphs_and_back() -> None:
-    turned = wtac(STORY.encode())
-    assert turned.decode() == WORD.reverse(STORY.removesuffix("\n")) + "\n"
-    assert turned.decode().startswith(".bien très")
-    assert wtac(turned).decode() == STORY
+def test_a_byte_order_mark_is_no_text_for_wtac(wtac: Wtac) -> None:
+    assert wtac("\ufeffTwo words.\n") == ".words Two\n"
+    assert wtac("\ufeffTwo words.\n\ufeffb c\n", "--lines") == ".words Two\nc b\ufeff\n"
 
 
-def test_wtac_keeps_combining_marks_and_can_do_as_the_article_did() -> None:
+def test_wtac_turns_a_story_of_paragraphs_and_back(wtac: Wtac) -> None:
+    turned = wtac(STORY)
+    assert turned == WORD.reverse(STORY.removesuffix("\n")) + "\n"
+    assert turned.startswith(".bien très")
+    assert wtac(turned) == STORY
+
+
+def test_wtac_keeps_combining_marks_and_can_do_as_the_article_did(wtac: Wtac) -> None:
     text = "un e\u0301te\u0301 chaud.\n"
-    assert wtac(text.encode()).decode() == ".chaud e\u0301te\u0301 un\n"
-    article = wtac(text.encode(), "--article")
-    assert article.decode() == WORD.reverse(text.removesuffix("\n")) + "\n"
-    assert wtac(article, "--article").decode() == text
+    assert wtac(text) == ".chaud e\u0301te\u0301 un\n"
+    article = wtac(text, "--article")
+    assert article == WORD.reverse(text.removesuffix("\n")) + "\n"
+    assert wtac(article, "--article") == text
 
 
 def test_wtac_in_a_pipe() -> None:
@@ -53,11 +60,11 @@ def test_wtac_in_a_pipe() -> None:
     assert done.stdout == STORY.encode()
 
 
-def test_wtac_by_lines() -> None:
+def test_wtac_by_lines(wtac: Wtac) -> None:
     expected = "".join(WORD.reverse(line) + "\n" for line in STORY.splitlines())
-    assert wtac(STORY.encode(), "--lines").decode() == expected
-    assert wtac(b"no newline", "--lines") == b"newline no"
-    assert wtac(b"") == b""
+    assert wtac(STORY, "--lines") == expected
+    assert wtac("no newline", "--lines") == "newline no"
+    assert wtac("") == ""
 
 
 def test_wtac_answers_a_line_before_the_next_comes() -> None:
@@ -73,11 +80,7 @@ def test_wtac_answers_a_line_before_the_next_comes() -> None:
         process.stdin.close()
 
 
-def test_wtac_as_a_subcommand(run: Run) -> None:
-    assert run("wtac", stdin="This is a test.\n").stdout == ".test a is This\n"
-
-
-def test_wtac_names_bytes_that_are_no_utf8(run: Run) -> None:
+def test_wtac_names_bytes_that_are_no_utf8() -> None:
     done = subprocess.run([sys.executable, WTAC], input=b"a\xff", capture_output=True, check=False)
     assert done.returncode == 2
     assert b"byte 1 is not UTF-8" in done.stderr
@@ -85,26 +88,29 @@ def test_wtac_names_bytes_that_are_no_utf8(run: Run) -> None:
 
 def test_tell_writes_stories_that_end_as_typed(run: Run, trained: Path) -> None:
     ending = 'Tom was happy.  He said, "é!" '
-    done = run("tell", ending, "--model", trained, "--seed", 3)
+    told = ("tell", ending, "--model", trained, "--max-tokens", 9, "--seed")
+    done = run(*told, 3)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(ending + "\n")
-    again = run("tell", ending, "--model", trained, "--seed", 3)
-    assert again.stdout == done.stdout
-    assert run("tell", ending, "--model", trained, "--seed", 4).stdout != done.stdout
+    assert run(*told, 3).stdout == done.stdout
+    assert run(*told, 4).stdout != done.stdout
 
 
 def test_tell_several(run: Run, trained: Path) -> None:
-    done = run("tell", "One day.", "The end.", "--model", trained, "--count", 2)
+    flags = ("--model", trained, "--max-tokens", 9)
+    done = run("tell", "One day.", "The end.", *flags, "--count", 2)
+    teller = mlx_rev.load(trained)
     first, second = (
-        mlx_rev.load(trained).tell_all([ending] * 2, seed=seed)
+        teller.tell_all([ending] * 2, seed=seed, max_tokens=9)
         for ending, seed in (("One day.", 0), ("The end.", 2))
     )
     assert done.stdout == "\n\n".join(story.text for story in first + second) + "\n"
 
 
 def test_tell_is_what_python_tells(run: Run, trained: Path) -> None:
-    told = mlx_rev.load(trained).tell("The end.", seed=5, temperature=0.5)
-    done = run("tell", "The end.", "--model", trained, "--seed", 5, "--temperature", 0.5)
+    told = mlx_rev.load(trained).tell("The end.", seed=5, temperature=0.5, max_tokens=9)
+    settings = ("--seed", 5, "--temperature", 0.5, "--max-tokens", 9)
+    done = run("tell", "The end.", "--model", trained, *settings)
     assert done.stdout == told.text + "\n"
     assert len(told.tokens) == len(told.surprises) > 0
 
@@ -125,6 +131,7 @@ def test_tell_says_what_it_does_not_read(run: Run, trained: Path) -> None:
         (["tell", "x", "--top-p", "7"], "top_p is 7.0, expected over 0 and at most 1"),
         (["tell", "a▁b", "--model", "MODEL"], "U+2581"),
         (["sing"], "unknown command 'sing'; expected one of tell, repl, train"),
+        (["hlep"], "unknown command 'hlep'; did you mean help?"),
         (["score", "nowhere.txt", "--model", "MODEL"], "nowhere.txt: no such file"),
         (["prepare", "--data", "x.csv"], "unknown kind of corpus"),
         (["prepare", "--vocab-size", "10"], "vocab_size is 10"),
@@ -179,7 +186,7 @@ def test_standard_output_of_little_means(
     trained: Path, command_environment: dict[str, str]
 ) -> None:
     line = shlex.join([sys.executable, "-m", "mlx_rev", "tell", "Café ☕ end.", "--model"])
-    line += f" {trained}"
+    line += f" {trained} --max-tokens 4"
     done = subprocess.run(
         line,
         shell=True,
@@ -234,7 +241,7 @@ def test_every_command_explains_itself(run: Run) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("arguments", ["--help", "--version", "convert --help"])
+@pytest.mark.parametrize("arguments", ["--help", "--version", "wtac --help"])
 def test_help_that_cannot_be_written_is_no_traceback(
     command_environment: dict[str, str], arguments: str
 ) -> None:

@@ -1,17 +1,16 @@
 """What is said of flags: in one line where they are wrong, at length where help is asked for."""
 
 import shlex
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytest
 import tyro
 
 from mlx_rev.__main__ import main
-from mlx_rev.cli.completion import _all_commands
-from mlx_rev.cli.flags import flags_of, parse
+from mlx_rev.cli.completion import command_of
+from mlx_rev.cli.flags import options_of, parse
 from mlx_rev.cli.help import COMMANDS, examples
 from mlx_rev.errors import ConfigError
 from tests.conftest import Run
@@ -100,11 +99,7 @@ def test_help_says_what_a_command_does_its_options_and_examples(run: Run, name: 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_examples_are_flags_that_a_command_has(name: str) -> None:
-    command: Any = next(
-        kind.__origin__
-        for kind in _all_commands().__args__
-        if kind.__origin__.__name__.lower() == f"{name}command"
-    )
+    command = command_of(name)
     for example in COMMANDS[name].examples:
         arguments = shlex.split(example.partition("<")[0].partition(">")[0])
         assert parse(command, arguments, name)
@@ -130,33 +125,10 @@ class OuterCommand:
 
 
 def test_the_flags_that_are_known_are_those_that_are_taken() -> None:
-    assert [*flags_of(OuterCommand)] == ["--top-k", "--compile", "--no-compile", "--to"]
+    names = [each.names for each in options_of(OuterCommand)]
+    assert names == [("--top-k",), ("--compile", "--no-compile"), ("--to",)]
     flags = ["--top-k", "3", "--no-compile", "--to", "x"]
     expected = OuterCommand(inner=Inner(top_k=3, compile=False), to=Path("x"))
     assert parse(OuterCommand, flags, "p") == expected
     with pytest.raises(ConfigError, match=r"unknown option --top_kk \(did you mean --top-k\?\)"):
         parse(OuterCommand, ["--top_kk", "3"], "p")
-
-
-@pytest.fixture(scope="module")
-def scripts(run: Run) -> dict[str, str]:
-    return {shell: run("completion", shell).stdout for shell in ("bash", "zsh", "fish")}
-
-
-def test_completion_scripts_know_commands_options_and_choices(scripts: dict[str, str]) -> None:
-    for script in scripts.values():
-        for word in (*COMMANDS, "--temperature", "--batch-size", "word2"):
-            assert word in script
-        assert "{None}" not in script
-
-
-def test_bash_completes(scripts: dict[str, str]) -> None:
-    typed = {
-        "mlx-rev tr": {"train"},
-        "mlx-rev convert a b --dtype fl": {"float32", "float16"},
-    }
-    show = "_tyro_mlx_rev; echo ${COMPREPLY[@]}"
-    lines = [f"COMP_WORDS=({line}); COMP_CWORD={line.count(' ')}; {show}" for line in typed]
-    shell = ["bash", "-c", "\n".join([scripts["bash"], *lines])]
-    done = subprocess.run(shell, capture_output=True, check=True, text=True)
-    assert [set(line.split()) for line in done.stdout.splitlines()] == [*typed.values()]

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -38,10 +37,11 @@ ENDINGS = ["He was happy.", 'She said, "Yes!" ']
 
 
 def test_each_line_is_an_ending(run: Run, trained: Path) -> None:
-    done = run("repl", "--model", trained, "--seed", 5, stdin="\n".join(ENDINGS))
+    flags = ("--model", trained, "--max-tokens", 12, "--seed")
+    done = run("repl", *flags, 5, stdin="\n".join(ENDINGS))
     assert done.returncode == 0, done.stderr
     first, second = (
-        run("tell", ending, "--model", trained, "--seed", seed).stdout
+        run("tell", ending, *flags, seed).stdout
         for ending, seed in zip(ENDINGS, (5, 6), strict=True)
     )
     assert done.stdout == first + "\n" + second
@@ -197,7 +197,7 @@ def test_the_built_in_model_is_taken_with_no_network(
 class Refusing:
     """A session that the system refuses something at the first line."""
 
-    prompt, draft, teller = "> ", None, SimpleNamespace(warm_up=lambda: None)
+    prompt, draft = "> ", None
 
     def greeting(self) -> str:
         return "hello"

@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pytest
 import mlx_rev
 from mlx_rev.config import SampleConfig
 from mlx_rev.data import bundled
-from mlx_rev.generate.consistency import consistency
+from mlx_rev.generate.consistency import Consistency, consistency
+from mlx_rev.generate.teller import Teller
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.tokenizer import BOUNDARY
 from tests.conftest import Run
@@ -134,6 +137,7 @@ class Known:
     """A story that is known by heart."""
 
     text: str
+    finished: str | None = None
 
 
 @dataclass
@@ -143,7 +147,7 @@ class Knowing:
     spoilt: set[int]
     asked: list[str] = field(default_factory=list)
 
-    def tell_all(self, endings: list[str], **settings: float) -> list["Known"]:
+    def begin(self, endings: list[str], settings: SampleConfig) -> list["Known"]:
         self.asked = list(endings)
         of_ending = {story.ending: story.text for story in bundled.stories("valid")}
         texts = [
@@ -152,12 +156,50 @@ class Knowing:
         ]
         return [Known(text) for text in texts]
 
+    def write(self, stories: list["Known"], settings: SampleConfig) -> Iterator["Known"]:
+        for story in stories:
+            story.finished = "boundary"
+            yield story
+
 
 def test_the_stories_that_hold_together_are_counted_and_the_others_named() -> None:
     teller = Knowing(spoilt={1, 4})
-    judged = consistency(teller, 6, SampleConfig())  # type: ignore[arg-type]
+    shares: list[float] = []
+    judged = consistency(teller, 6, SampleConfig(), shares.append)  # type: ignore[arg-type]
+    assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
     assert (judged.stories, judged.consistent, judged.share) == (6, 4, pytest.approx(4 / 6))
     assert len(set(teller.asked)) == 6
     assert [text.endswith(teller.asked[n]) for (text, _), n in
             zip(judged.faults, (1, 4), strict=True)] == [True, True]  # fmt: skip
     assert all("'One day.'" in fault for _, fault in judged.faults)
+
+
+def test_stories_are_told_with_the_models_own_settings_where_others_are_not_given(
+    run: Run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bool, int, SampleConfig]] = []
+
+    def watched(
+        teller: Teller, count: int, settings: SampleConfig, progress: object
+    ) -> Consistency:
+        asked.append((teller.grows_leftwards, count, settings))
+        return Consistency(count, count, ())
+
+    monkeypatch.setattr("mlx_rev.cli.score.consistency", watched)
+    model = tmp_path / "model"
+    shutil.copytree(trained / "checkpoints" / "step-00000060", model)
+    own = {"do_sample": True, "temperature": 0.25, "repetition_penalty": 1.5}
+    (model / "generation_config.json").write_text(json.dumps(own))
+    flags = ("--count", 1, "--endings", 3, "--seed", 4, "--repetition-penalty", 1.0)
+    done = run("score", "bundled", "--model", model, "--model", trained, *flags)
+    assert done.returncode == 0, done.stderr
+    assert asked == [
+        (True, 3, SampleConfig(temperature=0.25, seed=4)),
+        (True, 3, SampleConfig(seed=4)),
+    ]
+    assert "consistent (temperature 0.25)" in done.stdout
+    assert "consistent (temperature 0.8)" in done.stdout
+    # A model that reads forwards takes no endings.
+    done = run("score", "bundled", "--model", trained, "--reversal", "none", *flags)
+    assert (done.returncode, len(asked)) == (0, 2), done.stderr
+    assert "consistent" not in done.stdout

@@ -2,14 +2,15 @@
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlx_rev.cli.telling import paced
-from mlx_rev.repl.replies import Grows, Reply, Says
+from mlx_rev.repl.replies import Grows, Meets, Reply, Says
 from tests.conftest import Run
 
 if sys.platform != "win32":
@@ -72,18 +73,23 @@ def test_stories_grow_by_so_many_words_a_second(monkeypatch: pytest.MonkeyPatch)
         assert seconds <= 0.25
         now, slept = now + seconds, slept + seconds
 
-    def replies() -> Iterator[Reply]:
+    def replies(kind: Callable[[Any], Grows]) -> Iterator[Reply]:
         nonlocal now
         story = Growing(itertools.count())
         yield Says("first")
         for _ in range(40):
             now += 0.01
-            yield Grows((story,))  # type: ignore[arg-type]
+            yield kind(story)
 
     monkeypatch.setattr("time.monotonic", lambda: now)
     monkeypatch.setattr("time.sleep", sleep)
-    assert len([*paced(replies(), 8)]) == 41
-    assert now == pytest.approx(39 / 8, abs=0.2)
-    slept = 0
-    assert len([*paced(replies(), 0)]) == 41
-    assert slept == 0
+    for kind, pace, seconds in (
+        (lambda story: Grows((story,)), (8, 4), 39 / 8),
+        (lambda story: Meets((story,), "", chosen=True), (8, 4), 39 / 4),
+        (lambda story: Meets((story,), "", chosen=False), (8, 4), 0.4),
+        (lambda story: Grows((story,)), (0, 4), 0.4),
+    ):
+        now = slept = 0.0
+        assert len([*paced(replies(kind), *pace)]) == 41
+        assert now == pytest.approx(seconds, abs=0.2)
+        assert bool(slept) == (seconds > 1)

@@ -15,10 +15,10 @@ from mlx_rev import run_folder
 from mlx_rev.__main__ import COMMANDS
 from mlx_rev.formats import registry
 from mlx_rev.formats.detect import open_model
+from mlx_rev.program import program
 from mlx_rev.repl.commands import COMMANDS as repl_commands
 from mlx_rev.text.order import ORDERS
 from mlx_rev.train.watchdog import resuming
-from mlx_rev.ui.console import program
 from mlx_rev.ui.training import hints
 from tests.conftest import Run
 

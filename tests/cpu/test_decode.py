@@ -1,77 +1,100 @@
-"""Steps of decoding that are compiled in the background."""
+"""A step of decoding in NumPy says what the model says."""
+
+from dataclasses import replace
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
+from mlx_rev.backend import PlainReader, Reader
 from mlx_rev.config import ModelConfig
-from mlx_rev.cpu.decode import CompiledReader
+from mlx_rev.cpu.decode import NumpyReader
 from mlx_rev.cpu.ops import CpuOps
-from mlx_rev.model.cache import Cache, new_cache
-from mlx_rev.model.llama import Llama, initialise
+from mlx_rev.model.cache import chosen_rows, new_cache
+from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
 
 
-@pytest.fixture(scope="module")
-def model(tiny: ModelConfig) -> Llama:
-    """A small model with weights drawn at random."""
-    model = Llama(tiny, CpuOps())
-    initialise(model, 3, 0.2, 0.2)
+def random_model(config: ModelConfig, seed: int = 3) -> Llama:
+    model = Llama(config, CpuOps())
+    initialise(model, seed, 0.3, 0.5)
+    norms = {name: 1 + 0.3 * mx.random.normal(own.shape)
+             for name, own in get_weights(model).items() if own.ndim == 1}  # fmt: skip
+    set_weights(model, get_weights(model) | norms)
     return model
 
 
-def logits(reader: CompiledReader, model: Llama, rows: int, tokens: list[int]) -> np.ndarray:
-    """After each of the tokens, read one by one: (len(tokens), rows, vocabulary)."""
-    cache, seen = new_cache(model.config, rows, model.config.context), []
-    padding = mx.zeros((rows, 1), dtype=mx.int32)
-    for token in tokens:
-        seen.append(np.array(reader(mx.full((rows, 1), token), cache, padding)))
-    assert cache[0].offset.item() == len(tokens)
-    return np.array(seen)
+def read(reader: Reader, model: Llama, prompt: np.ndarray, padding: list[int]) -> np.ndarray:
+    """The logits after a prompt (B, T), and after some tokens more, of which the last are read for
+    two of the rows only: a list of all rows' logits, one below the other."""
+    cache, start = new_cache(model.config, len(prompt), model.config.context), mx.array(padding)
+    start = start[:, None]
+    seen = [reader(mx.array(prompt), cache, start)]
+    for token in (17, 5, 300):
+        seen.append(reader(mx.full((len(prompt), 1), token), cache, start))
+    cache, start = chosen_rows(cache, [len(prompt) - 1, 0]), start[mx.array([len(prompt) - 1, 0])]
+    for tokens in ([44, 8], [9, 44]):
+        seen.append(reader(mx.array(tokens)[:, None], cache, start))
+    assert {layer.offset.item() for layer in cache} == {prompt.shape[1] + 5}
+    return np.concatenate(seen)
 
 
-@pytest.mark.parametrize("rows", [1, 3])
-def test_compiled_steps_give_the_same_bits(model: Llama, rows: int) -> None:
-    tokens = [1, 17, 5, 300, 44, 44, 8]
-    reader = CompiledReader(model)
-    before = logits(reader, model, rows, tokens)
-    reader.warm_up()
-    meanwhile = logits(reader, model, rows, tokens)
-    reader.wait()
-    after = logits(reader, model, rows, tokens)
-    assert (before == meanwhile).all()
-    assert (before == after).all()
-
-
-def test_what_is_compiled_is_used(tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Llama(tiny, CpuOps())
-    initialise(model, 3)  # so far only promised: the other thread could not compute them
-    reader = CompiledReader(model)
-    reader.warm_up()
-    reader.warm_up()
-    reader.wait()
-    expected = logits(reader, model, 1, [1, 2, 3])
-    monkeypatch.setattr(model, "next_logits", None)
-    assert (logits(reader, model, 1, [1, 2, 3, 4])[:3] == expected).all()
-    with pytest.raises(TypeError):
-        logits(reader, model, 2, [1])
-
-
-def test_what_is_compiled_beforehand_is_what_one_story_is_read_with(
-    model: Llama, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"n_kv_heads": 4},
+        {"tied": False},
+        {"rope_theta": 500.0, "rope_factor": 4.0, "norm_eps": 1e-2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("padding", [[0], [0, 0, 0], [2, 0, 1]], ids=str)
+@pytest.mark.parametrize("length", [1, 4])
+def test_its_steps_say_what_the_model_says(
+    tiny: ModelConfig, change: dict[str, float], padding: list[int], length: int
 ) -> None:
-    """MLX traces once a thread, but the kernels of the same shapes and types are there."""
-    traced = []
-    read = Llama.next_logits
+    model = random_model(replace(tiny, **change))  # type: ignore[arg-type]
+    prompt = np.random.default_rng(0).integers(3, 300, (len(padding), length)).astype(np.int32)
+    starts = [min(start, length - 1) for start in padding]
+    expected = read(PlainReader(model), model, prompt, starts)
+    found = read(NumpyReader(model), model, prompt, starts)
+    assert np.abs(expected).max() > 3
+    assert found == pytest.approx(expected, abs=2e-5 * float(np.abs(expected).max()))
+    assert found.dtype == np.float32
 
-    def tracing(model: Llama, tokens: mx.array, cache: Cache, start: mx.array) -> mx.array:
-        arrays = (tokens, start, cache[0].keys, cache[0].values, cache[0].offset)
-        traced.append([(array.shape, array.dtype) for array in arrays])
-        return read(model, tokens, cache, start)
 
-    monkeypatch.setattr(Llama, "next_logits", tracing)
-    reader = CompiledReader(model)
-    reader.warm_up()
-    reader.wait()
-    logits(reader, model, 1, [1, 2, 3])
-    assert len(traced) == 2
-    assert traced[0] == traced[1]
+def test_it_takes_the_weights_that_the_model_has_when_it_reads_a_prompt(tiny: ModelConfig) -> None:
+    model, other = random_model(tiny), random_model(tiny, 8)
+    reader, prompt = NumpyReader(model), np.array([[1, 7, 9]])
+    first = read(reader, model, prompt, [0])
+    set_weights(model, get_weights(other))
+    second = read(reader, model, prompt, [0])
+    assert second == pytest.approx(read(PlainReader(other), other, prompt, [0]), abs=1e-3)
+    assert np.abs(second - first).max() > 0.1
+
+
+def test_only_prompts_are_read_by_the_model(
+    tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, shapes = random_model(tiny), []
+    whole = Llama.next_logits
+
+    def watched(model: Llama, tokens: mx.array, *given: mx.array) -> mx.array:
+        shapes.append(tokens.shape)
+        return whole(model, tokens, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Llama, "next_logits", watched)
+    for length in (1, 4):
+        read(NumpyReader(model), model, np.ones((2, length), np.int32), [0, 0])
+    assert shapes == [(2, 1), (2, 4)]
+    read(PlainReader(model), model, np.ones((2, 4), np.int32), [0, 0])
+    assert len(shapes) == 8
+
+
+def test_a_gate_that_is_far_below_zero_gives_no_warning(tiny: ModelConfig) -> None:
+    model = random_model(tiny)
+    name = "model.layers.0.mlp.gate_proj.weight"
+    set_weights(model, get_weights(model) | {name: get_weights(model)[name] * 1000})
+    expected = read(PlainReader(model), model, np.array([[1, 7]]), [0])
+    found = read(NumpyReader(model), model, np.array([[1, 7]]), [0])
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-3 * float(np.abs(expected).max()))

@@ -125,7 +125,6 @@ def tell(reference: Path | str, count: int) -> list[Tenth]:
     """Tell so many stories, eight at a time."""
     loaded = load_model(reference, ops=choose().ops)
     reader = choose().reader(loaded.model)
-    reader.warm_up()
     meter = Meter(f"{count} stories")
     for first in range(0, count, 8):
         settings = SampleConfig(seed=first)

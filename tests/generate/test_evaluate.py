@@ -53,6 +53,13 @@ class WordJudge:
     ) -> np.ndarray:
         return self.ending_nats(contexts, texts, progress)
 
+    def joined_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: Callable[[float], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        joined = [" ".join(pair) for pair in zip(contexts, texts, strict=True)]
+        matrix = self.adjoining_nats(contexts, texts, progress)
+        return self.text_nats(joined, progress), np.diag(matrix)
+
     def _cost(self, before: list[str], read: list[str]) -> float:
         cost, seen = 0.0, set(before)
         for word in read:
@@ -181,7 +188,7 @@ def test_a_model_is_told_the_endings_and_the_same_seed_says_the_same(
     assert means(found, "cut")[MODEL] == sum(not story.whole for story in found.stories) / 7 > 0
     assert stages["telling"][-1] == 1
     assert len(found.rows[MODEL]["words"].values) == 7
-    monkeypatch.setattr("mlx_rev.generate.evaluate._TOLD_AT_ONCE", 3)
+    monkeypatch.setattr("mlx_rev.generate.methods._AT_ONCE", 3)
     assert evaluate(teller, endings, yardstick, settings) == found
     other = evaluate(teller, endings, yardstick, replace(settings, seed=4))
     assert other.stories != found.stories

@@ -9,7 +9,14 @@ import pytest
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate import infill
-from mlx_rev.generate.infill import chosen_seam, meet, seam_surprise
+from mlx_rev.generate.infill import (
+    Meeting,
+    chosen_seam,
+    meet,
+    meeting,
+    paired_surprise,
+    seam_surprise,
+)
 from mlx_rev.generate.judge import judge_of
 from mlx_rev.generate.measures import words_of
 from mlx_rev.generate.story import Story
@@ -39,6 +46,12 @@ class WordJudge:
         self, contexts: Sequence[str], texts: Sequence[str], progress: object
     ) -> np.ndarray:
         return np.array([[self._cost(one, other) for other in texts] for one in contexts])
+
+    def joined_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: object
+    ) -> tuple[np.ndarray, np.ndarray]:
+        pairs = zip(contexts, texts, strict=True)
+        return np.zeros(len(texts)), np.array([self._cost(*pair) for pair in pairs])
 
     def _cost(self, context: str, text: str) -> float:
         known = set(words_of(context))
@@ -89,14 +102,16 @@ def test_beginning_and_ending_stay_byte_for_byte(
     backward: Teller, forward: Teller, beginning: str, ending: str
 ) -> None:
     settings = SampleConfig(seed=5, max_tokens=20)
-    shares: list[float] = []
-    met = meet(backward, forward, beginning, ending, settings, rounds=1, progress=shares.append)
+    *steps, met = meeting(backward, forward, beginning, ending, settings, rounds=1)
+    assert isinstance(met, Meeting)
+    assert len(steps) >= 2
+    for opening, closing in {*steps}:  # type: ignore[misc]
+        assert (opening.prompt, closing.prompt) == (beginning, ending)
+        assert (opening.leftwards, closing.leftwards) == (False, True)
     assert met.text.startswith(beginning)
     assert met.text.endswith(ending)
     assert met.text == beginning + met.before + met.after + ending
     assert met == meet(backward, forward, beginning, ending, settings, rounds=1)
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
 
 
 def test_the_seam_is_judged_by_both_directions(backward: Teller, forward: Teller) -> None:
@@ -113,6 +128,10 @@ def test_the_seam_is_judged_by_both_directions(backward: Teller, forward: Teller
             size = len(tails[row]) + len(heads[column])
             expected = (behind + in_front) / np.log(2) / size
             assert found[row, column] == pytest.approx(expected, rel=1e-4)
+    assert paired_surprise(judges, lefts, rights) == pytest.approx(np.diag(found), rel=1e-4)
+    one = paired_surprise(judges[:1], lefts, rights)
+    bits = np.diag(judges[0].adjoining_nats([left.strip() for left in lefts], heads)) / np.log(2)
+    assert one == pytest.approx(bits / [*map(len, heads)], rel=1e-4)
 
 
 def test_the_sides_that_need_each_other_are_joined(
@@ -125,7 +144,7 @@ def test_the_sides_that_need_each_other_are_joined(
         "Once there was a fox": [written(forward, "Once there was a fox", left)],
         "He thanked her.": [written(backward, "He thanked her.", f"Snow lay deep. {right}")],
     }
-    monkeypatch.setattr(infill, "_written", lambda teller, prompt, *_: stories[prompt])
+    monkeypatch.setattr(infill, "_side", lambda teller, prompt, *_: (stories[prompt], ()))
     met = meet(backward, forward, "Once there was a fox", "He thanked her.")
     assert met.before == " who lost a golden ring. "
     assert met.after == right
@@ -138,13 +157,14 @@ def test_no_sentence_stands_on_both_sides_and_what_does_not_fit_is_written_again
     monkeypatch.setattr(infill, "judge_of", lambda teller, turned: JUDGES[teller is backward])
     asked: list[tuple[int, int]] = []
 
-    def write(teller: Teller, prompt: str, settings: SampleConfig, number: int) -> list[Story]:
-        asked.append((settings.seed, number))
-        if teller is forward:
-            return [written(teller, prompt, " saw a big dog there. The fox ran. Rain fell.")]
-        return [written(teller, prompt, "Rain fell. The fox ran. Nobody ever knew why. ")]
+    added = {forward: " saw a big dog there. The fox ran. Rain fell.",
+             backward: "Rain fell. The fox ran. Nobody ever knew why. "}  # fmt: skip
 
-    monkeypatch.setattr(infill, "_written", write)
+    def side(teller: Teller, prompt: str, settings: SampleConfig, number: int) -> object:
+        asked.append((settings.seed, number))
+        return [written(teller, prompt, added[teller])], ()
+
+    monkeypatch.setattr(infill, "_side", side)
     monkeypatch.setattr(infill, "_halves", lambda text: None)  # no boundary to compare with
     met = meet(backward, forward, "A fox", "All slept.", SampleConfig(seed=40))
     assert met.text.count("The fox ran.") == 1
@@ -160,7 +180,7 @@ def test_no_quotation_is_left_open_if_that_can_be(
     added = {forward: ' said, "I see rain! We go in!" Then they ran. Rain fell.',
              backward: 'Snow lay deep. "We see rain! I go in!" they said. All sat. '}  # fmt: skip
     monkeypatch.setattr(
-        infill, "_written", lambda teller, prompt, *_: [written(teller, prompt, added[teller])]
+        infill, "_side", lambda teller, prompt, *_: ([written(teller, prompt, added[teller])], ())
     )
     met = meet(backward, forward, "A fox", "All slept.")
     assert met.text.count('"') % 2 == 0
@@ -174,7 +194,8 @@ def test_no_quotation_is_left_open_if_that_can_be(
 def test_each_round_has_seeds_of_its_own(backward: Teller) -> None:
     settings = SampleConfig(seed=7, max_tokens=3, temperature=1.5)
     for number in (0, 2):
-        stories = infill._written(backward, "Tom ran.", settings, number)
+        stories, writing = infill._side(backward, "Tom ran.", settings, number)
+        assert len([*writing]) > 1
         assert [story.seed for story in stories] == [7 + 4 * number + n for n in range(4)]
         assert max(len(story.tokens) for story in stories) <= 3
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -220,3 +221,21 @@ def test_what_stands_next_to_a_text_is_judged_as_in_the_whole(
             assert ids[: len(before)] == before
             nats = token_nats(model, [np.array([BOUNDARY, *ids])])[0]
             assert found[row, column] == pytest.approx(nats[len(before) :].sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_text_next_to_another_is_read_once_for_both_figures(
+    order: Order, closes: bool, model: Llama, codecs: dict[Order, StoryCodec]
+) -> None:
+    found = replace(judge_of(model, codecs[order]), closes=closes)
+    contexts = ["Tom had a ball.", "The dog was happy. It ran.", "Tom had a red ball. " * 12]
+    contexts = [context.strip() for context in contexts]
+    texts = ["A cat sat there.", "They ran.", "A cat sat there."]
+    whole = [
+        " ".join(pair[::-1] if order.grows_leftwards else pair)
+        for pair in zip(contexts, texts, strict=True)
+    ]
+    joined, next_to = found.joined_nats(contexts, texts)
+    assert joined == pytest.approx(found.text_nats(whole), rel=1e-5)
+    assert next_to == pytest.approx(np.diag(found.adjoining_nats(contexts, texts)), rel=1e-4)

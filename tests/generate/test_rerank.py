@@ -48,6 +48,13 @@ class WordJudge:
 
     adjoining_nats = ending_nats
 
+    def joined_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: object
+    ) -> tuple[np.ndarray, np.ndarray]:
+        joined = [" ".join(pair) for pair in zip(contexts, texts, strict=True)]
+        matrix = self.adjoining_nats(contexts, texts, progress)
+        return self.text_nats(joined, progress), np.diag(matrix)
+
     def _cost(self, before: str, text: str) -> float:
         seen, words = set(words_of(before)), words_of(text)
         return sum(
@@ -187,6 +194,7 @@ def test_a_model_of_both_directions_judges_itself(
     [best, *_] = both.candidates("Tom ran.", 2, max_tokens=5)
     text = best.story.text
     assert both.opposite is not None
-    ids = np.array(both.opposite.codec.enclosed([text])[0])
+    joined = f"{best.story.generated.strip()} Tom ran."  # as the judge is given it
+    ids = np.array(both.opposite.codec.enclosed([joined])[0])
     bits = token_nats(both.model, [ids])[0].sum() / np.log(2)
     assert best.judge_bits_per_byte == pytest.approx(bits / len(text.encode()), rel=1e-4)

@@ -136,6 +136,21 @@ def test_the_nucleus_is_the_fewest_tokens_that_reach_top_p() -> None:
     assert {sampler.draw(weights, weights, 0.51, random) for _ in range(100)} == {0, 1, 2}
 
 
+@given(st.integers(0, 1000), st.floats(0.05, 1), st.integers(0, 9))
+def test_a_row_is_drawn_as_if_it_were_alone(seed: int, p: float, k: int) -> None:
+    logits = np.random.default_rng(seed).normal(0, 3, (5, 12)).astype(np.float32)
+    config = SampleConfig(top_p=p, top_k=k, min_p=0.01, repetition_penalty=1.3)
+    recent = np.random.default_rng(seed).integers(-1, 12, (5, 4))
+    random, again = ([np.random.default_rng([seed, row]) for row in range(5)] for _ in range(2))
+    for _ in range(3):
+        together = sampler.sample(logits, recent, random, config).tolist()
+        alone = [
+            int(sampler.sample(logits[row : row + 1], recent[row : row + 1], [own], config)[0])
+            for row, own in enumerate(again)
+        ]
+        assert together == alone
+
+
 class Largest:
     """A generator whose every number is the largest there is, for so many numbers."""
 

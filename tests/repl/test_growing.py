@@ -14,7 +14,8 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 
 from mlx_rev.generate.story import Story
 from mlx_rev.repl import growing
-from mlx_rev.repl.replies import Grows, Leaves, Reply
+from mlx_rev.repl.replies import Grows, Leaves, Meets, Reply
+from mlx_rev.repl.transcript import Settled
 from mlx_rev.text.stream import Leftwards
 
 ENDING = "and they all went home."
@@ -27,6 +28,10 @@ def told(words: int, number: int = 1) -> Story:
 
 def lines(stories: int, rows: int, columns: int = 80, words: int = 60) -> list[str]:
     shown = [told(words, number) for number in range(stories)]
+    return drawn(Grows(tuple(shown)), columns, rows)
+
+
+def drawn(shown: Grows, columns: int, rows: int) -> list[str]:
     styled = growing.screen(shown, columns, rows, 256)
     return "".join(text for _, text, *_ in styled).split("\n")
 
@@ -48,6 +53,20 @@ def test_as_many_stories_as_fit_are_shown_and_the_others_counted(stories: int, s
 def test_the_hidden_lines_are_counted_where_a_narrow_screen_shows_it() -> None:
     assert lines(1, 5, 40, words=24)[-1].startswith("1 more line below · …")
     assert lines(2, 12, 40)[-1].startswith("2: 5 more lines below · …")
+
+
+@given(st.integers(0, 90), st.integers(4, 60), st.integers(2, 120))
+def test_two_sides_grow_towards_a_seam(words: int, rows: int, columns: int) -> None:
+    opening = Story(prompt="A fox", spelling=(), leftwards=False, growth=Settled(" ran" * words))
+    shown = drawn(Meets((opening, told(words)), "they meet", chosen=True), columns, rows)
+    seam = next(place for place, row in enumerate(shown) if row.startswith("they meet"[:columns]))
+    above, below = shown[:seam], shown[seam + 1 : -1]
+    assert len(above) == len(below) <= rows / 2 - 1
+    assert max(map(len, shown)) <= columns
+    if len(above) > words and columns > 30:
+        assert above[0].startswith("A fox")
+        assert below[-1].endswith(ENDING)
+        assert len(below[-1]) == min(columns, growing.READING_COLUMNS)
 
 
 class Paper:

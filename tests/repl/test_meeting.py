@@ -1,13 +1,14 @@
 """A beginning for the story in hand: what is between is written from both sides."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.generate.teller import Teller
 from mlx_rev.repl.meeting import _parts
-from mlx_rev.repl.replies import Reply, Says, Tells
+from mlx_rev.repl.replies import Meets, Reply, Says, Tells
 from mlx_rev.repl.session import Session
 from mlx_rev.text.order import FORWARD, Order
 
@@ -31,12 +32,15 @@ def test_both_sides_are_kept_as_they_stand(
     if named:
         monkeypatch.setattr("mlx_rev.repl.meeting.load", loading)
     else:
-        monkeypatch.setattr(Teller, "opposite", tellers[FORWARD])
-    shares: list[float] = []
-    session.progress = lambda what, share: shares.append(share)
+        monkeypatch.setattr(session.teller, "opposite", tellers[FORWARD])
     list(session.respond(ENDING))
     line = f"/begin --judge 'a model' {BEGINNING}" if named else f"/begin {BEGINNING}"
-    *_, said, told = session.respond(line)
+    frames, replies = [], []
+    for reply in session.respond(line):
+        replies.append(reply)
+        if isinstance(reply, Meets):
+            frames.append((reply.chosen, *(story.text for story in reply.stories)))
+    said, told = replies[-2:]
     assert isinstance(said, Says)
     assert re.search(r"\d\.\d\d bits per byte", said.text)
     assert isinstance(told, Tells)
@@ -46,12 +50,36 @@ def test_both_sides_are_kept_as_they_stand(
     assert (story.prompt, story.finished, story.leftwards) == (ENDING, "boundary", True)
     assert session.told[-1] is story is session.standing
     assert asked == (["a model"] if named else [])
-    assert shares[-1] == 1
+    assert [chosen for chosen, _, _ in frames] == sorted(chosen for chosen, _, _ in frames)
+    for _, left, right in frames:
+        assert left.startswith(BEGINNING)
+        assert right.endswith(ENDING)
+    chosen = [(left, right) for chosen, left, right in frames if chosen]
+    assert len(chosen) > 2
+    for before, after in pairwise(chosen):
+        assert after[0].startswith(before[0])
+        assert after[1].endswith(before[1])
+    assert "".join("".join(chosen[-1]).split()) == "".join(story.text.split())
     assert session.settings.seed >= story.seed + 4
     assert last(session, "/again").story.prompt == ENDING  # type: ignore[union-attr]
     last(session, "/undo")
     with pytest.raises(ConfigError, match="not written word by word"):
         last(session, "/surprise")
+
+
+def test_stopped_while_it_tries_nothing_changes(
+    session: Session, tellers: dict[Order, Teller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.teller, "opposite", tellers[FORWARD])
+    list(session.respond(ENDING))
+    story, replies = session.standing, []
+    for reply in session.respond(f"/begin {BEGINNING}"):
+        replies.append(reply)
+        session.stop()
+    assert len(replies) == 2
+    assert isinstance(replies[1], Says)
+    assert session.standing is story
+    assert len(session.told) == 1
 
 
 def test_a_model_that_reads_forwards_is_needed(session: Session) -> None:

@@ -1,6 +1,7 @@
 """How replies look, with and without colours, on wide and narrow screens."""
 
 import io
+import os
 import re
 
 import pytest
@@ -11,7 +12,7 @@ from mlx_rev.generate.story import Story
 from mlx_rev.repl.replies import Alternatives, Edits, Lists, Offers, Pieces, Reply, Shades, Tells
 from mlx_rev.repl.transcript import Settled
 from mlx_rev.repl.view import View
-from mlx_rev.ui.console import THEME, make_console
+from mlx_rev.ui.console import THEME, make_console, say
 
 SHADES = Shades((("One", 9.6), (" ", 0.2), ("day", 4.4), (" ran", 1.2), ("!", 0.9), ("End.", None)))
 
@@ -128,3 +129,18 @@ def test_the_figures_of_a_story_fit_in_a_line() -> None:
 def test_it_is_said_how_a_story_is_changed() -> None:
     assert "Ctrl-C leaves it" in shown(Edits("x"), plain=True)
     assert "in your editor" in shown(Edits("x", in_editor=True), plain=True)
+
+
+def test_a_dumb_terminal_has_a_width_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 12)))
+    assert make_console(io.StringIO()).width == 40
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_sentence_is_wrapped_at_words_where_a_person_reads_it(terminal: bool) -> None:
+    console = Console(file=io.StringIO(), width=20, force_terminal=terminal, highlight=False)
+    say(console, "It was 3.0849 bits per byte.")
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == (2 if terminal else 1)
+    assert lines[0].startswith("It was 3.0849 bits")

@@ -110,7 +110,7 @@ def test_a_node_that_hangs_ends_the_run_and_the_checkpoint_is_kept(
     flags = [*tiny_flags, "--steps", "100000", "--out", str(folder)]
     # Only the first may lose patience: if the other's watch were quicker, it would kill the other,
     # and the first would see a node lost, not one that hangs.
-    patience = [[*flags, "--patience", seconds] for seconds in ("12", "600")]
+    patience = [[*flags, "--patience", seconds] for seconds in ("6", "600")]
     nodes = start(patience, tmp_path, command_environment)
     wait_for_checkpoint(nodes[0])
     os.kill(training_of(nodes[1]), signal.SIGSTOP)
@@ -118,7 +118,7 @@ def test_a_node_that_hangs_ends_the_run_and_the_checkpoint_is_kept(
     nodes[1].kill()
     nodes[1].communicate()
     assert nodes[0].returncode == 2
-    assert "12 s without a step: another machine hangs" in error
+    assert "6 s without a step: another machine hangs" in error
     assert f"--resume {folder}" in error
     assert run("tell", "The end.", "--model", folder).returncode == 0
 

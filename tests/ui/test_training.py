@@ -2,13 +2,12 @@
 
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from mlx_rev.train.events import Sampled
 from mlx_rev.train.rehearsal import Rehearsal
-from mlx_rev.ui.console import make_console, program
+from mlx_rev.ui.console import make_console
 from mlx_rev.ui.durations import spoken
 from mlx_rev.ui.plain_log import PlainLog
 from mlx_rev.ui.training import hints
@@ -52,21 +51,6 @@ def test_a_finished_run_is_not_to_be_gone_on_with() -> None:
     assert hints(RUN, 'say "hi"', finished=True)[0].endswith(
         "mlx-rev tell 'say \"hi\"' --model 'runs/my run'"
     )
-
-
-def test_the_program_is_called_by_what_a_shell_would_find(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    binaries = tmp_path / "my env" / "bin"
-    binaries.mkdir(parents=True)
-    (binaries / "mlx-rev").touch(mode=0o755)
-    monkeypatch.setattr("sys.executable", str(binaries / "python"))
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert program() == f"'{binaries}/mlx-rev'"
-    monkeypatch.chdir(tmp_path)
-    assert program() == "'my env/bin/mlx-rev'"
-    monkeypatch.setenv("PATH", str(binaries))
-    assert program() == "mlx-rev"
 
 
 def test_the_outlook_counts_what_is_left() -> None:

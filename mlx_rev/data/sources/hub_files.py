@@ -2,17 +2,14 @@
 
 import fnmatch
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_rev.data.sources import hub_dataset
 from mlx_rev.data.sources.names import hub_name
 from mlx_rev.data.sources.story_files import EXPECTED, SUFFIXES
+from mlx_rev.data.tinystories import Progress
 from mlx_rev.errors import DataError
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of it that is done, 0 to 1."""
 
 _VALID = re.compile(r"(?<![a-z])(validation|valid|val|dev)(?![a-z])", re.IGNORECASE)
 _TEST = re.compile(r"(?<![a-z])(test|testing|eval|evaluation)(?![a-z])", re.IGNORECASE)

@@ -11,11 +11,11 @@ from mlx_rev.data import bundled, tinystories
 from mlx_rev.data.sources import hub_files, names
 from mlx_rev.data.sources.chunk import Chunk, State
 from mlx_rev.data.sources.facts import facts_of
-from mlx_rev.data.sources.hub_files import Progress
 from mlx_rev.data.sources.names import Named
 from mlx_rev.data.sources.part import Readable
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.sources.story_files import PLAIN, StoryFile, packed_notice, story_files
+from mlx_rev.data.tinystories import Progress
 from mlx_rev.errors import DataError
 
 _BUNDLED_AT_ONCE = 1000

@@ -17,6 +17,7 @@ from mlx_rev.formats.tokenizers.sentencepiece_model import (
     with_marks,
     without_marks,
 )
+from mlx_rev.program import runnable
 from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import BOUNDARY
 
@@ -89,9 +90,10 @@ def read(path: Path) -> SentencePiece:
     if len(content) < 4:
         raise FormatError(f"{path}: {len(content)} bytes; not a tokenizer.bin")
     if _first_piece_at(content, 0):
+        command = runnable("mlx-rev convert tokenizer.model tokenizer.bin")
         raise FormatError(
             f"{path}: an early llama2.c tokenizer.bin, without scores, which cannot encode; make "
-            "it again from its tokenizer.model: mlx-rev convert tokenizer.model tokenizer.bin"
+            f"it again from its tokenizer.model: {command}"
         )
     early = _first_piece_at(content, 4)
     longest = _LONGEST_PIECE if early else struct.unpack_from("<I", content)[0]

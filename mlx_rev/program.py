@@ -1,0 +1,28 @@
+"""What to type to run this program."""
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+
+def program() -> str:
+    """Its name if the shell finds it, otherwise its path or, without one, python -m mlx_rev."""
+    beside, found = Path(sys.executable).with_name("mlx-rev"), shutil.which("mlx-rev")
+    if not beside.is_file():
+        return "mlx-rev" if found else f"{_named(Path(sys.executable))} -m mlx_rev"
+    if found and Path(found).samefile(beside):
+        return "mlx-rev"
+    return _named(beside)
+
+
+def runnable(command: str) -> str:
+    """A shell command with what has to be typed here instead of mlx-rev."""
+    ours = r"(?<![^\s(])mlx-rev(?= (convert|tell|train|wtac)\b)"
+    return re.sub(ours, lambda _: program(), command)
+
+
+def _named(path: Path) -> str:
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -1,0 +1,96 @@
+"""The completion scripts, in the shells that they are for."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlx_rev.cli.completion import command_of
+from mlx_rev.cli.flags import options_of
+from mlx_rev.cli.help import COMMANDS
+from tests.conftest import Run
+
+COMPLETED = {
+    "tr": {"train"},
+    "tell --best": {"--best-of"},
+    "repl --con": {"--continue"},
+    "train --preset 1": {"15m", "110m"},
+    "convert a b --dtype fl": {"float32", "float16"},
+    "tell --model st": {"stories1m", "stories.bin"},
+    "evaluate sto": {"stories1m", "stories.bin"},
+    "score bun": {"bundled"},
+    "convert a my": {"my-folder/"},
+    "help wt": {"wtac"},
+}
+"""What may come instead of the last word, in a folder with stories.bin and my-folder."""
+
+
+@pytest.fixture(scope="module")
+def scripts(run: Run) -> dict[str, str]:
+    return {shell: run("completion", shell).stdout for shell in ("bash", "zsh", "fish")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "stories.bin").touch()
+    (tmp_path / "my-folder").mkdir()
+    return tmp_path
+
+
+def lines_of(shell: str, script: str, folder: Path) -> list[str]:
+    if not shutil.which(shell):
+        pytest.skip(f"needs {shell}")
+    command = [shell, "-c", script]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=folder)
+    return done.stdout.split("\n==\n")[:-1]
+
+
+def test_bash_completes(scripts: dict[str, str], folder: Path) -> None:
+    show = "_shtab_mlx_rev; printf '%s\\n' ${COMPREPLY[@]} =="
+    words = [f"mlx-rev {typed}" for typed in COMPLETED]
+    asked = [f"COMP_WORDS=({line}); COMP_CWORD={line.count(' ')}; {show}" for line in words]
+    found = lines_of("bash", "\n".join([scripts["bash"], *asked]), folder)
+    assert [{*each.replace("my-folder", "my-folder/").split()} for each in found] == [
+        *COMPLETED.values()
+    ]
+
+
+def test_fish_completes(scripts: dict[str, str], folder: Path) -> None:
+    asked = [f"complete -C 'mlx-rev {typed}'; echo; echo ==" for typed in COMPLETED]
+    found = lines_of("fish", "\n".join([scripts["fish"], *asked]), folder)
+    words = [{line.partition("\t")[0] for line in each.splitlines()} - {""} for each in found]
+    assert words == [*COMPLETED.values()]
+    assert found[0] == "train\ttrain a model, or resume a run\n"
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not shutil.which("zsh") or sys.platform == "win32", reason="needs zsh")
+def test_zsh_completes(scripts: dict[str, str], folder: Path) -> None:
+    from tests.repl.terminal import Terminal
+
+    (folder / "_mlx-rev").write_text(scripts["zsh"])
+    terminal = Terminal(folder, "-f", "-i", program="zsh")
+
+    def type_and_see(keys: str, *shown: str) -> None:
+        terminal.type(keys)
+        terminal.wait(lambda rows: {*shown} <= {*rows, *" ".join(rows[1:]).split()}, 60)
+
+    type_and_see(f"PS1='> '; fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D\r", ">")
+    for typed, words in COMPLETED.items():
+        line = f"> mlx-rev {typed}"
+        type_and_see(line[2:], line)
+        if len(words) == 1:
+            type_and_see("\t", f"{line.rpartition(' ')[0]} {min(words)}")
+        else:
+            type_and_see("\t\t", *words)
+        type_and_see("\x15\x0c", ">")
+    terminal.process.close(force=True)
+
+
+def test_every_option_says_what_it_is() -> None:
+    for name in COMMANDS:
+        for option in options_of(command_of(name)):
+            assert option.about, (name, option.names)
+            assert option.about.isprintable()

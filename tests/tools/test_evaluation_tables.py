@@ -1,0 +1,161 @@
+"""The two tables of issue 14: made in parts, gone on with, written up."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import evaluation_report
+import evaluation_table
+import meeting_table
+import numpy as np
+import pytest
+from evaluation_table import JUDGED, LIKELIEST, ONE, OPENINGS, REAL, SENTENCES, SHUFFLED
+
+from mlx_rev.config import ModelConfig, SampleConfig
+from mlx_rev.generate import bootstrap
+from mlx_rev.generate.judge import judge_of
+from mlx_rev.generate.teller import Teller
+from mlx_rev.model.llama import Llama, initialise
+from mlx_rev.model.load import Loaded
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.order import BOTH_WAYS, FORWARD, WORD2, Order
+
+ROWS = [REAL, SHUFFLED, ONE, LIKELIEST, JUDGED, SENTENCES, OPENINGS]
+
+
+@pytest.fixture
+def files(
+    tiny: ModelConfig,
+    codecs: dict[Order, StoryCodec],
+    some_stories: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, Path]:
+    """Held-out stories, and where things go; models that are there already."""
+    shape = replace(tiny, n_layers=1, context=256)
+    models = [Llama(shape), Llama(shape)]
+    for seed, model in enumerate(models):
+        initialise(model, seed)
+    codec = StoryCodec(codecs[WORD2].tokenizer, BOTH_WAYS[0])
+    loaded = Loaded(models[0], codec, settings=SampleConfig(max_tokens=12, temperature=1.5))
+    judge = Loaded(models[1], codecs[FORWARD])
+    for module in (evaluation_table, meeting_table):
+        monkeypatch.setattr(module, "load", lambda *_, **__: Teller(loaded))
+        monkeypatch.setattr(module, "load_judge", lambda *_: judge_of(judge))
+    (tmp_path / "valid.txt").write_text("\n<|endoftext|>\n".join(some_stories[:30]))
+    return {"valid": tmp_path / "valid.txt", "out": tmp_path / "out", "report": tmp_path / "a.md"}
+
+
+@pytest.mark.process
+def test_every_row_is_made_once_and_written_up(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = evaluation_table.Options(judge="j.bin", count=4, best_of=3, sentences=2, **files)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation_table, "best_opening", None)
+        with pytest.raises(TypeError):
+            evaluation_table.make_rows(options)
+    assert {path.stem for path in files["out"].iterdir()} == set(ROWS) - {OPENINGS}
+    monkeypatch.setattr(evaluation_table, "_TIMED", 1)
+    before = (files["out"] / f"{JUDGED}.json").read_bytes()
+    evaluation_table.make_rows(options)
+    assert "4 openings each" not in capsys.readouterr().out
+    assert (files["out"] / f"{JUDGED}.json").read_bytes() == before
+    rows = {name: json.loads((files["out"] / f"{name}.json").read_text()) for name in ROWS}
+    endings = [story["ending"] for story in rows[REAL]["stories"]]
+    for row in rows.values():
+        assert [story["ending"] for story in row["stories"]] == endings
+        assert all(story["text"].endswith(story["ending"]) for story in row["stories"])
+        assert len(row["figures"]["retrieved"]["values"]) == 4
+    assert rows[LIKELIEST]["stories"] != rows[ONE]["stories"]
+    assert rows[JUDGED]["cpu_seconds"] > rows[LIKELIEST]["cpu_seconds"] > 0
+
+    monkeypatch.setattr(evaluation_table, "measure_rows", None)
+    evaluation_table.make_rows(options)
+    with pytest.raises(TypeError):
+        evaluation_table.make_rows(replace(options, seed=1))
+
+    evaluation_report.write_report(files["out"], files["report"])
+    text = files["report"].read_text()
+    for label in ("best of 3 by the model's own", "best of 2 at every sentence", "j.bin"):
+        assert label in text
+    assert text.count("\n- ") == 4
+    assert "{" not in text
+    ways = json.loads((files["out"] / "cost.json").read_text())["ways"]
+    assert list(ways) == [ONE, JUDGED, SENTENCES]
+    assert all(0 < way["first"] < way["seconds"] for way in ways.values())
+    assert ways[ONE]["tokens"] <= 12 < ways[JUDGED]["tokens"] <= 36
+    assert "| 1.0× |" in text
+
+
+def test_a_difference_is_paired_by_ending() -> None:
+    """What all endings share does not widen the interval of the difference."""
+    random = np.random.default_rng(0)
+    own, weights = random.normal(size=50), random.uniform(1, 2, 50)
+    rows = [
+        {"figures": {"x": {"values": (own + more).tolist(), "weights": weights.tolist()}}}
+        for more in (0.5, 0)
+    ]
+    found = evaluation_report._difference(rows[0], rows[1], "x", 0)
+    assert found == pytest.approx((0.5, 0.5, 0.5))
+    assert evaluation_report._signed(found, "{:.1f}") == "+0.5 (+0.5 to +0.5)"
+    worse = {"retrieved": (-0.1, -0.2, -0.05), "faults": (0.0, -0.1, 0.1)}
+    assert evaluation_report._in_words(worse) == (
+        "its ending is recognised less often, which is worse; faults are alike."
+    )
+    better = {"retrieved": (0.1, 0.05, 0.2), "faults": (-0.2, -0.3, -0.1)}
+    assert evaluation_report._in_words(better) == (
+        "its ending is recognised more often, which is better; faults are rarer, which is better."
+    )
+
+
+def test_faults_of_a_story_are_counted_together() -> None:
+    figures = {key: {"values": [1.0, 0.0]} for key in evaluation_report.FAULTS}
+    found = evaluation_report._faults(figures, 0)
+    assert (found["mean"], found["values"]) == (2.0, [4.0, 0.0])
+
+
+@pytest.mark.process
+def test_meetings_go_on_where_they_were_stopped(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = meeting_table.Options(judge="j.bin", count=3, **files)
+    whole, meet, calls = files["out"] / "meetings.json", meeting_table.meet, []
+
+    def stopped(*given: object) -> object:
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return meet(*given, rounds=1)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(meeting_table, "meet", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        meeting_table.tell_and_measure(options)
+    assert len(json.loads(whole.read_text())["meetings"]) == 2
+    meeting_table.tell_and_measure(options)
+    assert len(calls) == 4
+    content = json.loads(whole.read_text())
+    meeting_table.tell_and_measure(options)
+    assert (len(calls), json.loads(whole.read_text())) == (4, content)
+    summary = content["summary"]
+    assert [row["label"] for row in summary["retrieval"]] == ["meetings", "real stories"]
+    # More than nine in ten of some real boundaries are good: those that the measure is taken from.
+    assert all(0 <= row["own"] <= 1 for row in summary["seams"])
+    evaluation_report.write_report(files["out"], files["report"])
+    text = files["report"].read_text()
+    assert text.count(" **|** ") == 3
+    assert "3 held-out stories gave" in text
+    assert "{" not in text
+
+
+def test_real_stories_are_cut_into_parts_that_join(some_stories: list[str]) -> None:
+    found = meeting_table.real_parts(some_stories, 10)
+    assert len({parts.ending for parts in found}) == 10
+    for parts in found:
+        assert parts.left + parts.right in some_stories
+        assert parts.before.strip()
+        assert parts.after.strip()
+    cuts = meeting_table._boundaries(some_stories[0], 0)
+    assert all("".join(cut) == some_stories[0] for cut in cuts)
+    assert len(set(cuts)) == len(cuts) > 2
+    assert bootstrap.CONFIDENCE == 0.95

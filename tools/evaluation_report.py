@@ -1,0 +1,246 @@
+"""docs/evaluation.md from what evaluation_table.py and meeting_table.py have measured."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlx_rev import files
+from mlx_rev.generate import bootstrap
+
+Result = dict[str, Any]
+
+FAULTS = ("loops", "cut", "stray_names", "unbalanced_quotes")
+"""What a reader sees at once, each a share of stories."""
+LABELS = {
+    "real": "real stories",
+    "shuffled": "real stories, each with another's ending",
+    "one": "one story at the model's own settings",
+    "likeliest": "best of {best_of} by the model's own likelihood",
+    "judged": "best of {best_of} by the forward half (`tell --best-of`)",
+    "sentences": "best of {sentences} at every sentence, by the forward half",
+    "openings": "forward: best of {best_of}, the ending put in place of its last sentence",
+}
+COLUMNS = (
+    ("retrieved", "ending recognised (R@1)", "{:.0%}"),
+    ("reciprocal_rank", "mean reciprocal rank", "{:.2f}"),
+    ("ending_bits_per_byte", "bits/byte of the ending", "{:.3f}"),
+    ("bits_per_byte", "bits/byte", "{:.3f}"),
+    ("faults", "faults a story", "{:.2f}"),
+    ("loops", "one word over 8%", "{:.0%}"),
+    ("cut", "no beginning", "{:.0%}"),
+    ("stray_names", "stray name", "{:.0%}"),
+    ("unbalanced_quotes", "open quotation", "{:.0%}"),
+    ("distinct_2", "distinct pairs", "{:.1%}"),
+    ("words", "words", "{:.0f}"),
+)
+COMPARED = ("retrieved", "reciprocal_rank", "ending_bits_per_byte", "faults")
+TITLE = "# What it is worth to choose\n"
+EXPLAINED = """
+The model tells stories that lead to endings of held-out stories; `{judge}`, which had no part in
+the model and in no choice, measures. It must tell which of the {count} endings belongs to a story
+whose ending is withheld (R@1, mean reciprocal rank), and says how likely story and ending are. A
+fault is one that a reader sees: a content word over 8% of all words, no beginning, a name in the
+ending that the story has not or another name for its hero, an open quotation. In brackets the
+interval of drawing other endings (bootstrap, 95%). CPU seconds are those of a story on one core,
+telling and choosing together.
+
+Model: {model}, {parameters:,} parameters; seed {seed}; {settings}.
+
+**To rerun**: `python tools/evaluation_table.py --model MODEL --judge stories260K.bin
+--judge-tokenizer tok512.bin --valid valid.txt`, and the same for `tools/meeting_table.py`. Both go
+on where they were stopped.
+"""
+ABOUT_MEETINGS = """
+## Meeting in the middle
+
+{count} held-out stories gave their first sentence and their last, and `tell --begin` wrote what
+lies between. A seam is good if it surprises no more than nine in ten of the {boundaries} sentence
+boundaries of the real stories. It is measured twice: by the model's own two directions, which chose
+it, and by `{judge}`, which reads forwards only and had no part in it. A random seam joins the
+beginning of one meeting to the ending of another. Recognised: which of the {count} endings belongs
+to what stands before it, and which of the beginnings to what stands after it; "across the seam"
+only what was written from the other side is shown.
+"""
+
+
+def write_report(folder: Path, target: Path) -> None:
+    """Write what is there of the rows and the meetings."""
+    parts = [TITLE]
+    rows = {name: _read(folder / f"{name}.json") for name in LABELS}
+    known = {name: row for name, row in rows.items() if row is not None}
+    if known:
+        parts += _table_of_rows(known)
+    cost = _read(folder / "cost.json")
+    if cost is not None:
+        parts += _cost(cost)
+    meetings = _read(folder / "meetings.json")
+    if meetings is not None and "summary" in meetings:
+        parts += _meetings(meetings)
+    files.write_text(target, "\n".join(parts))
+
+
+def _read(path: Path) -> Result | None:
+    content: Result | None = json.loads(path.read_text()) if path.exists() else None
+    return content
+
+
+def _table_of_rows(rows: dict[str, Result]) -> list[str]:
+    about = next(iter(rows.values()))["about"]
+    settings = ", ".join(f"{key} {value:g}" for key, value in about["settings"].items() if value)
+    for row in rows.values():
+        row["figures"]["faults"] = _faults(row["figures"], about["seed"])
+    head = ["", *(label for _, label, _ in COLUMNS), "CPU s"]
+    lines = [
+        [
+            _label(name, about),
+            *(_cell(row["figures"][key], form) for key, _, form in COLUMNS),
+            f"{row['cpu_seconds']:.1f}" if row["cpu_seconds"] else "",
+        ]
+        for name, row in rows.items()
+    ]
+    parts = [EXPLAINED.format(**{**about, "settings": settings}), markdown(head, lines)]
+    one = rows.get("one")
+    if one is not None:
+        others = {name: row for name, row in rows.items() if name not in ("real", "shuffled")}
+        parts += _differences(one, others, about)
+    return parts
+
+
+def _cost(content: Result) -> list[str]:
+    """What a story by itself takes in each way."""
+    ways, heads = content["ways"], ["", "CPU s", "against one", "first words after", "tokens/s"]
+    lines = [
+        [
+            _label(name, content["about"]),
+            f"{way['seconds']:.2f}",
+            f"{way['seconds'] / ways['one']['seconds']:.1f}×",
+            f"{way['first']:.3f} s",
+            f"{way['tokens'] / way['seconds']:,.0f}",
+        ]
+        for name, way in ways.items()
+    ]
+    said = "What one story takes when it is told by itself (above, 64 are told at a time):\n"
+    return [said, markdown(heads, lines)]
+
+
+def _faults(figures: Result, seed: int) -> Result:
+    """How many faults a story has, from the shares of stories that have each."""
+    values = np.sum([figures[key]["values"] for key in FAULTS], axis=0)
+    alike = np.ones(len(values))
+    found = bootstrap.estimate(values, alike, bootstrap.resamples(len(values), seed))
+    return {**vars(found), "values": values.tolist(), "weights": alike.tolist()}
+
+
+def _label(name: str, about: Result) -> str:
+    return LABELS[name].format(**about)
+
+
+def _cell(figure: Result, form: str) -> str:
+    mean, low, high = (form.format(figure[key]) for key in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
+
+
+def _differences(one: Result, others: dict[str, Result], about: Result) -> list[str]:
+    """How the rows differ from one story, ending by ending, and what that comes to in words."""
+    shown = {key: (label, form) for key, label, form in COLUMNS if key in COMPARED}
+    lines, said = [], []
+    for name, row in others.items():
+        if row is one:
+            continue
+        found = {key: _difference(row, one, key, about["seed"]) for key in COMPARED}
+        cells = [_signed(found[key], shown[key][1]) for key in COMPARED]
+        lines.append([_label(name, about), *cells])
+        said.append(f"- {_label(name, about)}: {_in_words(found)}")
+    heads = ["against one story", *(shown[key][0] for key in COMPARED)]
+    return [
+        "Differences from one story, paired by ending:\n",
+        markdown(heads, lines),
+        "In words (a difference counts where its interval leaves out zero):\n",
+        "\n".join(said) + "\n",
+    ]
+
+
+def _difference(row: Result, other: Result, key: str, seed: int) -> tuple[float, float, float]:
+    """The difference of two means, and the interval of drawing other endings for both."""
+    drawn = bootstrap.resamples(len(row["figures"][key]["values"]), seed)
+    means = []
+    for figure in (row["figures"][key], other["figures"][key]):
+        values, weights = np.array(figure["values"]), np.array(figure["weights"])
+        resampled = (values * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
+        means.append((values @ weights / weights.sum(), resampled))
+    low, high = np.quantile(means[0][1] - means[1][1], [0.025, 0.975])
+    return float(means[0][0] - means[1][0]), float(low), float(high)
+
+
+def _signed(values: tuple[float, float, float], form: str) -> str:
+    mean, low, high = (form.replace(":", ":+").format(value) for value in values)
+    return f"{mean} ({low} to {high})"
+
+
+def _in_words(found: dict[str, tuple[float, float, float]]) -> str:
+    """Whether endings are recognised more often, and faults rarer, by more than the interval."""
+    parts = []
+    for key, what, better in (
+        ("retrieved", "its ending is recognised", 1),
+        ("faults", "faults are", -1),
+    ):
+        _, low, high = found[key]
+        more = ("more often", "less often") if key == "retrieved" else ("more frequent", "rarer")
+        if low > 0 or high < 0:
+            good = (low > 0) == (better > 0)
+            parts.append(f"{what} {more[low <= 0]}, which is {'better' if good else 'worse'}")
+        else:
+            often = "no more often or seldom than chance allows" if key == "retrieved" else "alike"
+            parts.append(f"{what} {often}")
+    return "; ".join(parts) + "."
+
+
+def _meetings(content: Result) -> list[str]:
+    summary, about = content["summary"], content["about"]
+    counted = {"boundaries": summary["boundaries"], "count": summary["count"]}
+    heads = ["", "seams that are good, by the model", f"by `{about['judge']}`", "median bits/byte"]
+    seams = [
+        [row["label"], *(f"{row[key]:.0%}" for key in ("own", "judge")), f"{row['median']:.2f}"]
+        for row in summary["seams"]
+    ]
+    found = [[row["label"], *(_share(row[key]) for key in _SIDES)] for row in summary["retrieval"]]
+    examples = [
+        f"{number}. *{one['beginning'].strip()}*{_prose(one['before'])} **|** "
+        f"{_prose(one['after'])}*{one['ending'].strip()}*\n"
+        for number, one in enumerate(content["meetings"][:5], 1)
+    ]
+    return [
+        ABOUT_MEETINGS.format(**{**about, **counted}),
+        markdown(heads, seams),
+        markdown(["recognised (R@1)", *_SIDES.values()], found),
+        f"CPU seconds a meeting: {summary['cpu_seconds']:.1f}; rounds: {summary['rounds']:.1f}; "
+        f"taken for good by the model's own measure: {summary['good']:.0%}.\n",
+        "The first five, unselected; the bar is the seam:\n",
+        "\n".join(examples),
+    ]
+
+
+_SIDES = {
+    "ending": "ending",
+    "beginning": "beginning",
+    "ending_across": "ending, across the seam",
+    "beginning_across": "beginning, across the seam",
+}
+
+
+def _share(value: Sequence[float] | None) -> str:
+    return "" if value is None else "{:.0%} ({:.0%} to {:.0%})".format(*value)
+
+
+def _prose(text: str) -> str:
+    """A text as it may stand in a paragraph of Markdown."""
+    return " ".join(text.split()).join((" ", " ")).replace("*", r"\*") if text.strip() else " "
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
