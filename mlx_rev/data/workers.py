@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -42,8 +43,12 @@ class Encoders(ExitStack):
     def __init__(self, codec: StoryCodec, workers: int) -> None:
         super().__init__()
         self._codec, self._count, self._alone = codec, workers, ALONE
-        self._encoder = Encoder(codec)
         self._workers: list[Worker] = []
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        """Made when there is something to encode."""
+        return Encoder(self._codec)
 
     def encode(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, list[Encoded]]]:
         """Each block, in order, and its tokens in each direction.
