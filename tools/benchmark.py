@@ -25,6 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import tokenising
 import tyro
 from contestants import SHAPES, Shape
 from rich.console import Console
@@ -43,9 +44,12 @@ LABELS = {
     "torch-compile-2": "PyTorch, torch.compile, 2 processes",
     "mlx-rev-tells": "mlx-rev",
     "mlx-lm-tells": "mlx-lm",
+    "mlx-rev-tokenises": "mlx-rev",
+    "llama2.c-tokenises": "llama2.c's way",
     "llama.cpp-tells": "llama.cpp, float32",
     "run.c-tells": "llama2.c's run",
 }
+TEXT = "text to tokens"
 TELLING_SHAPES = {
     "one story, 15m": SHAPES["15m-32000"]._replace(rows=1),
     "64 stories, 15m": SHAPES["15m-32000"]._replace(rows=64),
@@ -66,6 +70,9 @@ class Options:
     """With PyTorch, where it is installed."""
     telling: bool = True
     """Generation, too."""
+    text: str | None = None
+    """Tokenise these stories, too, named as for --data of mlx-rev train. Those of --data bundled
+    have few words, which flatters a cache of words."""
     llama_bench: str | None = None
     """llama.cpp's llama-bench; by default the one on the path, if there is one."""
     run_c: Path | None = None
@@ -81,7 +88,7 @@ class Result:
     test: str
     contestant: str
     speeds: list[float] = field(default_factory=list)
-    """Tokens a second, of each round."""
+    """Tokens, or bytes of text, a second, of each round."""
     peak_bytes: int = 0
 
     @property
@@ -146,6 +153,11 @@ def main() -> None:
         found = compare(name, shape, kinds, options)
         results += found
         console.print(table(name, shape, found, peak))
+    if options.text is not None:
+        measured = tokenising.measure(options.text, options.rounds)
+        found = [Result(TEXT, way, speeds, peak) for way, (speeds, _, peak) in measured.items()]
+        results += found
+        console.print(table(TEXT, None, found, peak))
     options.out.mkdir(parents=True, exist_ok=True)
     written = {"machine": machine(), "matmul_gflops": peak, "results": [*map(asdict, results)]}
     (options.out / "benchmark.json").write_text(json.dumps(written, indent=1) + "\n")
@@ -190,24 +202,36 @@ def flops_per_token(shape: Shape) -> float:
     return 6.0 * (shape.layers * layer + shape.dim * shape.vocabulary)
 
 
-def table(name: str, shape: Shape, results: list[Result], peak: float) -> Table:
-    """One test's results, best first."""
-    telling = "tells" in results[0].contestant
-    shown = Table(title=f"{name}: {shape.rows} × {shape.context}" if not telling else name)
-    columns = ["", "tokens/s", "mlx-rev is", "peak MB"] + ([] if telling else ["of matmul"])
+def table(name: str, shape: Shape | None, results: list[Result], peak: float) -> Table:
+    """One test's results, best first; of a training, with their share of the matrix products'
+    speed."""
+    trained = shape if shape and "tells" not in results[0].contestant else None
+    shown = Table(title=f"{name}: {trained.rows} × {trained.context}" if trained else name)
+    columns = ["", unit(name), "mlx-rev is", "peak MB", *(["of matmul"] if trained else [])]
     for column in columns:
         shown.add_column(column, justify="left" if not column else "right")
     ours = results[0].speed
     for result in sorted(results, key=lambda result: -result.speed):
-        share = result.speed * flops_per_token(shape) / 1e9 / peak
         row = [
             LABELS[result.contestant],
-            f"{result.speed:,.0f}",
+            speed_shown(result),
             f"{ours / result.speed:.2f}×",
             f"{result.peak_bytes / 1e6:,.0f}",
         ]
-        shown.add_row(*row, *([] if telling else [f"{share:.0%}"]))
+        if trained:
+            row.append(f"{result.speed * flops_per_token(trained) / 1e9 / peak:.0%}")
+        shown.add_row(*row)
     return shown
+
+
+def unit(test: str) -> str:
+    """In what a test's speeds are shown."""
+    return "MB/s" if test == TEXT else "tokens/s"
+
+
+def speed_shown(result: Result) -> str:
+    """A speed in its unit."""
+    return f"{result.speed / 1e6:.1f}" if result.test == TEXT else f"{result.speed:,.0f}"
 
 
 def machine() -> dict[str, Any]:
@@ -239,8 +263,8 @@ def chart(results: list[Result], path: Path) -> None:
         own = sorted((r for r in results if r.test == test), key=lambda r: r.speed)
         colours = ["tab:cyan" if r.contestant.startswith("mlx-rev") else "silver" for r in own]
         bars = axis.barh([LABELS[r.contestant] for r in own], [r.speed for r in own], color=colours)
-        axis.bar_label(bars, [f"{r.speed:,.0f}" for r in own], padding=3)
-        axis.set_title(f"{test}, tokens/s", loc="left", fontsize=10)
+        axis.bar_label(bars, [speed_shown(r) for r in own], padding=3)
+        axis.set_title(f"{test}, {unit(test)}", loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0.12)
     figure.tight_layout()

@@ -1,4 +1,7 @@
-"""From a corpus to token shards, once; the second time they are found in the cache."""
+"""From a corpus to token shards, once; the second time they are found in the cache.
+
+Memory stays below 500 MB whatever the corpus, that of all processes together.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -9,21 +12,23 @@ from pathlib import Path
 from mlx_rev import files
 from mlx_rev.config import DataConfig, validate
 from mlx_rev.data.corpus import Corpus, open_corpus
+from mlx_rev.data.progress import Notify, Progress, telling
+from mlx_rev.data.reading import Reading
 from mlx_rev.data.shard_set import ShardSet
-from mlx_rev.data.shards import Shard, check_origin, open_shard, write_shard
-from mlx_rev.errors import ConfigError, DataError
+from mlx_rev.data.tokenising import Direction, make_shards
+from mlx_rev.data.vocabulary_sample import sample
+from mlx_rev.data.workers import Encoders, worker_count
+from mlx_rev.errors import ConfigError
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.load import load_tokenizer
 from mlx_rev.text.order import Order, order_named
-from mlx_rev.text.sentencepiece import SentencePiece, check_encodable
+from mlx_rev.text.sentencepiece import TRAINING_BYTES, SentencePiece, check_encodable
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
-_STORIES_AT_ONCE = 2000
+_TRIED = 2000
+"""Stories by which a given tokenizer is judged."""
 _UNKNOWN = " ⁇ ".encode()
 """What the piece <unk> adds to a text."""
-
-Notify = Callable[[str, float | None], None]
-"""Told what is being done and, where that is known, which share of it is done, 0 to 1."""
 
 Warn = Callable[[str], None]
 """Told of what a person should know before it is too late, in a line."""
@@ -51,23 +56,27 @@ def prepare(
     config: DataConfig,
     vocab_size: int,
     cache: Path,
-    notify: Notify = lambda stage, share: None,
+    notify: Notify = lambda progress: None,
     warn: Warn = lambda notice: None,
+    workers: int | None = None,
 ) -> Prepared:
     """Open the corpus, learn or load the tokenizer, and write or find the token shards.
 
-    `warn` is told what may not be as it was meant: how stories were told apart, and a given
-    tokenizer that does not give the text back. Raises DataError for a corpus or tokenizer that
-    cannot be used, and ConfigError where a given tokenizer has another vocabulary than the model.
+    A run that was interrupted is gone on with at the shard that it was at. `workers` processes
+    tokenise a corpus of more than a few megabytes, by default as many as there are cores, up to
+    four; the shards are the same for any number. `warn` is told what may not be as it was meant:
+    how stories were told apart, and a given tokenizer that does not give the text back. Raises
+    DataError for a corpus or tokenizer that cannot be used, and ConfigError where a given
+    tokenizer has another vocabulary than the model.
     """
     validate(config)
-    corpus = open_corpus(config, cache, notify)
+    corpus = open_corpus(config, cache, lambda stage, share: notify(Progress(stage, share)))
     for notice in corpus.notices:
         warn(notice)
     order = order_named(config.reversal)
     tokenizer = _tokenizer(config, corpus, order, vocab_size, cache, notify)
     codec = StoryCodec(tokenizer, order)
-    if codec.opposite is not None and codec.boundary == codec.opposite.boundary:
+    if len({each.boundary for each in codec.directions}) < len(codec.directions):
         raise ConfigError(
             f"--reversal {order.name}: this tokenizer has one mark for both ends of a text, so "
             f"nothing would tell the directions apart; give --reversal {order.one_way}"
@@ -75,57 +84,45 @@ def prepare(
     if config.tokenizer is not None and (loss := loss_of(codec, corpus.train())):
         warn(f"{config.tokenizer}: {loss}")
     files.remove_leftovers(cache / "tokenizers")
-    prepared = _prepared(codec, corpus, cache, notify)
+    prepared = _prepared(codec, corpus, cache, notify, workers or worker_count())
     if left_out := corpus.problems.summary():
         warn(left_out)
-    if codec.opposite is None:
-        return prepared
-    forward = _prepared(codec.opposite, corpus, cache, notify)
-    fingerprint = _sha256(prepared.corpus_fingerprint, forward.corpus_fingerprint)
-    return replace(prepared, corpus_fingerprint=fingerprint, opposite=forward)
+    return prepared
 
 
-def _prepared(codec: StoryCodec, corpus: Corpus, cache: Path, notify: Notify) -> Prepared:
-    """The corpus as token shards, in one direction."""
-    tokenizer, name = codec.tokenizer, codec.order.one_way
-    parts = [corpus.fingerprint, name, tokenizer.fingerprint]
-    if codec.boundary != BOUNDARY:
-        parts.append(str(codec.boundary))
-    fingerprint = _sha256(*parts)
-    folder = cache / "shards" / fingerprint[:32]
-    files.remove_leftovers(folder)
-    shards = []
-    for part, stories in (("train", corpus.train), ("valid", corpus.valid)):
-        path = folder / f"{part}.bin"
-        shard = _opened(path)
-        if shard is None:
-            notify(f"tokenising the {part} stories of {corpus.name}{_direction(codec)}", None)
-            write_shard(
-                path,
-                _encoded(stories(), codec),
-                vocab_size=tokenizer.vocab_size,
-                order=name,
-                tokenizer_fingerprint=tokenizer.fingerprint,
-                corpus_fingerprint=corpus.fingerprint,
-                boundary=codec.boundary,
-            )
-            shard = open_shard(path)
-        check_origin(
-            path,
-            shard,
-            vocab_size=tokenizer.vocab_size,
-            order=name,
-            tokenizer_fingerprint=tokenizer.fingerprint,
-            corpus_fingerprint=corpus.fingerprint,
+def _prepared(
+    codec: StoryCodec, corpus: Corpus, cache: Path, notify: Notify, workers: int
+) -> Prepared:
+    """The corpus as token shards in each direction of the codec."""
+    fingerprints = [_fingerprint(each, corpus) for each in codec.directions]
+    directions = [
+        Direction(each, corpus.fingerprint, cache / "shards" / fingerprint[:32])
+        for each, fingerprint in zip(codec.directions, fingerprints, strict=True)
+    ]
+    parts = []
+    with Encoders(codec, workers) as encoders:
+        for name, part in (("train", corpus.train), ("valid", corpus.valid)):
+            found = [direction.found(name) for direction in directions]
+            whole = [shards for shards in found if shards is not None]
+            if len(whole) < len(found):
+                tell = telling(f"tokenising the {name} stories of {corpus.name}", notify)
+                whole = make_shards(directions, name, Reading(part, tell), encoders)
+            parts.append(whole)
+    backward, *forward = (
+        Prepared(direction.codec, train, valid, fingerprint)
+        for direction, fingerprint, train, valid in zip(
+            directions, fingerprints, *parts, strict=True
         )
-        shards.append(shard)
-    train, valid = (ShardSet((shard,)) for shard in shards)
-    return Prepared(codec, train, valid, fingerprint)
+    )
+    if not forward:
+        return backward
+    return replace(backward, corpus_fingerprint=_sha256(*fingerprints), opposite=forward[0])
 
 
-def _direction(codec: StoryCodec) -> str:
-    """What tells the two directions of one model apart, in words."""
-    return ", read forwards" if codec.is_opposite else ""
+def _fingerprint(codec: StoryCodec, corpus: Corpus) -> str:
+    """sha256 of what decides the tokens in one direction."""
+    parts = [corpus.fingerprint, codec.order.one_way, codec.tokenizer.fingerprint]
+    return _sha256(*parts, *([] if codec.boundary == BOUNDARY else [str(codec.boundary)]))
 
 
 def _tokenizer(
@@ -151,8 +148,10 @@ def _tokenizer(
         return SentencePiece.load(path)
     for stories in (corpus.train, corpus.valid):  # an error in either comes before the work
         next(stories())
-    notify(f"learning a vocabulary of {vocab_size} pieces", None)
-    tokenizer = SentencePiece.train(_as_fed(corpus.train(), order), vocab_size)
+    reading = Reading(corpus.train, telling("choosing text for the vocabulary", notify))
+    chosen = sample(reading, TRAINING_BYTES // (2 if order.also_forward else 1))
+    notify(Progress(f"learning a vocabulary of {vocab_size} pieces"))
+    tokenizer = SentencePiece.train(_as_fed(chosen, order), vocab_size)
     tokenizer.save(path)
     return tokenizer
 
@@ -168,7 +167,7 @@ def _as_fed(stories: Iterable[str], order: Order) -> Iterator[str]:
 
 def loss_of(codec: StoryCodec, stories: Iterable[str]) -> str:
     """What a tokenizer loses of the first stories, in words; "" where it gives all of them back."""
-    some = list(islice(stories, _STORIES_AT_ONCE))
+    some = list(islice(stories, _TRIED))
     encoded = codec.encode_batch(some)
     changed = [ids for story, ids in zip(some, encoded, strict=True) if codec.decode(ids) != story]
     if not changed:
@@ -180,24 +179,6 @@ def loss_of(codec: StoryCodec, stories: Iterable[str]) -> str:
         f"<unk> and gives {len(changed) / len(some):.1%} of the stories back changed (of the first "
         f"{len(some)}); what it loses, no model can learn"
     )
-
-
-def _encoded(stories: Iterable[str], codec: StoryCodec) -> Iterator[tuple[list[int], int]]:
-    iterator = iter(stories)
-    while batch := list(islice(iterator, _STORIES_AT_ONCE)):
-        encoded = codec.encode_batch(batch)
-        for story, ids in zip(batch, encoded, strict=True):
-            yield ids, len(story.encode())
-
-
-def _opened(path: Path) -> Shard | None:
-    """The shard that a run before this one left; None where it is missing or damaged."""
-    if not path.exists():
-        return None
-    try:
-        return open_shard(path)
-    except DataError:
-        return None
 
 
 def _sha256(*parts: str) -> str:

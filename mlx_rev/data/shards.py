@@ -31,6 +31,7 @@ import numpy as np
 
 from mlx_rev import files
 from mlx_rev.errors import DataError
+from mlx_rev.text.chunk_cache import id_type
 from mlx_rev.text.tokenizer import BOUNDARY
 
 _MAGIC = b"mlxrevsh"
@@ -69,6 +70,63 @@ class Shard:
         return self.tokens[int(self.starts[index]) : int(self.starts[index + 1]) + 1]
 
 
+class ShardContent:
+    """The stories of a shard that is being made, in memory."""
+
+    def __init__(self, vocab_size: int, boundary: int = BOUNDARY) -> None:
+        self._vocab_size, self._boundary = vocab_size, boundary
+        self._tokens = array(id_type(vocab_size), [boundary])
+        self._starts, self._text_bytes = array("Q", [0]), array("I")
+
+    def append(self, ids: Sequence[int], text_bytes: int) -> None:
+        """Add a story: its ids without boundaries, and the UTF-8 bytes of its text."""
+        self._tokens.extend(ids)
+        self._tokens.append(self._boundary)
+        self._starts.append(len(self._tokens) - 1)
+        self._text_bytes.append(text_bytes)
+
+    def extend(self, tokens: bytes, lengths: Sequence[int], text_bytes: Sequence[int]) -> None:
+        """Add stories: their ids one after another, each with a boundary after it, as bytes of the
+        vocabulary's `id_type`; the tokens of each, its boundary included; and its text's bytes."""
+        ends = np.cumsum(np.asarray(lengths, np.uint64), dtype=np.uint64) + self._starts[-1]
+        self._tokens.frombytes(tokens)
+        self._starts.frombytes(ends.tobytes())
+        self._text_bytes.extend(text_bytes)
+
+    def write(
+        self, path: Path, *, order: str, tokenizer_fingerprint: str, corpus_fingerprint: str
+    ) -> None:
+        """Write the shard, whole or not at all. Raises DataError if there is no story."""
+        if not self._text_bytes:
+            raise DataError("no story to make a shard of; give more text")
+        itemsize = self._tokens.itemsize
+        fields = (
+            _MAGIC,
+            _VERSION,
+            itemsize,
+            self._vocab_size,
+            len(order),
+            order.encode(),
+            len(self._text_bytes),
+            len(self._tokens),
+            bytes.fromhex(tokenizer_fingerprint),
+            bytes.fromhex(corpus_fingerprint),
+        )
+        parts = [
+            np.asarray(part).astype(dtype, copy=False)
+            for part, dtype in (
+                (self._starts, "<u8"),
+                (self._text_bytes, "<u4"),
+                (self._tokens, f"<u{itemsize}"),
+            )
+        ]
+        checksum = _checksum(_HEADER.pack(*fields, _NO_CHECKSUM), *parts)
+        with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
+            file.write(_HEADER.pack(*fields, checksum))
+            for part in parts:
+                file.write(part.data)
+
+
 def write_shard(
     path: Path,
     stories: Iterable[tuple[Sequence[int], int]],
@@ -83,37 +141,15 @@ def write_shard(
 
     Raises DataError if there is no story.
     """
-    kind = np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
-    tokens = array("H" if kind.itemsize == 2 else "I", [boundary])
-    starts, text_bytes = array("Q", [0]), array("I")
-    for ids, size in stories:
-        tokens.extend(ids)
-        tokens.append(boundary)
-        starts.append(len(tokens) - 1)
-        text_bytes.append(size)
-    if not text_bytes:
-        raise DataError("no story to make a shard of; give more text")
-    fields = (
-        _MAGIC,
-        _VERSION,
-        kind.itemsize,
-        vocab_size,
-        len(order),
-        order.encode(),
-        len(text_bytes),
-        len(tokens),
-        bytes.fromhex(tokenizer_fingerprint),
-        bytes.fromhex(corpus_fingerprint),
+    content = ShardContent(vocab_size, boundary)
+    for ids, text_bytes in stories:
+        content.append(ids, text_bytes)
+    content.write(
+        path,
+        order=order,
+        tokenizer_fingerprint=tokenizer_fingerprint,
+        corpus_fingerprint=corpus_fingerprint,
     )
-    parts = [
-        np.asarray(part).astype(dtype, copy=False)
-        for part, dtype in ((starts, "<u8"), (text_bytes, "<u4"), (tokens, kind))
-    ]
-    checksum = _checksum(_HEADER.pack(*fields, _NO_CHECKSUM), *parts)
-    with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write(_HEADER.pack(*fields, checksum))
-        for part in parts:
-            file.write(part.data)
 
 
 def open_shard(path: Path, *, verify: bool = True) -> Shard:

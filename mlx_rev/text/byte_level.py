@@ -48,6 +48,17 @@ class ByteLevel(Tokenizer):
         """sha256 of what is saved: the same wherever the vocabulary was read from."""
         return hashlib.sha256(self.content).hexdigest()
 
+    @cached_property
+    def cuts(self) -> str:
+        """Known for the splits that llama.cpp has names for: none of their patterns goes on over a
+        space, Llama 3's does over newlines. A mark is text, a piece found before may be longer."""
+        known = self.vocabulary
+        if any(
+            character.isspace() for token in known.verbatim for character in known.pieces[token]
+        ):
+            return ""
+        return {None: "", "llama-bpe": " "}.get(known.pre_tokenizer_name, " \n")
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text; the library splits the work among threads."""
         for text in texts:

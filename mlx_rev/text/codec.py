@@ -51,6 +51,11 @@ class StoryCodec:
             return None
         return StoryCodec(self.tokenizer, FORWARD, is_opposite=True)
 
+    @property
+    def directions(self) -> "tuple[StoryCodec, ...]":
+        """This and, for a model that also reads forwards, `opposite`."""
+        return (self,) if self.opposite is None else (self, self.opposite)
+
     def encode(self, story: str) -> list[int]:
         """The ids of a whole story in model order, without boundaries."""
         return self.encode_batch([story])[0]

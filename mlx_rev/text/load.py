@@ -20,9 +20,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
         content = files.read_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return tokenizer_of(content, str(path))
+
+
+def tokenizer_of(content: bytes, source: str) -> Tokenizer:
+    """The tokenizer whose file has this content. Raises RevError."""
     if content.lstrip(_BLANK).startswith(b"{"):
-        return ByteLevel(vocabulary_of(parse_json(content, str(path))), source=str(path))
-    return SentencePiece(content, source=str(path))
+        return ByteLevel(vocabulary_of(parse_json(content, source)), source=source)
+    return SentencePiece(content, source=source)
 
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"

@@ -9,7 +9,8 @@ from typing import ClassVar, cast
 
 from mlx_rev.config import ReversalMode
 from mlx_rev.errors import ConfigError
-from mlx_rev.text import words
+from mlx_rev.text import chunking, words
+from mlx_rev.text.chunking import Chunking
 from mlx_rev.text.stream import Growth, Leftwards, Rightwards, WordByWord
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.text.words import WordPattern, is_word_character
@@ -69,6 +70,11 @@ class Order(ABC):
         """Token ids of `reverse(text)` in the order in which the model sees them."""
         return list(ids)
 
+    def chunking(self, cuts: str) -> Chunking:
+        """Where a text may be cut for a tokenizer with these `cuts`: the ids of the chunks are
+        those of the whole, in reverse where `grows_leftwards`."""
+        return chunking.as_written(cuts)
+
     def restore_ids(self, ids: Sequence[int]) -> list[int]:
         """The exact inverse of `reverse_ids`."""
         return self.reverse_ids(ids)
@@ -115,6 +121,10 @@ class ArticleWordOrder(Order):
     def reverse(self, text: str) -> str:
         """The words and punctuation marks in reverse."""
         return self.pattern.reverse(text)
+
+    def chunking(self, cuts: str) -> Chunking:
+        """Between words."""
+        return chunking.by_words(self.pattern, cuts)
 
     def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
         """Letters, next to a letter."""

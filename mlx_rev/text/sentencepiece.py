@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import sentencepiece
 
@@ -21,6 +21,10 @@ SPECIAL_PIECES = 259
 """Three marks and a piece for every byte: what a vocabulary holds besides characters and words."""
 TRAINING_BYTES = 20_000_000
 """A vocabulary is learnt from at most this much text; more changes it little."""
+_USER_DEFINED = 4
+"""Of the types of pieces in sentencepiece_model.proto."""
+_FEW = 10
+"""Texts that are encoded in less time than it takes to start threads."""
 _SHORT = 20_000
 """Characters up to which the largest vocabulary is found by trying."""
 
@@ -97,10 +101,35 @@ class SentencePiece(Tokenizer):
         first = self._processor.encode("a")[0]
         return str(self._processor.id_to_piece(first)).startswith(SPACE_MARK)
 
+    @cached_property
+    def cuts(self) -> str:
+        """For BPE without a normaliser, a space where pieces have spaces only in front, and a
+        newline where none has one beside other characters."""
+        model = model_proto().ModelProto.FromString(self.content)
+        trained, normalised = model.trainer_spec, model.normalizer_spec
+        pieces = [piece.piece for piece in model.pieces]
+        user_defined = [piece.piece for piece in model.pieces if piece.type == _USER_DEFINED]
+        if (
+            trained.model_type != model_proto().TrainerSpec.BPE
+            or trained.treat_whitespace_as_suffix
+            or normalised.precompiled_charsmap
+            or not normalised.escape_whitespaces
+            or SPACE_MARK not in pieces
+            or any(re.search(rf"[\s{SPACE_MARK}]", piece) for piece in user_defined)
+            or any(SPACE_MARK in piece.lstrip(SPACE_MARK) for piece in pieces)
+        ):
+            return ""
+        # Without a piece of its own, a newline is <unk>, and one with what is <unk> beside it.
+        alone = trained.byte_fallback or "\n" in pieces
+        merged = any("\n" in piece and piece != "\n" for piece in pieces)
+        return " \n" if alone and not merged else " "
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text; SentencePiece splits the work among threads."""
+        """The ids of each text; SentencePiece splits the work among threads, if there is much."""
         for text in texts:
             self.check(text)
+        if len(texts) < _FEW:
+            return [self._processor.encode(text) for text in texts]
         ids: list[list[int]] = self._processor.encode(list(texts), num_threads=os.cpu_count() or 1)
         return ids
 
@@ -108,8 +137,11 @@ class SentencePiece(Tokenizer):
         """The ids of `text` where it follows other text directly, with no space added in front."""
         if not self.adds_space:
             return self.encode(text)
-        newline = self.encode("\n")
-        return self.encode("\n" + text)[len(newline) :]
+        return self.encode("\n" + text)[self._newline_length :]
+
+    @cached_property
+    def _newline_length(self) -> int:
+        return len(self.encode("\n"))
 
     def check(self, text: str) -> None:
         """Raise DataError where `text` could not come back; characters count from 1."""
@@ -130,6 +162,13 @@ class SentencePiece(Tokenizer):
         if processor.is_unknown(token):
             return " ⁇ ".encode()
         return piece.replace(SPACE_MARK, " ").encode()
+
+
+def model_proto() -> Any:
+    """The messages of sentencepiece_model.proto; made at run time, so no types are known."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    return sentencepiece_model_pb2
 
 
 def check_encodable(text: str) -> None:

@@ -56,6 +56,12 @@ class Tokenizer(ABC):
     def piece_bytes(self) -> tuple[bytes, ...]:
         """What each id adds to the text, in UTF-8; nothing for marks."""
 
+    @property
+    def cuts(self) -> str:
+        """Those of space and newline in front of which a text may be cut after any character that
+        is no white space: the ids of the whole are those of both parts. "" where none is known."""
+        return ""
+
     @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, without boundaries; the work is split among threads.

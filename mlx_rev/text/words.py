@@ -27,6 +27,8 @@ class WordPattern:
     """One word or punctuation mark, in a group."""
     attached: re.Pattern[str]
     """What, at the start of a text, belongs to what came before it."""
+    marks: str = ""
+    """For a character class: what belongs to any word or punctuation mark that it follows."""
 
     def parts(self, text: str) -> list[str]:
         """The parts of a text, which join to it; those at odd indices are words and marks."""
@@ -57,7 +59,7 @@ def with_marks() -> WordPattern:
     """The pattern that keeps combining marks with what they follow."""
     marks = _combining_marks()
     split = re.compile(rf"""([\w'][\w'{marks}]*|[."?!,][{marks}]*)""")
-    return WordPattern(split, re.compile(f"[{marks}]+"))
+    return WordPattern(split, re.compile(f"[{marks}]+"), marks)
 
 
 def is_word_character(character: str) -> bool:

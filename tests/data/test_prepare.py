@@ -64,7 +64,7 @@ def config(tmp_path: Path, some_stories: list[str]) -> DataConfig:
 
 
 def shards(cache: Path) -> list[Path]:
-    return sorted((cache / "shards").glob("*/*.bin"))
+    return sorted((cache / "shards").glob("*/*/*.bin"))
 
 
 def test_shards_of_another_tokenizer_are_refused_and_damaged_ones_made_again(

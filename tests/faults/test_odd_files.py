@@ -122,7 +122,7 @@ INSIDE = {
         *("config.toml", "metrics.jsonl", "tokenizer.model", "checkpoints/latest/training.json"),
         *("checkpoints/latest/optimizer.safetensors", "checkpoints/latest/model.safetensors"),
     ),
-    "prepare --vocab-size 400 --data stories.txt": ("shards/*/train.bin", "tokenizers/*.model"),
+    "prepare --vocab-size 400 --data stories.txt": ("shards/*/train/*.bin", "tokenizers/*.model"),
 }
 """What commands find inside what they are given, or in the cache."""
 

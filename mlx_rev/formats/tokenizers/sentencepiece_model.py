@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 from mlx_rev.errors import FormatError
-from mlx_rev.text.sentencepiece import SPACE_MARK, SentencePiece
+from mlx_rev.text.sentencepiece import SPACE_MARK, SentencePiece, model_proto
 from mlx_rev.text.tokenizer import BOUNDARY
 
 UNKNOWN, END = 0, 2
@@ -49,7 +49,7 @@ def tokenizer_of(pieces: list[Piece], *, adds_space: bool, source: str) -> Sente
             raise FormatError(f"{source}: score of piece {token} is {piece.score}, not a number")
         if any("\ud800" <= character <= "\udfff" for character in piece.text):
             raise FormatError(f"{source}: piece {token} is not valid Unicode")
-    protobuf = _protobuf()
+    protobuf = model_proto()
     model = protobuf.ModelProto()
     for piece in pieces:
         model.pieces.add(piece=piece.text, score=piece.score, type=int(piece.kind))
@@ -106,16 +106,9 @@ def padding_text(token: int) -> str:
 
 def is_bpe(tokenizer: SentencePiece) -> bool:
     """Whether it is a BPE model, as all formats but SentencePiece's own assume."""
-    return bool(parsed(tokenizer).trainer_spec.model_type == _protobuf().TrainerSpec.BPE)
+    return bool(parsed(tokenizer).trainer_spec.model_type == model_proto().TrainerSpec.BPE)
 
 
 def parsed(tokenizer: SentencePiece) -> Any:
     """The protobuf message of a tokenizer's .model file, a copy."""
-    return _protobuf().ModelProto.FromString(tokenizer.content)
-
-
-def _protobuf() -> Any:
-    """The messages of sentencepiece_model.proto; made at run time, so no types are known."""
-    from sentencepiece import sentencepiece_model_pb2
-
-    return sentencepiece_model_pb2
+    return model_proto().ModelProto.FromString(tokenizer.content)

@@ -1,0 +1,167 @@
+"""Blocks of stories to tokens, in this process or in several: the same tokens for any number.
+
+A worker is a process that is started anew, as a fork of a process with MLX's threads may hang. What
+goes through its standard input and output is pickled: first a tokenizer, then a block of stories,
+its tokens, a block of stories, and so on. When the process that started it ends, in whatever way,
+the worker's input does, and so does the worker.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from functools import cached_property
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from mlx_rev.data.encoding import Block, Encoded, Encoder
+from mlx_rev.errors import DataError, RevError
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.load import tokenizer_of
+from mlx_rev.text.order import order_named
+
+ALONE = 4 << 20
+"""Bytes of text that this process encodes before it starts others, which takes them a second."""
+_MOST_WORKERS = 4
+"""More would wait for the one process that reads the corpus, and each takes up to 100 MB."""
+_PATIENCE = 5.0
+"""Seconds that a worker gets to end."""
+
+
+def worker_count() -> int:
+    """How many workers this machine's cores are good for."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    return min(cores or 1, _MOST_WORKERS)
+
+
+class Encoders(ExitStack):
+    """An encoder in this process and, after so much text as is encoded ALONE, in `workers` others,
+    unless that is one. They end with the `with` statement that this is used in."""
+
+    def __init__(self, codec: StoryCodec, workers: int) -> None:
+        super().__init__()
+        self._codec, self._count, self._alone = codec, workers, ALONE
+        self._workers: list[Worker] = []
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        """Made when there is something to encode."""
+        return Encoder(self._codec)
+
+    def encode(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, list[Encoded]]]:
+        """Each block, in order, and its tokens in each direction.
+
+        Raises DataError for what cannot be encoded, and where a worker was killed.
+        """
+        waiting: list[tuple[Block, Worker]] = []
+        for block in blocks:
+            if self._count < 2 or self._alone > 0:
+                self._alone -= sum(block.text_bytes)
+                yield block, self._encoder(block.stories)
+                continue
+            if not self._workers:
+                self._start()
+            if len(waiting) < self._count:
+                worker = self._workers[len(waiting)]
+            else:
+                done, worker = waiting.pop(0)
+                yield done, worker.receive()
+            worker.send(block.stories)
+            waiting.append((block, worker))
+        for done, worker in waiting:
+            yield done, worker.receive()
+
+    def _start(self) -> None:
+        self._workers += [self.enter_context(Worker()) for _ in range(self._count)]
+        tokenizer, known = self._codec.tokenizer, self._encoder.known
+        for worker in self._workers:
+            worker.send((tokenizer.content, tokenizer.source, self._codec.order.name, known))
+
+
+class Worker:
+    """A process with an encoder, for the process that starts it."""
+
+    def __enter__(self) -> "Worker":
+        # In a process group of its own: Ctrl-C is for the process that it works for.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,
+            env={**os.environ, "MLX_REV_BLAS": "off"},
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with suppress(OSError):
+            self._input.close()
+        try:
+            self._process.wait(0 if error else _PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+    def send(self, content: Any) -> None:
+        """Give it the tokenizer, or stories. Raises DataError where it has come to its end."""
+        try:
+            pickle.dump(content, self._input, pickle.HIGHEST_PROTOCOL)
+            self._input.flush()
+        except OSError as error:
+            raise self._ended() from error
+
+    def receive(self) -> list[Encoded]:
+        """The tokens of the stories that were sent. Raises DataError for what cannot be encoded,
+        and where it has come to its end."""
+        try:
+            found = pickle.load(self._output)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            raise self._ended() from error
+        if isinstance(found, RevError):
+            raise found
+        return list(found)
+
+    @property
+    def _input(self) -> BinaryIO:
+        return self._process.stdin  # type: ignore[return-value]
+
+    @property
+    def _output(self) -> BinaryIO:
+        return self._process.stdout  # type: ignore[return-value]
+
+    def _ended(self) -> DataError:
+        code = self._process.wait()
+        how = f"was killed (signal {-code})" if code < 0 else f"failed (exit code {code})"
+        return DataError(
+            f"a process that tokenises {how}, perhaps for want of memory; give the command again, "
+            "and it goes on from the last whole shard"
+        )
+
+
+def _work(source: BinaryIO, target: BinaryIO) -> None:
+    """Do the work of a worker until its input ends."""
+    content, name, order, known = pickle.load(source)
+    encode = Encoder(StoryCodec(tokenizer_of(content, name), order_named(order)), known)
+    while True:
+        try:
+            stories: Sequence[str] = pickle.load(source)
+        except EOFError:
+            return
+        try:
+            answer: list[Encoded] | RevError = encode(stories)
+        except RevError as error:
+            answer = error
+        pickle.dump(answer, target, pickle.HIGHEST_PROTOCOL)
+        target.flush()
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError, EOFError):
+        _work(sys.stdin.buffer, sys.stdout.buffer)
