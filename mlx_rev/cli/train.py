@@ -36,6 +36,7 @@ from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
 from mlx_rev.run_folder import CONFIG, LOSS_PICTURE, METRICS
 from mlx_rev.text.order import ASSUMED
+from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train import checkpoint
 from mlx_rev.train.distributed import Nodes
@@ -99,6 +100,10 @@ def _train(
         source = replace(source, tokenizer=str(kept))
         own = run / f"tokenizer{kept.suffix}"
         config = replace(config, data=replace(source, tokenizer=str(own)))
+    elif command.resume is not None:
+        # What is learnt from a corpus may be another vocabulary in another version of mlx-rev.
+        own = run / SentencePiece.file_name
+        source = replace(source, tokenizer=source.tokenizer or (str(own) if own.exists() else None))
     data = prepare_shown(source, config.model.vocab_size, command.cache, console)
     outlook = _outlook(config, data, run if command.resume is not None else None)
     for line in outlook.lines():

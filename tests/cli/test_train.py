@@ -18,6 +18,7 @@ from mlx_rev.cli.stopping import stop_on_signal
 from mlx_rev.config import RunConfig
 from mlx_rev.data.sources.names import short_name
 from mlx_rev.program import program
+from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.train.events import Event, Saved, Stopped
 from tests.conftest import training_of
 
@@ -107,11 +108,14 @@ def test_killed_and_resumed_is_the_same_to_the_bit(
     command_environment: dict[str, str],
     tiny_flags: list[str],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """With its own vocabulary, where the cache has none."""
     folder = tmp_path / "killed"
     done = interrupt(command_environment, tiny_flags, folder, signal.SIGKILL)
     assert done.returncode == -signal.SIGKILL
-    resumed = run("train", "--resume", folder, "--plain")
+    monkeypatch.setattr(SentencePiece, "train", None)
+    resumed = run("train", "--resume", folder, "--plain", "--cache", tmp_path / "cache")
     assert resumed.returncode == 0, resumed.stderr
     assert_same_run(folder, trained)
 
