@@ -360,6 +360,8 @@ def test_in_a_terminal_that_is_closed_it_saves_first(
         sys.executable,
         ["-m", "mlx_rev", "train", *flags, "--steps", "1000000", "--out", str(folder)],
         env=command_environment | {"TMPDIR": str(temporary)},
+        # Under nohup it would not be told.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     wait_for(folder / "metrics.jsonl")
     os.close(terminal.child_fd)  # No signal but the system's own.
