@@ -22,6 +22,7 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples.md"
 LOSS_PICTURE = "loss.png"
 LOCK = ".lock"
+TOKENIZERS = ("tokenizer.model", "tokenizer.json")
 
 CHECKPOINTS = "checkpoints"
 LATEST = "latest"
@@ -35,6 +36,12 @@ TRAINING = "training.json"
 def runs(folder: Path) -> list[Path]:
     """The run folders in a folder, by their name."""
     return sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+
+
+def tokenizer(run: Path) -> Path | None:
+    """The run's own tokenizer; None where a run has not begun."""
+    found = [path for name in TOKENIZERS if (path := run / name).is_file()]
+    return found[0] if found else None
 
 
 def checkpoints(run: Path) -> list[Path]:

@@ -24,8 +24,6 @@ from mlx_rev.ui import inspection
 from mlx_rev.ui.console import make_console
 from mlx_rev.ui.preparation import prepare_shown
 
-_TOKENIZERS = ("tokenizer.model", "tokenizer.json")
-"""Names in a run folder."""
 _NO_TOKENIZER = (
     "note: the shards' tokenizer is not in the cache; give it with --tokenizer to see words and "
     "stories"
@@ -115,8 +113,8 @@ def _of_run(command: DataCommand) -> _Source:
     if command.tokenizer is not None:
         raise ConfigError("--tokenizer: a run has its own; leave it out")
     config = read_toml(run / run_folder.CONFIG, EARLIER)
-    own = [path for name in _TOKENIZERS if (path := run / name).is_file()]
-    data = replace(config.data, tokenizer=str(own[0])) if own else config.data
+    own = run_folder.tokenizer(run)
+    data = replace(config.data, tokenizer=str(own)) if own else config.data
     console = make_console(stderr=True, plain=command.plain)
     prepared = prepare_shown(data, config.model.vocab_size, command.cache, console)
     shards: dict[str, tuple[ShardSet, StoryCodec | None]] = {}

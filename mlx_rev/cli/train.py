@@ -14,12 +14,13 @@ from mlx_rev.cli.options import RUNS, say_not_reversed, with_standard_input
 from mlx_rev.cli.stopping import stop_on_signal
 from mlx_rev.cli.train_options import TrainCommand, given_model, parse_command
 from mlx_rev.config import (
+    DataConfig,
     RunConfig,
     SampleConfig,
     TrainConfig,
     validate_run,
 )
-from mlx_rev.config_file import to_toml
+from mlx_rev.config_file import EARLIER, read_toml, to_toml
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.sources.names import short_name
 from mlx_rev.errors import (
@@ -36,7 +37,6 @@ from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import read_weights
 from mlx_rev.run_folder import CONFIG, LOSS_PICTURE, METRICS
 from mlx_rev.text.order import ASSUMED
-from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train import checkpoint
 from mlx_rev.train.distributed import Nodes
@@ -101,9 +101,7 @@ def _train(
         own = run / f"tokenizer{kept.suffix}"
         config = replace(config, data=replace(source, tokenizer=str(own)))
     elif command.resume is not None:
-        # What is learnt from a corpus may be another vocabulary in another version of mlx-rev.
-        own = run / SentencePiece.file_name
-        source = replace(source, tokenizer=source.tokenizer or (str(own) if own.exists() else None))
+        source = _with_own_tokenizer(source, command.resume)
     data = prepare_shown(source, config.model.vocab_size, command.cache, console)
     outlook = _outlook(config, data, run if command.resume is not None else None)
     for line in outlook.lines():
@@ -150,6 +148,17 @@ def _kept_tokenizer(given: ModelFile, cache: Path) -> Path:
     path = path.with_suffix(Path(given.tokenizer.file_name).suffix)
     given.tokenizer.save(path)
     return path
+
+
+def _with_own_tokenizer(data: DataConfig, run: Path) -> DataConfig:
+    """What a run is trained on, with the tokenizer that it has, unless another one is given now.
+
+    What is learnt from a corpus may be another vocabulary in another version of mlx-rev, and what
+    was given when the run began may have changed or gone.
+    """
+    own = run_folder.tokenizer(run)
+    is_given = data.tokenizer != read_toml(run / CONFIG, EARLIER).data.tokenizer
+    return data if own is None or is_given else replace(data, tokenizer=str(own))
 
 
 def _hold(command: TrainCommand, stack: ExitStack) -> Path:

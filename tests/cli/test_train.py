@@ -7,19 +7,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import mlx.core as mx
 import pexpect
 import pytest
 
+from mlx_rev import run_folder
 from mlx_rev.cli import train
 from mlx_rev.cli.stopping import stop_on_signal
-from mlx_rev.config import RunConfig
+from mlx_rev.config import DataConfig, RunConfig
+from mlx_rev.config_file import to_toml
 from mlx_rev.data.sources.names import short_name
 from mlx_rev.program import program
 from mlx_rev.text.sentencepiece import SentencePiece
+from mlx_rev.train.distributed import Nodes
 from mlx_rev.train.events import Event, Saved, Stopped
+from mlx_rev.train.watchdog import Parent
 from tests.conftest import training_of
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -400,3 +407,34 @@ def test_interrupted_while_kernels_compile_it_saves(
     assert terminal.exitstatus == 0
     assert log.read_text().splitlines() == ["begun", "ended 0"] * (log.read_text().count("begun"))
     assert latest(folder).resolve().name == "step-00000001"
+
+
+@pytest.mark.parametrize("name", run_folder.TOKENIZERS)
+@pytest.mark.parametrize(
+    ("before", "now"), [(None, None), ("gone.model", None), ("gone.model", "given.model")]
+)
+def test_every_machine_of_a_resumed_run_has_the_runs_tokenizer(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    before: str | None,
+    now: str | None,
+) -> None:
+    """Machines other than the first have no run folder, only their cache; what is given now counts,
+    and is refused if it is another one."""
+    config = RunConfig(data=DataConfig(tokenizer=before))
+    (tmp_path / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    (tmp_path / name).touch()
+    used: list[DataConfig] = []
+
+    def asked(data: DataConfig, *rest: object) -> None:
+        used.append(data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "prepare_shown", asked)
+    flags = ["--resume", str(tmp_path), "--plain", *(["--tokenizer", now] if now else [])]
+    command = train.parse_command(flags, "train")
+    other = cast(Nodes, SimpleNamespace(first=False, number=1, count=2))
+    with pytest.raises(KeyboardInterrupt):
+        train._train(command, train._config(command), tmp_path / "node-1", other, Parent())
+    assert used == [replace(command.data, tokenizer=now or str(tmp_path / name))]
