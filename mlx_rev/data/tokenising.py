@@ -17,7 +17,7 @@ from mlx_rev.data.reading import Place, Reading
 from mlx_rev.data.shard_set import ShardSet, is_done, open_shards, shard_path, write_done
 from mlx_rev.data.shards import Shard, ShardContent, check_origin, open_shard
 from mlx_rev.data.workers import Encoders
-from mlx_rev.errors import DataError
+from mlx_rev.errors import DataError, RevError
 from mlx_rev.text.codec import StoryCodec
 
 SHARD_BYTES = 64 << 20
@@ -144,20 +144,24 @@ def _gone_on(directions: Sequence[Direction], folders: Sequence[Path], reading: 
         noted = json.loads(files.read_bytes(folders[0] / _PLACE))
         shards, position = int(noted["shards"]), tuple(map(int, noted["position"]))
         place = Place(position, max(0, int(noted["stories"])))
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, OverflowError, TypeError):
         return 0
     last = None
     for number in range(shards):
         last = _kept(directions, [shard_path(folder, number) for folder in folders])
         if last is None:
             return 0
-    reading.go_to(place)
-    # The story is the last one of the shard, or the place is not what it was.
-    story, known = next(reading, None), last and last.story(last.story_count - 1)[1:-1].tolist()
-    if story is None or directions[0].codec.encode(story) != known:
-        reading.go_to(Place())
-        return 0
-    return shards
+    known = last and last.story(last.story_count - 1)[1:-1].tolist()
+    try:
+        reading.go_to(place)
+        # The story is the last one of the shard, or the place is not what it was.
+        story = next(reading, None)
+        if story is not None and directions[0].codec.encode(story) == known:
+            return shards
+    except (RevError, LookupError, OSError, OverflowError, TypeError, ValueError):
+        pass  # No such place; what else may be wrong is said when all is read again.
+    reading.go_to(Place())
+    return 0
 
 
 def _blocks(stories: Iterator[str]) -> Iterator[Block]:

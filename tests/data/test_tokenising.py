@@ -63,6 +63,8 @@ class File:
 
     def chunks(self, start: State, problems: Problems) -> Iterator[Chunk]:
         [first] = start or (0,)
+        if first < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         for place in range(first, len(self.stories), 7):
             if place >= self.breaks_off:
                 raise DataError("the hub broke off")
@@ -212,6 +214,14 @@ def test_a_run_that_had_come_to_the_end_goes_on_there(
         b'{"shards": 0, "position": [0, 7, 7], "stories": 1}',
         b'{"shards": 2, "position": [0, 7, 7], "stories": -1}',
         b'{"shards": 2, "position": [9, 7, 7], "stories": 0}',
+        b'{"shards": 2, "position": [5], "stories": 0}',
+        b'{"shards": 2, "position": [0, 7], "stories": 0}',
+        b'{"shards": 2, "position": [0, 7, 7, 7, 7, 7], "stories": 0}',
+        b'{"shards": 2, "position": [0, 7, -7], "stories": 0}',
+        b'{"shards": 2, "position": [-9, 7, 7], "stories": 0}',
+        b'{"shards": 2, "position": [0, 7, 1e999], "stories": 0}',
+        b'{"shards": 1e999, "position": [0, 7, 7], "stories": 0}',
+        b'{"shards": 2, "position": [0, 7, 7], "stories": 99999999999999999999}',
     ],
 )
 def test_a_place_that_does_not_fit_is_not_believed(
