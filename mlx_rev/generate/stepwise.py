@@ -35,6 +35,11 @@ _LONGEST = 64
 _EXPLAINED = 120
 """Characters of the text so far that a sentence has to explain, to the end of a sentence: those
 next to it, so that the cost does not grow with the story."""
+_MOST_EXPLAINED = 240
+"""UTF-8 bytes of it, however long the sentence is: a token has one or more, and the judge has to
+have room for them."""
+_SPARE = 16
+"""Tokens of the context that those leave."""
 
 
 @dataclass
@@ -81,10 +86,11 @@ def write_by_sentence(
         raise ConfigError(f"judge {judge.name}: expected a model that reads {way}")
     [story] = begin_stories(model, codec, [prompt], config)
     writer = _Writer(model, codec, story, config, reader or PlainReader(model))
+    most = min(_MOST_EXPLAINED, max(model.config.context - _SPARE, 1))
     while story.finished is None:
         proposals = writer.propose(count)
         alike = _alike(proposals, nearly_full=writer.nearly_full)
-        writer.take(alike[_best(story, alike, judge)])
+        writer.take(alike[_best(story, alike, judge, most)])
         yield story
 
 
@@ -194,12 +200,14 @@ def _alike(proposals: Sequence[_Proposal], *, nearly_full: bool) -> list[_Propos
     return [own for own in proposals if own.stopped == reason]
 
 
-def _best(story: Story, proposals: Sequence[_Proposal], judge: Judge) -> int:
-    """The place of the proposal to take."""
+def _best(
+    story: Story, proposals: Sequence[_Proposal], judge: Judge, most: int = _MOST_EXPLAINED
+) -> int:
+    """The place of the proposal to take, which has to explain so many bytes at most."""
     if len(proposals) == 1:
         return 0
     texts = [own.growth.text for own in proposals]
-    near = _near(story.text, leftwards=story.leftwards)
+    near = _near(story.text, leftwards=story.leftwards, most=most)
     scores = np.zeros(len(texts))
     if near:
         stripped = [text.strip() for text in texts]
@@ -219,10 +227,13 @@ def _in_units(values: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _near(text: str, *, leftwards: bool) -> str:
-    """The sentences of a text that are next to what comes: some _EXPLAINED characters."""
+def _near(text: str, *, leftwards: bool, most: int = _MOST_EXPLAINED) -> str:
+    """The sentences of a text that are next to what comes: some _EXPLAINED characters, and of a
+    long sentence `most` bytes."""
     starts = [*sentence_starts(text), len(text)]
     parts = [text[start:stop] for start, stop in pairwise(starts)]
     parts = parts if leftwards else parts[::-1]
     enough = sum(length < _EXPLAINED for length in accumulate(map(len, parts))) + 1
-    return "".join(parts[:enough] if leftwards else parts[:enough][::-1]).strip()
+    near = "".join(parts[:enough] if leftwards else parts[:enough][::-1]).strip().encode()
+    near = near[:most] if leftwards else near[-most:]
+    return near.decode(errors="ignore").strip()

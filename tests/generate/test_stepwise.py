@@ -156,6 +156,36 @@ def test_what_a_sentence_has_to_explain_is_next_to_it() -> None:
     assert stepwise._near("", leftwards=True) == ""
 
 
+@pytest.mark.parametrize(
+    "text", ["the dog ran and " * 40, "狗跑回家了，" * 40, "ж 🐕" * 90], ids=ascii
+)
+def test_of_text_without_sentences_the_part_next_to_it_is_explained(text: str) -> None:
+    text = f"a{text}z"
+    first, last = (stepwise._near(text, leftwards=leftwards) for leftwards in (True, False))
+    assert text.startswith(first)
+    assert text.endswith(last)
+    for near in (first, last):
+        assert 230 < len(near.encode()) <= 240
+    assert (
+        stepwise._near(text, leftwards=True, most=20)
+        == first.encode()[:20].decode(errors="ignore").strip()
+    )
+
+
+@pytest.mark.parametrize("order", [WORD2, FORWARD])
+def test_an_ending_without_a_full_stop_fits_into_the_judge(
+    tiny: ModelConfig, codecs: dict[Order, StoryCodec], order: Order
+) -> None:
+    """In another vocabulary, or from the other end, it may have more tokens than the story."""
+    teller = telling(tiny, codecs[order])
+    judge = replace(
+        judge_of(telling(tiny, codecs[FORWARD if order is WORD2 else WORD2])),
+        encode=lambda text: [3 + byte for byte in text.encode()],
+    )
+    [*_, story] = teller.tell_by_sentence("the dog ran and " * 12, 3, judge, max_tokens=12)
+    assert len(story.tokens) <= 12
+
+
 def test_it_takes_a_judge_that_reads_the_other_way(
     tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
