@@ -10,7 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from types import TracebackType
@@ -84,13 +84,15 @@ class Worker:
     """A process with an encoder, for the process that starts it."""
 
     def __enter__(self) -> "Worker":
+        # It imports what this process does, from wherever that was found: "" is the folder here.
+        path = os.pathsep.join(map(os.path.abspath, sys.path))
         # In a process group of its own: Ctrl-C is for the process that it works for.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,
-            env={**os.environ, "MLX_REV_BLAS": "off"},
+            env={**os.environ, "PYTHONPATH": path, "MLX_REV_BLAS": "off"},
         )
         return self
 
@@ -122,7 +124,7 @@ class Worker:
         and where it has come to its end."""
         try:
             found = pickle.load(self._output)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
+        except Exception as error:  # what is no pickle may raise anything
             raise self._ended() from error
         if isinstance(found, RevError):
             raise found
@@ -137,23 +139,29 @@ class Worker:
         return self._process.stdout  # type: ignore[return-value]
 
     def _ended(self) -> DataError:
-        code = self._process.wait()
-        how = f"was killed (signal {-code})" if code < 0 else f"failed (exit code {code})"
+        try:
+            code = self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            how = "gave an answer that is none"
+        else:
+            how = f"failed (exit code {code})"
+            if code < 0:
+                how = f"was killed (signal {-code}), perhaps for want of memory"
         return DataError(
-            f"a process that tokenises {how}, perhaps for want of memory; give the command again, "
-            "and it goes on from the last whole shard"
+            f"a process that tokenises {how}; give the command again, and it goes on from the last "
+            "whole shard"
         )
 
 
 def _work(source: BinaryIO, target: BinaryIO) -> None:
     """Do the work of a worker until its input ends."""
-    content, name, order, known = pickle.load(source)
+    if (begun := _received(source)) is None:
+        return
+    content, name, order, known = begun
     encode = Encoder(StoryCodec(tokenizer_of(content, name), order_named(order)), known)
-    while True:
-        try:
-            stories: Sequence[str] = pickle.load(source)
-        except EOFError:
-            return
+    while (stories := _received(source)) is not None:
         try:
             answer: list[Encoded] | RevError = encode(stories)
         except RevError as error:
@@ -162,6 +170,16 @@ def _work(source: BinaryIO, target: BinaryIO) -> None:
         target.flush()
 
 
+def _received(source: BinaryIO) -> Any:
+    """What was sent; None where the input ends, perhaps in the middle of it."""
+    try:
+        return pickle.load(source)
+    except (EOFError, pickle.UnpicklingError):
+        return None
+
+
 if __name__ == "__main__":
-    with suppress(BrokenPipeError, EOFError):
-        _work(sys.stdin.buffer, sys.stdout.buffer)
+    with suppress(BrokenPipeError), open(os.dup(1), "wb") as answers:
+        # What is printed, by whatever is imported, must not come between the answers.
+        os.dup2(2, 1)
+        _work(sys.stdin.buffer, answers)

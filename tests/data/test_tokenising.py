@@ -1,9 +1,12 @@
 """Shards are the same however they come about, and those that are there are not made again."""
 
 import errno
+import io
 import os
+import pickle
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -337,6 +340,63 @@ def test_a_worker_that_is_killed_is_an_error_and_the_others_end(
         list(encoders.encode(blocks()))
     assert len(started) == 2
     assert all(process.poll() is not None for process in started)
+
+
+@pytest.mark.process
+def test_a_worker_imports_from_where_this_process_does(
+    codec: StoryCodec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also if it is found only in the current folder or where sys.path was told to look."""
+    monkeypatch.setattr(sys, "executable", getattr(sys, "_base_executable", sys.executable))
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os\natexit.register(os.mkdir, 'found')\n", encoding="utf-8"
+    )
+    with Worker() as worker:
+        worker.send((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
+        worker.send(["Tom ran."])
+        assert len(worker.receive()) == 2
+    assert (tmp_path / "found").is_dir()
+
+
+def test_an_input_that_is_cut_off_anywhere_ends_a_worker(codec: StoryCodec) -> None:
+    begin = pickle.dumps((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
+    block = pickle.dumps(["Tom ran.", "Sam saw é."], pickle.HIGHEST_PROTOCOL)
+    answers = io.BytesIO()
+    for cut in (0, 1, 5, 300, len(begin) - 1):
+        workers._work(io.BytesIO(begin[:cut]), answers)
+    for cut in range(len(block)):
+        workers._work(io.BytesIO(begin + block[:cut]), answers)
+    assert answers.getvalue() == b""
+    workers._work(io.BytesIO(begin + block), answers)
+    assert len(pickle.loads(answers.getvalue())) == 2
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo hello; exec sleep 60", "gave an answer that is none; give"),
+        (r"printf '\200\011'; exec sleep 60", "gave an answer that is none; give"),
+        ("exit 3", r"failed \(exit code 3\); give"),
+        ("kill -9 $$", r"was killed \(signal 9\), perhaps for want of memory; give"),
+    ],
+)
+def test_what_a_worker_says_that_is_no_answer_ends_it(
+    monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    monkeypatch.setattr(workers, "_PATIENCE", 0.3)
+    popen = subprocess.Popen
+
+    def other(command: object, **options: object) -> object:
+        return popen(["sh", "-c", script], **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", other)
+    with Worker() as worker:
+        with pytest.raises(DataError, match=said):
+            worker.receive()
+        assert worker._process.poll() is not None
 
 
 @pytest.mark.process
