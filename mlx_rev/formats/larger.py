@@ -4,7 +4,8 @@ What is new is wired so that hardly anything changes at first (Chen, Goodfellow 
 "Net2Net: Accelerating Learning via Knowledge Transfer", 2016). A new layer is a copy of the one
 before it that writes nothing, as do new heads and feed-forward units: the matrix that would write
 is zero there. A new number of the residual stream begins as a little noise that nothing reads, and
-the norms are scaled for the wider stream. Training finds a use for all of it.
+the norms are scaled for the wider stream. (Where the output projection is the embedding, that reads
+it.) Training finds a use for all of it.
 """
 
 from dataclasses import replace
@@ -62,7 +63,8 @@ def grown(small: ModelFile, config: ModelConfig, seed: int = 0, noise: float = _
 def _widened(
     name: str, weight: np.ndarray, shape: names.Shape, random: np.random.Generator, noise: float
 ) -> np.ndarray:
-    """A weight in a wider shape, such that nothing that is new is both written and read."""
+    """A weight in a wider shape, such that nothing that is new is both written and read, but by a
+    tied embedding."""
     if weight.ndim == 1:
         new = np.full(shape, weight.mean(), np.float32)
         new[: len(weight)] = weight
@@ -71,7 +73,7 @@ def _widened(
     new = random.normal(0, weight.std(), shape).astype(np.float32)
     new[:rows, :columns] = weight
     if name in (names.EMBEDDING, names.OUTPUT):
-        new[:, columns:] *= noise
+        new[:, columns:] *= noise if name == names.EMBEDDING else 0
         return new
     new[:rows, columns:] = 0
     if any(writer in name for writer in _WRITERS):

@@ -46,6 +46,16 @@ def test_without_noise_a_larger_model_says_the_same(sizes: dict[str, int], tied:
     assert logits(large) == pytest.approx(logits(small), abs=2e-4)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_only_a_tied_embedding_reads_a_new_number_of_the_stream(tied: bool) -> None:
+    large = grown(drawn(replace(CONFIG, tied=tied)), replace(shape(dim=24), tied=tied))
+    new = {name: weight[:, 16:] for name, weight in read_weights(large).items()
+           if weight.ndim == 2 and not name.endswith(("o_proj.weight", "down_proj.weight"))}  # fmt: skip
+    noisy = {name for name, weight in new.items() if np.array(weight).any()}
+    assert noisy == {"model.embed_tokens.weight"}
+    assert ("lm_head.weight" in new) is not tied
+
+
 def test_with_noise_all_that_is_new_gets_gradients_within_two_steps() -> None:
     large = grown(drawn(CONFIG), shape(**LARGE))
     model = Llama(large.config)
