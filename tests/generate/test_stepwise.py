@@ -157,7 +157,9 @@ def test_what_a_sentence_has_to_explain_is_next_to_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["the dog ran and " * 40, "狗跑回家了，" * 40, "ж 🐕" * 90], ids=ascii
+    "text",
+    ["the dog ran and " * 40, "狗跑回家了，" * 40, "ж 🐕" * 90],
+    ids=["English", "Chinese", "mixed"],
 )
 def test_of_text_without_sentences_the_part_next_to_it_is_explained(text: str) -> None:
     text = f"a{text}z"
