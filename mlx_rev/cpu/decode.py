@@ -27,19 +27,19 @@ class NumpyReader:
         self._model, self._config = model, model.config
         self._eps = np.float32(model.config.norm_eps)
         self._cos, self._sin = map(np.asarray, CpuOps().rope_tables(model.config))
-        self._layers: list[_Layer] = []
+        self._weights: _Weights | None = None
 
     def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> np.ndarray:
         """The logits (B, V) after the last of tokens (B, T), which join the cache."""
         place = int(cache[0].offset)
-        if tokens.shape[1] > 1 or not place or not self._layers:
-            self._layers = [_layer_of(block) for block in self._model.model.layers]
+        if tokens.shape[1] > 1 or not place or self._weights is None:
+            self._weights = _weights_of(self._model)
             return np.asarray(self._model.next_logits(tokens, cache, segment_start))
-        decoder = self._model.model
-        x = np.asarray(decoder.embed_tokens.weight)[np.asarray(tokens)[:, 0]]
+        weights = self._weights
+        x = weights.embedding[np.asarray(tokens)[:, 0]]
         unseen = _unseen(np.asarray(segment_start), place)
         with np.errstate(over="ignore"):  # e^x may be infinite in x / (1 + e^-x), which is right
-            for layer, own in zip(self._layers, cache, strict=True):
+            for layer, own in zip(weights.layers, cache, strict=True):
                 # Views: what is written into them is in the cache.
                 kept = np.asarray(own.keys), np.asarray(own.values)
                 x = x + self._attended(layer, self._norm(x, layer.norm), kept, place, unseen)
@@ -47,9 +47,7 @@ class NumpyReader:
         offset = mx.array(place + 1)
         for own in cache:
             own.offset = offset
-        logits: np.ndarray = self._norm(x, np.asarray(decoder.norm.weight)) @ _projection(
-            self._model
-        )
+        logits: np.ndarray = self._norm(x, weights.norm) @ weights.projection
         return logits
 
     def _norm(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -108,25 +106,45 @@ class _Layer(NamedTuple):
     down: np.ndarray
 
 
-def _layer_of(block: Block) -> _Layer:
-    """Views of a block's weights."""
-    attention, mlp = block.self_attn, block.mlp
-    return _Layer(
-        norm=np.asarray(block.input_layernorm.weight),
-        q=np.asarray(attention.q_proj.weight).T,
-        k=np.asarray(attention.k_proj.weight).T,
-        v=np.asarray(attention.v_proj.weight).T,
-        o=np.asarray(attention.o_proj.weight).T,
-        second_norm=np.asarray(block.post_attention_layernorm.weight),
-        gate=np.asarray(mlp.gate_proj.weight).T,
-        up=np.asarray(mlp.up_proj.weight).T,
-        down=np.asarray(mlp.down_proj.weight).T,
+class _Weights(NamedTuple):
+    """The weights of a model."""
+
+    embedding: np.ndarray
+    layers: list[_Layer]
+    norm: np.ndarray
+    projection: np.ndarray
+    """(D, V)."""
+
+
+def _array(weight: mx.array) -> np.ndarray:
+    """A view of an array; a copy of one that is not float32, as NumPy has no bfloat16."""
+    return np.asarray(weight if weight.dtype == mx.float32 else weight.astype(mx.float32))
+
+
+def _weights_of(model: Llama) -> _Weights:
+    decoder = model.model
+    return _Weights(
+        embedding=_array(decoder.embed_tokens.weight),
+        layers=[_layer_of(block) for block in decoder.layers],
+        norm=_array(decoder.norm.weight),
+        projection=_array(model.output_weight).T,
     )
 
 
-def _projection(model: Llama) -> np.ndarray:
-    """The output projection (D, V)."""
-    return np.asarray(model.output_weight).T
+def _layer_of(block: Block) -> _Layer:
+    """A block's weights."""
+    attention, mlp = block.self_attn, block.mlp
+    return _Layer(
+        norm=_array(block.input_layernorm.weight),
+        q=_array(attention.q_proj.weight).T,
+        k=_array(attention.k_proj.weight).T,
+        v=_array(attention.v_proj.weight).T,
+        o=_array(attention.o_proj.weight).T,
+        second_norm=_array(block.post_attention_layernorm.weight),
+        gate=_array(mlp.gate_proj.weight).T,
+        up=_array(mlp.up_proj.weight).T,
+        down=_array(mlp.down_proj.weight).T,
+    )
 
 
 def _unseen(segment_start: np.ndarray, place: int) -> np.ndarray | None:

@@ -73,6 +73,23 @@ def test_it_takes_the_weights_that_the_model_has_when_it_reads_a_prompt(tiny: Mo
     assert np.abs(second - first).max() > 0.1
 
 
+@pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=str)
+@pytest.mark.parametrize("tied", [False, True])
+def test_weights_of_half_the_bytes_are_read_too(
+    tiny: ModelConfig, dtype: mx.Dtype, tied: bool
+) -> None:
+    """The steps in NumPy are float32's; the model's own round what is between."""
+    model, wide = (random_model(replace(tiny, tied=tied)) for _ in range(2))
+    model.set_dtype(dtype)
+    set_weights(wide, {n: own.astype(mx.float32) for n, own in get_weights(model).items()})
+    prompt = np.array([[1, 7, 9]])
+    expected = read(PlainReader(wide), wide, prompt, [0])
+    for reader in (NumpyReader(model), PlainReader(model)):
+        found = read(reader, model, prompt, [0])
+        assert found.dtype == np.float32
+        assert found == pytest.approx(expected, abs=0.1 * float(np.abs(expected).max()))
+
+
 def test_only_prompts_are_read_by_the_model(
     tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
