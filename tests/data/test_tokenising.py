@@ -344,20 +344,23 @@ def test_a_worker_that_is_killed_is_an_error_and_the_others_end(
 
 @pytest.mark.process
 def test_a_worker_imports_from_where_this_process_does(
-    codec: StoryCodec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    codec: StoryCodec,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Also if it is found only in the current folder or where sys.path was told to look."""
+    """Also if it is found only in the current folder or where sys.path was told to look; what that
+    prints is not taken for an answer."""
     monkeypatch.setattr(sys, "executable", getattr(sys, "_base_executable", sys.executable))
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "sitecustomize.py").write_text(
-        "import atexit, os\natexit.register(os.mkdir, 'found')\n", encoding="utf-8"
-    )
+    loud = "lambda file, load=pickle.load: print('reads', flush=True) or load(file)"
+    (tmp_path / "sitecustomize.py").write_text(f"import pickle\npickle.load = {loud}\n")
     with Worker() as worker:
         worker.send((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
         worker.send(["Tom ran."])
         assert len(worker.receive()) == 2
-    assert (tmp_path / "found").is_dir()
+    assert capfd.readouterr().err == "reads\n" * 3
 
 
 def test_an_input_that_is_cut_off_anywhere_ends_a_worker(codec: StoryCodec) -> None:
