@@ -1,6 +1,7 @@
 """`mlx-rev completion`: a script that completes commands, options, models and files in a shell."""
 
 import importlib
+import re
 import sys
 from argparse import Action, ArgumentParser
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import tyro
 
 from mlx_rev.cli.flags import Option, options_of, parse
 from mlx_rev.cli.help import COMMANDS
+from mlx_rev.data.sources.names import BUNDLED, STANDARD_INPUT, TINYSTORIES, TINYSTORIES_V2
 from mlx_rev.formats.detect import BUILT_IN
 from mlx_rev.presets import presets
 
@@ -28,6 +30,7 @@ class CompletionCommand:
 
 
 _FILES: tuple[str, ...] = ()
+_CORPORA = (BUNDLED, TINYSTORIES, TINYSTORIES_V2, STANDARD_INPUT)
 _NAMED = {
     "--preset": (*presets(),),
     "--model": (BUILT_IN.name,),
@@ -36,8 +39,8 @@ _NAMED = {
     "--init-from": (BUILT_IN.name,),
     "SOURCE": (BUILT_IN.name,),
     "[MODEL]": (BUILT_IN.name,),
-    "--data": ("bundled", "tinystories"),
-    "TEXT|FILE": ("bundled", "tinystories"),
+    "--data": _CORPORA,
+    "TEXT|FILE": (BUNDLED,),
     "[RUN]": _FILES,
     "--tokenizer": _FILES,
     "--valid": _FILES,
@@ -89,21 +92,21 @@ def _add(parser: ArgumentParser, option: Option) -> None:
 def _complete_files(action: Action, words: Sequence[str]) -> None:
     """Have an argument completed to a path or one of these words."""
     listed = " ".join(words)
+    # Where "_file" is in a function's name, shtab has bash escape the spaces in what it inserts.
+    function = "_".join(["_mlx_rev_file", *(re.sub(r"\W", "_", word) for word in words)])
+    # What is typed has backslashes before its spaces, and shtab's own function splits it at them.
+    in_bash = (
+        f'local typed="${{1//\\\\/}}"; compgen -W "{listed}" -- "$typed"; compgen -f -- "$typed"'
+    )
+    in_zsh = f"_alternative 'names:name:({listed})' 'files:file:_files'" if words else "_files"
+    in_fish = "__fish_complete_path (commandline -ct)"
     completed: Any = action
-    completed.complete = {
-        "bash": "_shtab_compgen_files",
-        "zsh": "_files",
-        "fish": "(__fish_complete_path (commandline -ct))",
-    }
-    if not words:
-        return
-    function = "_mlx_rev_" + "_or_".join(words)
     completed.complete = {
         "bash": function,
         "zsh": function,
-        "fish": f"(printf '%s\\n' {listed}; __fish_complete_path (commandline -ct))",
+        "fish": f"(printf '%s\\n' {listed}; {in_fish})" if words else f"({in_fish})",
         "preamble": {
-            "bash": f'{function}() {{ compgen -W "{listed}" -- $1; _shtab_compgen_files $1; }}',
-            "zsh": f"{function}() {{ _alternative 'names:name:({listed})' 'files:file:_files' }}",
+            "bash": f"{function}() {{ {in_bash}; }}",
+            "zsh": f"{function}() {{ {in_zsh} }}",
         },
     }

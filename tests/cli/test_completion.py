@@ -21,6 +21,7 @@ COMPLETED = {
     "tell --model st": {"stories1m", "stories.bin"},
     "evaluate sto": {"stories1m", "stories.bin"},
     "score bun": {"bundled"},
+    "train --data tiny": {"tinystories", "tinystories-v2"},
     "convert a my": {"my-folder/"},
     "help wt": {"wtac"},
 }
@@ -55,6 +56,21 @@ def test_bash_completes(scripts: dict[str, str], folder: Path) -> None:
     assert [{*each.replace("my-folder", "my-folder/").split()} for each in found] == [
         *COMPLETED.values()
     ]
+
+
+def test_bash_completes_names_with_spaces(scripts: dict[str, str], folder: Path) -> None:
+    (folder / "my folder").mkdir()
+    (folder / "my folder" / "a story.txt").touch()
+    asked = [
+        f"COMP_WORDS=(mlx-rev train {option} {typed!r}); COMP_CWORD=3; _shtab_mlx_rev; "
+        "printf '%s\\n' \"${COMPREPLY[@]}\" =="
+        for option in ("--data", "--valid", "--config")
+        for typed in ("my f", r"my\ f", r"my\ folder/a\ s")
+    ]
+    found = lines_of("bash", "\n".join([scripts["bash"], *asked]), folder)
+    assert found == ["my folder", "my folder", "my folder/a story.txt"] * 3
+    listed = lines_of("bash", f"{scripts['bash']}\n{asked[0].replace('my f', '')}", folder)
+    assert {"bundled", "tinystories", "tinystories-v2", "-"} <= {*listed[0].splitlines()}
 
 
 def test_fish_completes(scripts: dict[str, str], folder: Path) -> None:

@@ -146,7 +146,7 @@ def _complete(file: IO[bytes], address: str, size: int, progress: Progress) -> N
     )
 
     if file.tell() > size:
-        file.truncate(0)
+        _empty(file)
     while (start := file.tell()) < size:
         # Compressed on the way, a part of the file would be a part of something else.
         headers = {**build_hf_headers(), "Accept-Encoding": "identity", "Range": f"bytes={start}-"}
@@ -156,7 +156,7 @@ def _complete(file: IO[bytes], address: str, size: int, progress: Progress) -> N
         with request as response:
             hf_raise_for_status(response)
             if response.status_code != 206:  # All of it comes, whatever was asked for.
-                file.truncate(0)
+                _empty(file)
             try:
                 for chunk in response.iter_bytes():
                     file.write(chunk)
@@ -168,8 +168,13 @@ def _complete(file: IO[bytes], address: str, size: int, progress: Progress) -> N
         if file.tell() <= start:
             raise _stopped(file.tell(), size)
     if file.tell() > size:
-        file.truncate(0)
+        _empty(file)
         raise ValueError("more came than the file has")
+
+
+def _empty(file: IO[bytes]) -> None:
+    file.seek(0)  # Emptying alone leaves the place in the file where it was.
+    file.truncate()
 
 
 def _stopped(done: int, size: int) -> Exception:

@@ -23,8 +23,8 @@ TEXT_FIELDS = ("story", "text", "content")
 _SPACE = re.compile(rf"[\s{BYTE_ORDER_MARK}]*")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """What becomes of bytes that are not UTF-8, by the error handler surrogateescape."""
-_TOP, _OPENED, _AFTER_ENTRY, _AFTER_COMMA = range(4)
-"""Where in a file a place is: at the top, or in a list there."""
+_TOP, _OPENED, _AFTER_ENTRY, _AFTER_COMMA, _IN_BAD_LINE = range(5)
+"""Where in a file a place is: at the top, in a list there, or in a line that is passed over."""
 _BEYOND = "JSON beyond what a story needs"
 _TOO_LONG = f"no value ends within {LARGEST_STORY >> 20} MiB; check it, {SKIP_ADVICE}"
 _PLAIN = {
@@ -109,6 +109,8 @@ class _Reader:
             return []
         self._ended = not new
         self._text += self._decoder.decode(new, final=self._ended)
+        if self._where == _IN_BAD_LINE:
+            self._pass_line()
         stories: list[str] = []
         while not self._gave_up:
             self._take_plain(stories)
@@ -158,7 +160,7 @@ class _Reader:
         while True:
             at = cast(re.Match[str], _SPACE.match(text, self._at)).end()
             if at == len(text):
-                if self._ended and self._where != _TOP:
+                if self._ended and self._where not in (_TOP, _IN_BAD_LINE):
                     raise _MalformedError(at, "a list does not end")
                 return None
             self._at = at
@@ -239,8 +241,14 @@ class _Reader:
             return
         self._number += 1
         self._meet(error.at, str(error))
+        self._pass_line()
+
+    def _pass_line(self) -> None:
+        """Go to the end of a line, or of what was read of it: then what comes next belongs to it,
+        which a state has to say too."""
         end = self._text.find("\n", self._at)
         self._at = len(self._text) if end < 0 else end + 1
+        self._where = _IN_BAD_LINE if end < 0 else _TOP
 
     def _leave_rest(self, error: Any) -> None:
         self._number += 1

@@ -3,8 +3,10 @@
 import glob
 import itertools
 import math
+import os
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from mlx_rev.errors import DataError
@@ -45,12 +47,12 @@ def sources_in(data: str) -> list[Named]:
     """The sources that `data` names: one, or several with commas between them, each with =weight or
     without. What is there as a file, a folder or a glob is one whatever its name looks like. Raises
     DataError."""
-    if data == "" or Path(data).exists() or (glob.has_magic(data) and glob.glob(data)):  # noqa: PTH207
+    # Unlike those of pathlib, these have no error for what is too long for a name.
+    if data == "" or os.path.exists(data) or (glob.has_magic(data) and glob.glob(data)):  # noqa: PTH110, PTH207
         return [Named(data)]
     found = []
     for part in data.split(","):
-        match = _WEIGHT.fullmatch(part.strip())
-        named = Named(match[1], float(match[2])) if match else Named(part.strip())
+        named = _named(part)
         if not named.name:
             raise DataError(f"{data}: a name is missing beside a comma; expected NAME[=WEIGHT],...")
         if not 0 < named.weight <= MOST_TIMES or not math.isfinite(named.weight):
@@ -62,11 +64,22 @@ def sources_in(data: str) -> list[Named]:
     return found
 
 
+def _named(part: str) -> Named:
+    match = _WEIGHT.fullmatch(part.strip())
+    return Named(match[1], float(match[2])) if match else Named(part.strip())
+
+
 def joined(sources: list[Named]) -> str:
-    """What `sources_in` reads as these."""
-    return ",".join(
-        named.name if named.weight == 1 else f"{named.name}={named.weight:g}" for named in sources
-    )
+    """What `sources_in` reads as these; of several, none may have a comma in its name."""
+    return ",".join(map(_written, sources))
+
+
+def _written(named: Named) -> str:
+    if named.weight == 1 and (not named.name or _named(named.name) == named):
+        return named.name
+    # In full and without an exponent, which no weight may have.
+    weight = format(Decimal(repr(float(named.weight))), "f").removesuffix(".0")
+    return f"{named.name}={weight}"
 
 
 def is_downloaded(data: str) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 
 from mlx_rev import files
 from mlx_rev.data.sources.chunk import Chunk, State, encodable, parts
-from mlx_rev.data.sources.content import reading
 from mlx_rev.data.sources.json_values import TEXT_FIELDS
 from mlx_rev.data.sources.problems import SKIP_ADVICE, Problems
 from mlx_rev.errors import DataError
@@ -27,12 +26,9 @@ def read_parquet(
     group, row, number = start or (0, 0, 0)
     files.check_regular(path)
     try:
-        with (
-            reading(path),
-            pyarrow.parquet.ParquetFile(
-                path, buffer_size=_BUFFER, pre_buffer=False, memory_map=False
-            ) as file,
-        ):
+        with pyarrow.parquet.ParquetFile(
+            path, buffer_size=_BUFFER, pre_buffer=False, memory_map=False
+        ) as file:
             column = _column(file.schema_arrow, path, field, pyarrow)
             size, rows = path.stat().st_size, max(file.metadata.num_rows, 1)
             read = sum(file.metadata.row_group(each).num_rows for each in range(group)) + row
@@ -52,6 +48,9 @@ def read_parquet(
                     yield Chunk(stories, (each, row, number), size * read // rows)
                 row = 0
     except (pyarrow.ArrowException, OSError) as error:
+        # What pyarrow raises for a damaged page is an OSError too, without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
         damage = error  # An except clause's own name ends with it.
         problems.meet(path, number + 1, lambda: _damaged(path, damage))
 
@@ -105,7 +104,8 @@ def _column(schema: Any, path: Path, field: str | None, pyarrow: Any) -> str:
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DataError(
-        f"{path}: not a Parquet file that can be read to its end ({reason}); get it again"
+        f"{path}: not a Parquet file that can be read to its end ({reason}); get it again, or use "
+        "what could be read with --on-error skip"
     )
 
 

@@ -207,6 +207,12 @@ class Part:
             )
         shares = {stream.share for stream in self.streams}
         if count == 1 and shares != {0.0}:
+            if options := self._that_leave_one(sum(read.values())):
+                leave = "leave" if len(options) > 1 else "leaves"
+                raise DataError(
+                    f"{self.data}: one story is all that {' and '.join(options)} {leave} of it, so "
+                    "none can be held out; allow for more, or give --valid PATH"
+                )
             raise DataError(
                 f"{self.data}: all of it is one story, so none can be held out; put a blank line "
                 "or a line <|endoftext|> between stories, or give --valid PATH"
@@ -214,8 +220,21 @@ class Part:
         if not given:
             held_out = any(stream.held_out for stream in self.streams)
             share = max(shares) if held_out else 1 - max(shares)
+            partly = any(stream.weight < 1 for stream in self.streams)
             raise DataError(
                 f"{self.data}: none of its stories is in the "
                 f"{'held-out' if held_out else 'training'} share of {share}; give more text, "
-                "another --valid-share, or --valid PATH"
+                f"{'a larger weight, ' if partly else ''}another --valid-share, or --valid PATH"
             )
+
+    def _that_leave_one(self, read: int) -> list[str]:
+        """The options for which a part of which so many stories were read may have one only."""
+        refining = self.refining
+        one_read = read == 1 and refining.limit != 1  # After a limit, nobody looked for more.
+        given = {
+            "--limit": refining.limit,
+            "--min-chars": refining.min_chars,
+            "--max-chars": refining.max_chars,
+            "--deduplicate": self.repeated is not None,
+        }
+        return [] if one_read else [name for name, value in given.items() if value]

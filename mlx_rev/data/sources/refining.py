@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from mlx_rev.data.sources.chunk import stripped
+from mlx_rev.text.sentencepiece import SPACE_MARK
 
 _QUOTES = {"'": "ʼ‘’‚‛", '"': "“”„‟"}
 _SUSPECT = re.compile(r"[^\x00-\x7f]{2}|[ÃÂ] ")
@@ -58,11 +59,15 @@ def _mender() -> Callable[[str], str]:
     from ftfy import fix_encoding
     from ftfy.badness import is_bad
 
+    def fixed(line: str) -> str:
+        found = fix_encoding(line)
+        return line if SPACE_MARK in found else found  # No tokenizer takes one with it.
+
     def mended(text: str) -> str:
         if _SUSPECT.search(text) and is_bad(text):
             # Line by line: one that is right would hide what is wrong with another.
             lines = text.split("\n")
-            text = "\n".join(fix_encoding(line) if is_bad(line) else line for line in lines)
+            text = "\n".join(fixed(line) if is_bad(line) else line for line in lines)
         for straight, curly in _QUOTES.items():
             for quote in curly:
                 text = text.replace(quote, straight)

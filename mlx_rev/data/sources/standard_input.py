@@ -24,7 +24,8 @@ def spooled(data: str, stream: IO[bytes] | None, cache: Path) -> str:
     """`data`, with a file in `cache` in place of `-`, which holds what `stream` gives.
 
     Its name is the sha256 of that, and an ending for what it is taken for: text, JSON or Parquet,
-    compressed or not. Raises DataError where nothing comes.
+    compressed or not. Raises DataError where nothing comes, or for a cache with a comma in its path
+    that would have to stand beside another source or a weight.
     """
     sources = sources_in(data)
     if all(named.name != STANDARD_INPUT for named in sources):
@@ -32,9 +33,15 @@ def spooled(data: str, stream: IO[bytes] | None, cache: Path) -> str:
     if stream is None or stream.isatty():
         raise DataError("--data -: standard input is no file or pipe; give it one, with < or |")
     kept = _kept(stream, cache / "standard-input")
-    return joined(
-        [Named(str(kept), each.weight) if each.name == STANDARD_INPUT else each for each in sources]
-    )
+    found = [
+        Named(str(kept), each.weight) if each.name == STANDARD_INPUT else each for each in sources
+    ]
+    if sources_in(joined(found)) != found:
+        raise DataError(
+            f"--data {data}: what came is kept as {kept}, which cannot be named with a weight or "
+            "beside others; give --cache a folder without a comma in its path"
+        )
+    return joined(found)
 
 
 def _kept(stream: IO[bytes], folder: Path) -> Path:

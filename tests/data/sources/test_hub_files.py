@@ -1,6 +1,7 @@
 """Datasets of a hub on loopback: which files are read, and downloads that break off."""
 
 import gzip
+import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -25,11 +26,14 @@ class Dataset(FakeHub):
 
     repository = "datasets/me/tales"
     asked: list[tuple[str, str]]
+    knows_ranges = True
 
     def do_GET(self) -> None:
         if "/resolve/" in self.path:
             name = self.path.partition("/resolve/")[2].partition("/")[2]
             self.asked.append((name, self.headers.get("Range", "")))
+            if not self.knows_ranges:
+                del self.headers["Range"]
         super().do_GET()
 
 
@@ -152,6 +156,21 @@ def test_a_part_of_another_file_is_noticed(
     with pytest.raises(DataError, match="its sha256 differs"):
         corpus("hf:me/tales", tmp_path)
     assert len(all_of(corpus("hf:me/tales", tmp_path))) == 1000
+
+
+@pytest.mark.parametrize("size", [500, 1_000_000])
+def test_a_part_that_is_of_no_use_is_begun_anew(
+    dataset: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(hub_dataset, "IN_PARTS", 1000)
+    content = lines(*(f"Story {number}." for number in range(1000)))
+    dataset.files, dataset.knows_ranges = {"a.jsonl": content}, False
+    blobs = tmp_path / "home" / "a" / "b" / "hub" / "datasets--me--tales" / "blobs"
+    blobs.mkdir(parents=True)
+    name = hashlib.sha256(content).hexdigest()
+    (blobs / f"{name}.mlx-rev.incomplete").write_bytes(b"x" * size)
+    assert len(all_of(corpus("hf:me/tales", tmp_path))) == 1000
+    assert [each for each, _ in dataset.asked] == ["a.jsonl"]
 
 
 def test_tinystories_version_2(

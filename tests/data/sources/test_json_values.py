@@ -130,3 +130,26 @@ def test_a_number_is_not_cut_in_two(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     problems = Problems(skip=True)
     assert all_of(path, problems) == ["One."]
     assert problems.count == 1
+
+
+@pytest.mark.parametrize("block", [1, 20, 50, 1 << 18])
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_bad_line_is_passed_over_to_its_end_from_any_place_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, end: bytes
+) -> None:
+    monkeypatch.setattr(content, "BLOCK", block)
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(b'"One."\n"Two."\n{"text" 1, ' + b'"Nobody wrote this." ' * 6 + end)
+    after = ["Three."] if end else []
+    if end:
+        with path.open("ab") as file:
+            file.write(b'"Three."\n')
+    problems = Problems(skip=True)
+    chunks = list(StoryFile(path).chunks((), problems))
+    assert [story for chunk in chunks for story in chunk.stories] == ["One.", "Two.", *after]
+    assert problems.count == 1
+    for number, chunk in enumerate(chunks):
+        rest = StoryFile(path).chunks(chunk.after, Problems(skip=True))
+        assert [story for more in rest for story in more.stories] == [
+            story for more in chunks[number + 1 :] for story in more.stories
+        ]

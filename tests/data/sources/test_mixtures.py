@@ -156,3 +156,45 @@ def test_repair_is_for_what_was_decoded_wrongly_and_quotes(folder: Path) -> None
     right = "It's hers.\nShe's – here."
     assert found[:2] == [right, f"'Oh', \"she\" said… &amp; ﬁn.\n{right}"]
     assert found[2:] == stories[2:]
+
+
+def test_repair_makes_nothing_that_no_tokenizer_takes(folder: Path) -> None:
+    stories = ["He said â–\x81 hello.\nShe’s here.", "One.", "Two."]
+    (folder / "odd.txt").write_text("\n\n".join(stories))
+    found = list(corpus("odd.txt", repair=True, valid_share=1e-9).train())
+    assert found == ["He said â–\x81 hello.\nShe's here.", "One.", "Two."]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"limit": 1}, "one story is all that --limit leaves of it"),
+        ({"min_chars": 31}, "one story is all that --min-chars leaves of it"),
+        (
+            {"min_chars": 31, "max_chars": 99},
+            "one story is all that --min-chars and --max-chars leave of it",
+        ),
+        ({"deduplicate": True, "max_chars": 5}, "--max-chars and --deduplicate leave of it"),
+    ],
+)
+def test_what_leaves_one_story_alone_is_named(
+    folder: Path, options: dict[str, object], said: str
+) -> None:
+    stories = [*A, "One.", "One.", "This one is longer than the others."]
+    (folder / "c.txt").write_text("\n\n".join(stories))
+    with pytest.raises(DataError, match=said) as caught:
+        list(corpus("c.txt", **options).train())
+    assert "blank line" not in str(caught.value)
+
+
+def test_a_limit_has_no_part_in_it_where_there_is_one_story(folder: Path) -> None:
+    (folder / "c.txt").write_text("One story.")
+    with pytest.raises(DataError, match="all of it is one story"):
+        list(corpus("c.txt", limit=2, max_chars=100).train())
+
+
+def test_a_weight_that_leaves_nothing_is_named(folder: Path) -> None:
+    with pytest.raises(DataError, match="give more text, a larger weight, another --valid-share"):
+        list(corpus("a.txt=0.000001").train())
+    with pytest.raises(DataError, match="give more text, another --valid-share"):
+        list(corpus("a.txt", valid_share=1 - 1e-9).train())

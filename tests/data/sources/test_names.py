@@ -1,6 +1,9 @@
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mlx_rev.data.sources.names import Named, hub_name, is_downloaded, joined, sources_in
 from mlx_rev.errors import DataError
@@ -55,3 +58,27 @@ def test_what_is_downloaded() -> None:
     assert is_downloaded("a.txt,tinystories-v2=2")
     assert is_downloaded("hf:me/tales")
     assert not is_downloaded("bundled,a.txt")
+
+
+names = st.text("ab=.,1 -:*/", max_size=6)
+weights = st.floats(0, 1000, exclude_min=True).map(lambda weight: format(Decimal(weight), "f"))
+mixtures = st.lists(names | st.builds("{}={}".format, names, weights | names), max_size=3)
+
+
+@given(mixtures.map(",".join))
+@example("a=0.3333333333333333,b")
+@example("a=0.0000001")
+@example("a=2=1")
+@example("a =1,b")
+@example(",".join(["a.txt"] * 100))
+def test_what_was_read_can_be_written_and_read_again(data: str) -> None:
+    try:
+        sources = sources_in(data)
+    except DataError:
+        return
+    assert sources_in(joined(sources)) == sources
+
+
+def test_weights_are_written_as_a_person_would() -> None:
+    sources = [Named("a", 2), Named("b", 0.5), Named("c", 1e-7), Named("d", 1.0)]
+    assert joined(sources) == "a=2,b=0.5,c=0.0000001,d"

@@ -1,5 +1,6 @@
 """Compressed files and Parquet."""
 
+import errno
 import gzip
 import json
 import zlib
@@ -137,3 +138,30 @@ def test_plain_files_of_a_folder_count_alone(tmp_path: Path) -> None:
     assert "a.txt.gz: not read" in notices(str(tmp_path))[0]
     assert notices(str(tmp_path / "*.gz")) == []
     assert tuple(PACK) == content.COMPRESSED
+
+
+def test_a_damaged_page_ends_what_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    write_parquet(path, {"text": STORIES}, row_group_size=100, use_dictionary=False)
+    place = pq.read_metadata(path).row_group(1).column(0).data_page_offset
+    damaged = bytearray(path.read_bytes())
+    damaged[place : place + 40] = b"\xff" * 40
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match=r"get it again, or use what could be .*--on-error skip"):
+        list(read_stories(path))
+    problems = Problems(skip=True)
+    chunks = StoryFile(path).chunks((), problems)
+    assert [one for chunk in chunks for one in chunk.stories] == STORIES[:100]
+    assert problems.count == 1
+
+
+def test_a_failing_disk_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.parquet"
+    write_parquet(path, {"text": STORIES})
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fail)
+    with pytest.raises(DataError, match=r"s\.parquet: cannot be read \(Input/output error\)"):
+        list(StoryFile(path).chunks((), Problems(skip=True)))

@@ -52,3 +52,13 @@ def test_nothing_on_standard_input_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="standard input"):
         open_corpus(DataConfig(data="-"), tmp_path)
     assert not list(tmp_path.glob("*/*"))
+
+
+def test_a_cache_with_a_comma_serves_for_one_source_alone(tmp_path: Path) -> None:
+    cache, other = tmp_path / "a,b", tmp_path / "other.txt"
+    other.write_text("Three.\n\nFour.")
+    named = spooled("-", io.BytesIO(b"One.\n\nTwo."), cache)
+    assert list(read_stories(named)) == ["One.", "Two."]
+    for data in (f"{other},-", "-=2"):
+        with pytest.raises(DataError, match=r"a,b/.*; give --cache a folder without a comma"):
+            spooled(data, io.BytesIO(b"One.\n\nTwo."), cache)
