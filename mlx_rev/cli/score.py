@@ -65,7 +65,7 @@ class ScoreCommand:
     """A text, in quotes; or a .txt, .json or .jsonl file of stories, a folder of them, a glob, or
     bundled."""
     model: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories1m. May
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories4m. May
     be given twice, to compare two."""
     tokenizer: Path | None = None
     """A SentencePiece .model, tokenizer.bin or tokenizer.json, if a model comes without one."""

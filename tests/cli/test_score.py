@@ -75,7 +75,7 @@ def test_a_text_is_scored_sentence_by_sentence(run: Run, trained: Path) -> None:
 
 def test_two_models_and_their_difference(run: Run, trained: Path, tmp_path: Path) -> None:
     target = tmp_path / "scores.json"
-    flags = ("--model", trained, "--model", "weights/stories1m", "--json", target)
+    flags = ("--model", trained, "--model", "weights/stories4m", "--json", target)
     root = Path(__file__).parents[2]
     done = run("score", TEXT, *flags, cwd=root)
     assert done.returncode == 0, done.stderr

@@ -52,10 +52,10 @@ def greedy() -> str:
 
 def test_the_card_of_a_folder(tmp_path: Path, greedy: str) -> None:
     """mlx_lm.generate is greedy by default, and knows the model by the folder's name."""
-    done = convert(open_model("stories1m"), tmp_path / "my story")
+    done = convert(open_model("stories4m"), tmp_path / "my story")
     card = (tmp_path / "my story" / "README.md").read_text()
     command = next(line for line in card.splitlines() if "mlx_lm.generate" in line)
-    assert command == named("mlx").how_to_run(Path("my story"), open_model("stories1m"))
+    assert command == named("mlx").how_to_run(Path("my story"), open_model("stories4m"))
     assert "max-tokens 256" in command
     assert pasted(command, tmp_path).endswith(greedy)
     assert pasted(done.run.replace("256", "20"), tmp_path).endswith(f" {ENDING}")

@@ -8,7 +8,7 @@ from typing import Any
 from mlx_rev.__main__ import run
 from mlx_rev.generate import teller
 
-_PAUSE = 0.03
+_PAUSE = 0.05
 
 _write_stories = teller.write_stories
 

@@ -159,7 +159,7 @@ def test_an_empty_line_takes_the_example_until_a_story_is_told(session: Session)
 
 
 def test_info_has_shape_size_training_and_bits_per_byte() -> None:
-    known = last(Session(load(), "stories1m"), "/info")
+    known = last(Session(load(), "stories4m"), "/info")
     assert isinstance(known, Lists)
     rows = dict(known.rows)
     assert rows["parameters"] == "1,468,032"
@@ -241,7 +241,7 @@ def test_both_stories_of_a_comparison_are_kept_and_one_may_be_chosen(session: Se
     assert isinstance(offer, Offers)
     assert session.told[1:] == [*offer.stories]
     assert last(session, "2") == Tells(offer.stories[1])
-    with pytest.raises(ConfigError, match=r"this story is by .*stories1m"):
+    with pytest.raises(ConfigError, match=r"this story is by .*stories4m"):
         last(session, "/surprise")
 
 
@@ -325,7 +325,7 @@ def test_settings_that_were_not_changed_are_those_of_the_model(session: Session)
     own = session.teller.settings
     assert own.temperature != SampleConfig().temperature
     assert session.settings == replace(own, top_k=7, max_tokens=12, seed=3)
-    assert Session(session.teller, "stories1m").settings == own
+    assert Session(session.teller, "stories4m").settings == own
 
 
 def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_path: Path) -> None:
