@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, sample_settings
-from mlx_rev.cli.telling import paced
+from mlx_rev.cli.telling import check_pace, paced
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.generate.story import Story
@@ -29,8 +29,6 @@ from mlx_rev.ui.visible import one_line, write_story
 
 HISTORY, SESSIONS = "repl-history", "sessions"
 """In the user's state folder."""
-_CHOSEN_PACE = 24.0
-"""Words a second of a story that is known already, on each of its two sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +45,8 @@ class ReplCommand:
     """Print each story when it is complete, without colours: for screen readers."""
     json: bool = False
     """For pipes: one JSON object per line, with ending, story, figures and settings."""
+    pace: float = 12.0
+    """Words a second at which stories grow in a terminal, at most; 0 is as fast as can be."""
     resume: Annotated[bool, tyro.conf.arg(name="continue")] = False
     """Go on with the last session: its stories, its model and its settings."""
     transcript: bool = True
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     """Hold the conversation until there is no more input. Raises RevError."""
     command = parse(ReplCommand, arguments, program)
     validate(command.sample)
+    check_pace(command.pace)
     console = make_console(plain=command.plain)
     view = View(console)
     if not (sys.stdin and sys.stdin.isatty()):  # None where it is closed
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     session = _session(command, arguments, program, view, last)
     if command.transcript:
         session.transcript = Transcript(folder / SESSIONS, last.path if last else None)
-    _converse(session, view, folder / HISTORY, live=is_interactive(console) and not command.plain)
+    live = is_interactive(console) and not command.plain
+    _converse(session, view, folder / HISTORY, live=live, pace=command.pace)
     return 0
 
 
@@ -105,7 +107,9 @@ def _session(
     return session
 
 
-def _converse(session: Session, view: View, history: Path, *, live: bool) -> None:
+def _converse(
+    session: Session, view: View, history: Path, *, live: bool, pace: float = 0.0
+) -> None:
     from mlx_rev.repl.line import typed_lines
 
     view.console.print(
@@ -119,7 +123,8 @@ def _converse(session: Session, view: View, history: Path, *, live: bool) -> Non
     for line in typed_lines(history, ask):
         try:
             replies = session.respond(line)
-            for reply in _watched(session, replies) if live else _stoppable(session, replies):
+            shown = _watched(session, replies, pace) if live else _stoppable(session, replies)
+            for reply in shown:
                 if isinstance(reply, Leaves):
                     return
                 view.show(reply)
@@ -144,9 +149,10 @@ def _stoppable(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
         signal.signal(signal.SIGINT, before)
 
 
-def _watched(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
-    """The replies other than Grows, whose stories are shown until another reply comes."""
-    slowly = paced(replies, 0, _CHOSEN_PACE)
+def _watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator[Reply]:
+    """The replies other than Grows, whose stories are shown until another reply comes; one that is
+    known already grows twice as fast as others."""
+    slowly = paced(replies, pace, 2 * pace)
     for reply in slowly:
         last: Reply | None = reply
         if isinstance(reply, Grows):

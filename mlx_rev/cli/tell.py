@@ -106,8 +106,7 @@ def _check(command: TellCommand) -> None:
     for flag, count in (("--count", command.count), ("--best-of", command.best_of)):
         if count < 1:
             raise ConfigError(f"{flag} {count}: expected 1 or more")
-    if not command.pace >= 0:
-        raise ConfigError(f"--pace {command.pace}: expected 0 or more")
+    telling.check_pace(command.pace)
     if command.begin is not None and command.best_of > 1:
         raise ConfigError("--begin and --best-of: give one of them")
     if command.judge is not None and command.best_of == 1 and command.begin is None:

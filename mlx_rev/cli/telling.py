@@ -1,4 +1,4 @@
-"""Stories of `mlx-rev tell` in a terminal: they grow before one's eyes, then stand in colour."""
+"""Stories in a terminal at a reader's pace: they grow before one's eyes, then stand in colour."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from mlx_rev.errors import DataError
+from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.generate.story import Story
 from mlx_rev.repl.replies import Grows, Meets, Reply
 from mlx_rev.repl.session import Session
@@ -16,6 +16,12 @@ from mlx_rev.ui.visible import visible
 
 _LONGEST_WAIT = 0.25
 """Seconds: meanwhile no key is read, not even Ctrl-C."""
+
+
+def check_pace(pace: float) -> None:
+    """Raise ConfigError for what is no number of words a second."""
+    if not pace >= 0:
+        raise ConfigError(f"--pace {pace}: expected 0 or more")
 
 
 def watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator[Reply]:

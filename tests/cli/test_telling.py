@@ -48,10 +48,12 @@ def test_lines_of_standard_input_are_endings(run: Run, trained: Path) -> None:
     assert run("tell", *flags, stdin="\n").stderr.startswith("mlx-rev tell: no ending given")
 
 
+@pytest.mark.parametrize("command", [("tell", "x"), ("repl",)])
 @pytest.mark.parametrize("pace", ["-1", "nan"])
-def test_a_pace_that_is_none(run: Run, pace: str) -> None:
-    done = run("tell", "x", "--model", "nowhere", "--pace", pace)
-    assert (done.returncode, "expected 0 or more" in done.stderr) == (2, True)
+def test_a_pace_that_is_none(run: Run, pace: str, command: tuple[str, ...]) -> None:
+    done = run(*command, "--model", "nowhere", "--pace", pace)
+    assert done.returncode == 2
+    assert f"--pace {float(pace)}: expected 0 or more" in done.stderr
 
 
 @dataclass

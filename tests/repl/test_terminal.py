@@ -22,7 +22,7 @@ pytestmark = pytest.mark.process
 
 ENDING = "And they all went home, tired but happy."
 SLOW_REPL = Path(__file__).with_name("slow_repl.py")
-FLAGS = ("--seed", "3", "--max-tokens", "50")
+FLAGS = ("--seed", "3", "--max-tokens", "50", "--pace", "0")
 
 
 @pytest.fixture
