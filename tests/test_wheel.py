@@ -21,7 +21,7 @@ def test_the_wheel_holds_all_that_a_story_takes(tmp_path: Path) -> None:
         capture_output=True,
     )
     [wheel] = (tmp_path / "wheel").glob("*.whl")
-    assert wheel.stat().st_size < 14_000_000
+    assert wheel.stat().st_size < 20_000_000
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     elsewhere = tmp_path / "elsewhere"

@@ -56,7 +56,7 @@ def test_the_card_of_a_folder(tmp_path: Path, greedy: str) -> None:
     card = (tmp_path / "my story" / "README.md").read_text()
     command = next(line for line in card.splitlines() if "mlx_lm.generate" in line)
     assert command == named("mlx").how_to_run(Path("my story"), open_model("stories4m"))
-    assert "max-tokens 256" in command
+    assert "max-tokens 512" in command
     assert pasted(command, tmp_path).endswith(greedy)
     assert pasted(done.run.replace("256", "20"), tmp_path).endswith(f" {ENDING}")
 

@@ -162,9 +162,9 @@ def test_info_has_shape_size_training_and_bits_per_byte() -> None:
     known = last(Session(load(), "stories4m"), "/info")
     assert isinstance(known, Lists)
     rows = dict(known.rows)
-    assert rows["parameters"] == "1,468,032"
-    assert rows["shape"].startswith("6 layers of width 128, 4 heads")
-    assert rows["trained for"] == "13,000 steps"
+    assert rows["parameters"] == "3,935,424"
+    assert rows["shape"].startswith("8 layers of width 192, 6 heads")
+    assert rows["trained for"] == "4,330 steps"
     assert rows["bits per byte"].startswith("0.78")
 
 
@@ -299,7 +299,7 @@ def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
     session.settings = SampleConfig(max_tokens=8)
     again = last(session, ENDING)
     assert again.story.text == told.story.text  # type: ignore[union-attr]
-    assert json.loads(target.with_name("model.bin.json").read_text())["reversal"] == "word"
+    assert json.loads(target.with_name("model.bin.json").read_text())["reversal"] == "word,none"
     compared = last(session, f"/compare {source}")
     assert isinstance(compared, Offers)
     assert compared.stories[0].text == compared.stories[1].text
