@@ -131,9 +131,7 @@ def test_the_shell_and_back_and_paths_by_tab(tmp_path: Path) -> None:
     terminal.type("\x1a")
     terminal.wait_for_prompt("shell>")
     terminal.type("echo between; fg\r")
-    terminal.wait(
-        lambda rows: "between" in terminal.scrollback and len(story_rows(rows) or []) > 1
-    )
+    terminal.wait(lambda rows: "between" in terminal.scrollback and len(story_rows(rows) or []) > 1)
     terminal.wait_for_prompt()
     assert any(row.startswith("… unfinished: 50 tokens") for row in terminal.rows)
     assert letters("".join(terminal.rows)).endswith(letters(ENDING) + "ending>")
