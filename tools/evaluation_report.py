@@ -38,7 +38,7 @@ COLUMNS = (
 )
 COMPARED = ("retrieved", "reciprocal_rank", "ending_bits_per_byte", "faults")
 TITLE = "# What it is worth to choose\n"
-EXPLAINED = """
+EXPLAINED = """\
 The model tells stories that lead to endings of held-out stories; `{judge}`, which had no part in
 the model and in no choice, measures. It must tell which of the {count} endings belongs to a story
 whose ending is withheld (R@1, mean reciprocal rank), and says how likely story and ending are. A
@@ -50,10 +50,10 @@ telling and choosing together.
 Model: {model}, {parameters:,} parameters; seed {seed}; {settings}.
 
 **To rerun**: `python tools/evaluation_table.py --model MODEL --judge stories260K.bin
---judge-tokenizer tok512.bin --valid valid.txt`, and the same for `tools/meeting_table.py`. Both go
-on where they were stopped.
+--judge-tokenizer tok512.bin --valid valid.txt --count {count}`, and `tools/meeting_table.py` with
+the same flags and a count of its own. Both go on where they were stopped.
 """
-ABOUT_MEETINGS = """
+ABOUT_MEETINGS = """\
 ## Meeting in the middle
 
 {count} held-out stories gave their first sentence and their last, and `tell --begin` wrote what

@@ -28,7 +28,7 @@ from mlx_rev.data.sources.story_files import read_stories
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.estimate import parameters
 from mlx_rev.generate.evaluate import REAL, SHUFFLED, Figure, Yardstick, held_out, measure_rows
-from mlx_rev.generate.judge import Judge, judge_of, load_judge
+from mlx_rev.generate.judge import Judge, ModelJudge, judge_of, load_judge
 from mlx_rev.generate.measures import EndedStory, known_names
 from mlx_rev.generate.methods import (
     best_opening,
@@ -56,31 +56,64 @@ Row = tuple[Sequence[EndedStory], float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """Is it worth choosing among stories, and how?"""
+class Measured:
+    """What is measured, with what, and where to."""
 
     model: str | None = None
     """Both directions, or backward; by default the built-in model."""
     forward: str | None = None
-    """A forward model, for one that only reads backwards: it chooses, and writes openings."""
+    """A forward model, for one that only reads backwards: its other half."""
     judge: str
     """A forward model that had no part in any of it: it measures."""
     judge_tokenizer: Path | None = None
     """Its vocabulary, and that of --forward, if they come without one."""
     valid: Path
     """Held-out stories."""
+    seed: int = 0
+    """Of stories, of the shuffle and of the bootstrap."""
+    out: Path = ROOT / "docs" / "evaluation"
+    """Where what is done is kept."""
+    report: Path = ROOT / "docs" / "evaluation.md"
+    """What is written from it."""
+
+    def load(self) -> tuple[Teller, Teller | None, ModelJudge]:
+        """Model, its forward half and judge. Raises ConfigError where one reads the wrong way."""
+        teller = load(self.model)
+        if not teller.grows_leftwards:
+            raise ConfigError(f"--model {self.model}: expected one that reads backwards")
+        forward = teller.opposite
+        if self.forward is not None:
+            forward = load(self.forward, tokenizer=self.judge_tokenizer)
+        judge = load_judge(self.judge, self.judge_tokenizer)
+        if not judge.forward:
+            raise ConfigError(f"--judge {self.judge}: expected one that reads forwards")
+        return teller, forward, judge
+
+    def about(self, teller: Teller, count: int) -> dict[str, Any]:
+        """What results depend on, so that none is taken for that of another run."""
+        weight = teller.model.output_weight  # as a checkpoint goes on being trained
+        return {
+            "model": self.model or "the built-in model",
+            "parameters": parameters(teller.model.config),
+            "weights": f"{float(weight.sum()):.6g} {float((weight * weight).sum()):.6g}",
+            "forward": self.forward,
+            "judge": Path(self.judge).name,
+            "valid": self.valid.name,
+            "count": count,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Measured):
+    """Is it worth choosing among stories, and how?"""
+
     count: int = 100
     """Endings."""
     best_of: int = 16
     """Stories to choose from."""
     sentences: int = 8
     """Sentences to choose from: with these a story takes about as long as one of 16."""
-    seed: int = 0
-    """Of stories, of the shuffle and of the bootstrap."""
-    out: Path = ROOT / "docs" / "evaluation"
-    """Where rows are written."""
-    report: Path = ROOT / "docs" / "evaluation.md"
-    """What is written from them."""
 
 
 class Watch:
@@ -117,18 +150,10 @@ def main() -> None:
 
 def make_rows(options: Options) -> None:
     """Tell, measure and write every row that is not there."""
-    teller = load(options.model)
-    if not teller.grows_leftwards:
-        raise ConfigError(f"--model {options.model}: expected one that reads backwards")
-    forward = teller.opposite
-    if options.forward is not None:
-        forward = load(options.forward, tokenizer=options.judge_tokenizer)
+    teller, forward, judge = options.load()
     stories = list(read_stories(str(options.valid)))
     real = held_out(stories, options.count)
     names = known_names([*stories, *(story.ending for story in real)])
-    judge = load_judge(options.judge, options.judge_tokenizer)
-    if not judge.forward:
-        raise ConfigError(f"--judge {options.judge}: expected one that reads forwards")
     yardstick = Yardstick(real=real, names=names, judges=(judge,))
     about = _about(options, teller, len(real))
     watch = Watch()
@@ -267,26 +292,10 @@ def _each(began: float, endings: Sequence[str]) -> float:
 
 
 def _about(options: Options, teller: Teller, count: int) -> dict[str, Any]:
-    """What a row depends on, so that none is taken for that of another run."""
-    return {
-        "model": options.model or "the built-in model",
-        "parameters": parameters(teller.model.config),
-        "weights": fingerprint(teller),
-        "forward": options.forward,
-        "judge": Path(options.judge).name,
-        "valid": options.valid.name,
-        "count": count,
-        "best_of": options.best_of,
-        "sentences": options.sentences,
-        "seed": options.seed,
-        "settings": {key: value for key, value in vars(teller.settings).items() if key != "seed"},
-    }
-
-
-def fingerprint(teller: Teller) -> str:
-    """Of a model's weights: some figures of theirs, as a checkpoint goes on being trained."""
-    weight = teller.model.output_weight
-    return f"{float(weight.sum()):.6g} {float((weight * weight).sum()):.6g}"
+    """What a row depends on."""
+    settings = {key: value for key, value in vars(teller.settings).items() if key != "seed"}
+    own = {"best_of": options.best_of, "sentences": options.sentences, "settings": settings}
+    return options.about(teller, count) | own
 
 
 def _about_in(path: Path) -> dict[str, Any] | None:

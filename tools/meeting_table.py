@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -22,17 +21,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import tyro
 from evaluation_report import write_report
-from evaluation_table import ROOT, Watch, fingerprint, say
+from evaluation_table import Measured, Watch, say
 
 from mlx_rev import files
 from mlx_rev.data.sources.story_files import read_stories
 from mlx_rev.errors import ConfigError, RevError
-from mlx_rev.estimate import parameters
 from mlx_rev.generate import bootstrap, retrieval
 from mlx_rev.generate.evaluate import held_out
 from mlx_rev.generate.infill import SEEDS_OF_MEETING, meet, paired_surprise
-from mlx_rev.generate.judge import ModelJudge, judge_of, load_judge
-from mlx_rev.generate.teller import Teller, load
+from mlx_rev.generate.judge import ModelJudge, judge_of
+from mlx_rev.generate.teller import Teller
 from mlx_rev.text.sentences import sentence_starts
 
 _SENTENCES = 4
@@ -44,27 +42,11 @@ _SHOWN = 160
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Measured):
     """Do a beginning and an ending meet?"""
 
-    model: str | None = None
-    """Both directions, or backward; by default the built-in model."""
-    forward: str | None = None
-    """A forward model, for one that only reads backwards."""
-    judge: str
-    """A forward model that had no part in any of it."""
-    judge_tokenizer: Path | None = None
-    """Its vocabulary, and that of --forward, if they come without one."""
-    valid: Path
-    """Held-out stories."""
     count: int = 50
     """Pairs of a beginning and an ending."""
-    seed: int = 0
-    """Of stories and of the bootstrap."""
-    out: Path = ROOT / "docs" / "evaluation"
-    """Where the meetings are written."""
-    report: Path = ROOT / "docs" / "evaluation.md"
-    """What is written from them."""
 
 
 @dataclass(frozen=True)
@@ -100,25 +82,12 @@ def main() -> None:
 
 def tell_and_measure(options: Options) -> None:
     """Make meetings.json."""
-    backward = load(options.model)
-    forward = backward.opposite
-    if options.forward is not None:
-        forward = load(options.forward, tokenizer=options.judge_tokenizer)
+    backward, forward, judge = options.load()
     if forward is None:
         raise ConfigError("the model only reads one way; give --forward")
-    judge = load_judge(options.judge, options.judge_tokenizer)
     real = real_parts(list(read_stories(str(options.valid))), options.count)
     target = options.out / "meetings.json"
-    about = {
-        "model": options.model or "the built-in model",
-        "parameters": parameters(backward.model.config),
-        "weights": fingerprint(backward),
-        "forward": options.forward,
-        "judge": Path(options.judge).name,
-        "valid": options.valid.name,
-        "count": len(real),
-        "seed": options.seed,
-    }
+    about = options.about(backward, len(real))
     content: dict[str, Any] = {"about": about, "meetings": []}
     if target.exists():
         found = json.loads(target.read_text())

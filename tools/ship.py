@@ -65,21 +65,25 @@ def _readme(options: argparse.Namespace) -> str:
     parameters = sum(weight.size for weight in get_weights(teller.model).values())
     stories = list(read_stories(options.stories))
     opposite = teller.opposite
-    reads = "backwards from their ending" + ("**, and forwards too" if opposite else "**")
+    also = "; it reads and writes forwards too" if opposite else ""
     scores = "\n".join(
         f"- **Validation, {DIRECTIONS[one is teller]}**: {_scored(one, stories)}"
         for one in (teller, opposite)
         if one is not None
     )
+    about = (
+        f"A Llama of {parameters:,} parameters that writes children's stories **backwards from "
+        f"their ending**{also}. It has {config.n_layers} layers of width {config.dim}, "
+        f"{config.n_heads} heads, a vocabulary of {config.vocab_size:,} and a context of "
+        f"{config.context} tokens, word-reversed, with weights in {options.dtype}. It is the "
+        "built-in model: `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` use it if none is "
+        "named."
+    )
     steps, hours, tokens = _cost(options.run)
-    notes = options.notes.read_text("utf-8") + "\n" if options.notes else ""
+    notes = options.notes.read_text("utf-8").strip() + "\n\n" if options.notes else ""
     return f"""# {name}
 
-A Llama of {parameters:,} parameters that writes children's stories **{reads}:
-{config.n_layers} layers of width {config.dim}, {config.n_heads} heads, a vocabulary of
-{config.vocab_size}, a context of {config.context} tokens, word-reversed, weights in
-{options.dtype}. It is the built-in model: `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` use
-it if none is named.
+{textwrap.fill(about, 100)}
 
 {scores}
 - **Data**: a sample of [TinyStories](https://huggingface.co/datasets/roneneldan/TinyStories)
@@ -148,15 +152,14 @@ def _cost(run: Path) -> tuple[int, float, int]:
     config = read_toml(run / run_folder.CONFIG)
     step_tokens = config.train.batch_size * config.train.accumulation * config.model.context
     with open(run / run_folder.METRICS, encoding="utf-8") as file:
-        steps = [entry for entry in map(json.loads, file) if entry["kind"] == "step"]
-    seconds = tokens = 0.0
-    before = 0
-    for entry in steps:
-        own = (entry["step"] - before) * step_tokens
-        seconds += own / entry["tokens_per_second"]
-        tokens += own
-        before = entry["step"]
-    return before, seconds / 3600, int(tokens)
+        entries = [json.loads(line) for line in file]
+    seconds, before = 0.0, 0
+    for entry in entries:
+        if entry["kind"] == "step":
+            seconds += (entry["step"] - before) * step_tokens / entry["tokens_per_second"]
+            before = entry["step"]
+    steps = max(entry["step"] for entry in entries)  # the last ones may have no line of their own
+    return steps, seconds * steps / before / 3600, steps * step_tokens
 
 
 def _samples(teller: Teller, stories: list[str]) -> str:

@@ -1,22 +1,16 @@
 """Shards are the same however they come about, and those that are there are not made again."""
 
 import errno
-import io
 import os
-import pickle
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mlx_rev.data import tokenising, workers
-from mlx_rev.data.encoding import Block, Encoded, Encoder
+from mlx_rev.data.encoding import Encoded, Encoder
 from mlx_rev.data.reading import Reading
 from mlx_rev.data.shard_set import ShardSet, open_shards
 from mlx_rev.data.shards import write_shard
@@ -24,10 +18,9 @@ from mlx_rev.data.sources.chunk import Chunk, State
 from mlx_rev.data.sources.part import Part, Stream
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.tokenising import Direction, make_shards
-from mlx_rev.data.workers import Encoders, Worker
+from mlx_rev.data.workers import Encoders
 from mlx_rev.errors import DataError
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import BOTH_WAYS, WORD2, Order
 from tests.byte_level import byte_level
 
 CORPUS = "ab" * 32
@@ -39,13 +32,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenising, "SHARD_BYTES", 3000)
     monkeypatch.setattr(tokenising, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(workers, "ALONE", 2000)
-
-
-@pytest.fixture
-def codec(codecs: dict[Order, StoryCodec]) -> StoryCodec:
-    """Of both directions."""
-    [both] = [order for order in BOTH_WAYS if order.one_way == WORD2.one_way]
-    return StoryCodec(codecs[WORD2].tokenizer, both)
 
 
 def directions(codec: StoryCodec, cache: Path) -> list[Direction]:
@@ -311,107 +297,3 @@ def test_what_a_worker_cannot_encode_is_said_as_it_is_here(
             made(codec, tmp_path, [*some_stories[:30], "Tom \ud800."], count)
         said.add(str(caught.value))
     assert len(said) == 1
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_worker_that_is_killed_is_an_error_and_the_others_end(
-    codec: StoryCodec, some_stories: list[str], when: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "ALONE", 0)
-    started: list[subprocess.Popen[bytes]] = []
-    popen = subprocess.Popen
-
-    def noted(*given: object, **options: object) -> subprocess.Popen[bytes]:
-        started.append(popen(*given, **options))  # type: ignore[call-overload]
-        return started[-1]
-
-    def blocks() -> Iterator[Block]:
-        for number in range(10):
-            if number == 5:
-                started[1].send_signal(signal.SIGKILL)
-                if when == "after":
-                    started[1].wait()
-            yield Block(some_stories[:20], [len(story) for story in some_stories[:20]])
-
-    monkeypatch.setattr(subprocess, "Popen", noted)
-    said = r"was killed \(signal 9\).*give the command again"
-    with pytest.raises(DataError, match=said), Encoders(codec, 2) as encoders:
-        list(encoders.encode(blocks()))
-    assert len(started) == 2
-    assert all(process.poll() is not None for process in started)
-
-
-@pytest.mark.process
-def test_a_worker_imports_from_where_this_process_does(
-    codec: StoryCodec,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """Also if it is found only in the current folder or where sys.path was told to look; what that
-    prints is not taken for an answer."""
-    monkeypatch.setattr(sys, "executable", getattr(sys, "_base_executable", sys.executable))
-    monkeypatch.setattr(sys, "path", ["", *sys.path])
-    monkeypatch.chdir(tmp_path)
-    loud = "lambda file, load=pickle.load: print('reads', flush=True) or load(file)"
-    (tmp_path / "sitecustomize.py").write_text(f"import pickle\npickle.load = {loud}\n")
-    with Worker() as worker:
-        worker.send((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
-        worker.send(["Tom ran."])
-        assert len(worker.receive()) == 2
-    assert capfd.readouterr().err == "reads\n" * 3
-
-
-def test_an_input_that_is_cut_off_anywhere_ends_a_worker(codec: StoryCodec) -> None:
-    begin = pickle.dumps((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
-    block = pickle.dumps(["Tom ran.", "Sam saw é."], pickle.HIGHEST_PROTOCOL)
-    answers = io.BytesIO()
-    for cut in (0, 1, 5, 300, len(begin) - 1):
-        workers._work(io.BytesIO(begin[:cut]), answers)
-    for cut in range(len(block)):
-        workers._work(io.BytesIO(begin + block[:cut]), answers)
-    assert answers.getvalue() == b""
-    workers._work(io.BytesIO(begin + block), answers)
-    assert len(pickle.loads(answers.getvalue())) == 2
-
-
-@pytest.mark.process
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
-        ("echo hello; exec sleep 60", "gave an answer that is none; give"),
-        (r"printf '\200\011'; exec sleep 60", "gave an answer that is none; give"),
-        ("exit 3", r"failed \(exit code 3\); give"),
-        ("kill -9 $$", r"was killed \(signal 9\), perhaps for want of memory; give"),
-    ],
-)
-def test_what_a_worker_says_that_is_no_answer_ends_it(
-    monkeypatch: pytest.MonkeyPatch, script: str, said: str
-) -> None:
-    monkeypatch.setattr(workers, "_PATIENCE", 0.3)
-    popen = subprocess.Popen
-
-    def other(command: object, **options: object) -> object:
-        return popen(["sh", "-c", script], **options)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(subprocess, "Popen", other)
-    with Worker() as worker:
-        with pytest.raises(DataError, match=said):
-            worker.receive()
-        assert worker._process.poll() is not None
-
-
-@pytest.mark.process
-def test_a_worker_ends_with_the_process_that_started_it(codec: StoryCodec) -> None:
-    with Worker() as worker:
-        worker.send((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
-        worker.send(["Tom ran."])
-        [backward, forward] = worker.receive()
-        assert np.frombuffer(forward.tokens, np.uint16).tolist() == [
-            *codec.directions[1].encode("Tom ran."),
-            2,
-        ]
-        assert backward.lengths == [len(codec.encode("Tom ran.")) + 1]
-        worker._input.close()
-        assert worker._process.wait(20) == 0

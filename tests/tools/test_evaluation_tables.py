@@ -39,9 +39,8 @@ def files(
     codec = StoryCodec(codecs[WORD2].tokenizer, BOTH_WAYS[0])
     loaded = Loaded(models[0], codec, settings=SampleConfig(max_tokens=12, temperature=1.5))
     judge = Loaded(models[1], codecs[FORWARD])
-    for module in (evaluation_table, meeting_table):
-        monkeypatch.setattr(module, "load", lambda *_, **__: Teller(loaded))
-        monkeypatch.setattr(module, "load_judge", lambda *_: judge_of(judge))
+    monkeypatch.setattr(evaluation_table, "load", lambda *_, **__: Teller(loaded))
+    monkeypatch.setattr(evaluation_table, "load_judge", lambda *_: judge_of(judge))
     (tmp_path / "valid.txt").write_text("\n<|endoftext|>\n".join(some_stories[:30]))
     return {"valid": tmp_path / "valid.txt", "out": tmp_path / "out", "report": tmp_path / "a.md"}
 
