@@ -12,7 +12,7 @@ import numpy as np
 
 from mlx_rev import files
 from mlx_rev.config import Dtype
-from mlx_rev.errors import FormatError
+from mlx_rev.errors import FormatError, RevError
 from mlx_rev.fields import Fields, read_json
 from mlx_rev.formats import advice, foreign, overwrite, safetensors
 from mlx_rev.formats.format import Format, Source, Written
@@ -91,10 +91,13 @@ def read_folder(folder: Path, *, tokenizer: Tokenizer | None = None) -> ModelFil
     while folder.is_symlink():
         target = folder.resolve()
         try:
-            return _read_folder(target, tokenizer)
-        except (FormatError, OSError):
+            model = _read_folder(target, tokenizer)
+        except (RevError, OSError):
             if target.exists() or folder.resolve() == target:
                 raise
+            continue
+        if target.exists():  # Where it went, a file that need not be there may have been.
+            return model
     return _read_folder(folder, tokenizer)
 
 

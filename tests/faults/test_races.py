@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mlx_rev import files
+from mlx_rev import files, run_folder
 from mlx_rev.config import ModelConfig
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile, from_arrays
@@ -162,6 +164,50 @@ def test_a_reader_gets_one_checkpoint_while_others_come_and_go(
         enough.set()
         writer.join()
     assert len(seen) > 20
+
+
+def test_a_checkpoint_that_goes_while_it_is_read_gives_way_to_the_next(
+    tmp_path: Path,
+    tiny: ModelConfig,
+    codecs: dict[Order, StoryCodec],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It goes before each look at one of its files; what comes back is the next, and whole."""
+    stat = Path.stat
+
+    def save(run: Path, step: int) -> None:
+        model = replace(filled(tiny, codecs[WORD], step), settings={"temperature": step / 10})
+        progress = {"step": step, "losses": [], "best": None}
+        write_checkpoint(run, model, [], progress, corpus_fingerprint=str(step), best=True)
+        checkpoint.remove_old(run, keep=1)
+
+    def read_while_it_goes(run: Path, last_look: int) -> bool:
+        """Whether there were so many looks."""
+        save(run, 1)
+        first, looks = run_folder.latest(run), []
+
+        def watched(path: Path, **given: Any) -> os.stat_result:
+            if path.parent == first:
+                looks.append(path.name)
+                if len(looks) == last_look:
+                    save(run, 2)
+            return stat(path, **given)
+
+        monkeypatch.setattr(Path, "stat", watched)
+        model = open_model(run / "checkpoints" / "latest")
+        monkeypatch.setattr(Path, "stat", stat)
+        step = 2 if len(looks) >= last_look else 1
+        assert model.provenance["corpus_sha256"] == str(step)
+        assert model.settings == {"temperature": step / 10}
+        assert model.tokenizer is not None
+        weights = {float(value) for _, weight in model.weights() for value in weight.flat[:2]}
+        assert weights == {float(step)}
+        return step == 2
+
+    looks = 1
+    while read_while_it_goes(tmp_path / str(looks), looks):
+        looks += 1
+    assert looks > 4  # One for each file at least.
 
 
 def test_a_live_process_s_temporaries_stay_and_a_dead_one_s_go(tmp_path: Path) -> None:
