@@ -1,7 +1,7 @@
 """`mlx-rev tell`: write stories that end as asked."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +15,13 @@ from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.estimate import check_telling_fits
 from mlx_rev.generate.judge import Judge, load_judge
+from mlx_rev.generate.narrowing import Narrowing
 from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.program import runnable
 from mlx_rev.repl.meeting import met
-from mlx_rev.repl.replies import Met, Offers, Reply, Says
+from mlx_rev.repl.replies import Grows, Met, Offers, Reply, Says
 from mlx_rev.repl.session import Session
 from mlx_rev.ui.console import is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
@@ -89,8 +90,10 @@ def main(arguments: Sequence[str], program: str) -> int:
     else:
         judge = _judge(command, teller)
         for ending in endings:
-            several = _told(session, session.stories([ending] * command.best_of), pace)
-            stories.append(ranked(teller.model, teller.codec, several, judge)[0].story)
+            narrowing = Narrowing(teller.codec, judge)
+            replies = session.stories([ending] * command.best_of)
+            left = narrowing(_told(session, replies, pace, narrowing))
+            stories.append(ranked(teller.model, teller.codec, left, judge)[0].story)
             if session.stopped:
                 break
     if pace is not None:
@@ -139,9 +142,15 @@ def _forward(command: TellCommand, teller: Teller) -> Teller:
     return forward
 
 
-def _told(session: Session, replies: Iterator[Reply], pace: float | None) -> Sequence[Story]:
+def _told(
+    session: Session,
+    replies: Iterator[Reply],
+    pace: float | None,
+    grown: Callable[[Sequence[Story]], object] = len,
+) -> Sequence[Story]:
     """The stories that the replies end with, with a pace after they grew before one's eyes; what
-    there is to say goes to standard error."""
+    there is to say goes to standard error. Where nobody watches, `grown` is called with the stories
+    whenever they have grown."""
     stories: Sequence[Story] = ()
     for reply in replies if pace is None else telling.watched(session, replies, pace):
         match reply:
@@ -149,6 +158,8 @@ def _told(session: Session, replies: Iterator[Reply], pace: float | None) -> Seq
                 _say(text)
             case Offers():
                 stories = reply.stories
+            case Grows():
+                grown(reply.stories)
             case Met():
                 stories = [reply.story]
                 if not reply.good:

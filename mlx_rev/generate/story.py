@@ -7,7 +7,8 @@ from mlx_rev.config import SampleConfig
 from mlx_rev.text.stream import Growth
 
 StopReason = Literal["boundary", "length", "stopped"]
-"""boundary: the story is complete; length: there was no more room; stopped: by a person."""
+"""boundary: the story is complete; length: there was no more room; stopped: by a person,
+or because others were better."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -67,6 +68,11 @@ class Story:
     def tokens(self) -> tuple[int, ...]:
         """What was generated, in model order, the boundary included if it was reached."""
         return tuple(self._tokens)
+
+    @property
+    def length(self) -> int:
+        """How many tokens were generated."""
+        return len(self._tokens)
 
     @property
     def surprises(self) -> tuple[float, ...]:
