@@ -24,7 +24,7 @@ from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.sentences import sentence_starts
 
 STAGES = ((40, 3 / 8), (80, 3 / 16))
-"""After so many tokens of each, the share of all that is written on: of 16 stories 6, and then 3."""
+"""After so many tokens of each, the share of all that is written on: of 16 first 6, then 3."""
 _BITS = 1 / np.log(2)
 
 
