@@ -130,20 +130,26 @@ def _block(
         output: np.ndarray = scores @ values[:, :, None]
         output /= scores.sum(axis=-1, keepdims=True)
         return output
-    # All rows against the context in one product for each key head.
+    # The part of the softmax that falls to the context, a few rows at a time for each key head.
     batch, kv_heads, groups, _, width = queries.shape
-    flat = queries.transpose(1, 0, 2, 3, 4).reshape(kv_heads, -1, width)
-    before = flat @ context[0].swapaxes(-1, -2)
     outer = (kv_heads, batch, groups, count)
-    highest = before.max(axis=-1).reshape(outer).transpose(1, 0, 2, 3)[..., None]
-    largest = np.maximum(largest, highest)
-    scores -= largest
+    flat = queries.transpose(1, 0, 2, 3, 4).reshape(kv_heads, -1, width)
+    highest = largest.transpose(1, 0, 2, 3, 4).reshape(kv_heads, -1)
+    total, read = np.empty_like(highest), np.empty_like(flat)
+    for head, (keys_before, values_before) in enumerate(zip(*context, strict=True)):
+        for start in range(0, flat.shape[1], _ROWS):
+            rows = slice(start, start + _ROWS)
+            before = flat[head, rows] @ keys_before.T
+            np.maximum(highest[head, rows], before.max(axis=-1), out=highest[head, rows])
+            before -= highest[head, rows, None]
+            np.exp(before, out=before)
+            before.sum(axis=-1, out=total[head, rows])
+            np.matmul(before, values_before, out=read[head, rows])
+    scores -= highest.reshape(outer).transpose(1, 0, 2, 3)[..., None]
     np.exp(scores, out=scores)
-    before -= largest.transpose(1, 0, 2, 3, 4).reshape(kv_heads, -1, 1)
-    np.exp(before, out=before)
     output = scores @ values[:, :, None]
-    output += (before @ context[1]).reshape(*outer, width).transpose(1, 0, 2, 3, 4)
-    total = scores.sum(axis=-1, keepdims=True)
-    total += before.sum(axis=-1).reshape(outer).transpose(1, 0, 2, 3)[..., None]
-    output /= total
+    output += read.reshape(*outer, width).transpose(1, 0, 2, 3, 4)
+    normaliser = scores.sum(axis=-1, keepdims=True)
+    normaliser += total.reshape(outer).transpose(1, 0, 2, 3)[..., None]
+    output /= normaliser
     return output
