@@ -25,6 +25,8 @@ from mlx_rev.text.sentences import sentence_starts
 
 STAGES = ((40, 3 / 8), (80, 3 / 16))
 """After so many tokens of each, the share of all that is written on: of 16 first 6, then 3."""
+_FEWEST = 3
+"""Stories that are always left to choose from."""
 _BITS = 1 / np.log(2)
 
 
@@ -51,8 +53,9 @@ class Narrowing:
             if any(own.finished is None and own.length < tokens for own in self._left):
                 break
             del self._stages[0]
-            keep = max(1, round(share * len(stories)))
-            if keep >= len(self._left):
+            keep = max(_FEWEST, round(share * len(stories)))
+            saves = any(own.finished is None or own.length > tokens for own in self._left)
+            if keep >= len(self._left) or not saves:
                 continue
             scores = _scores(self._codec, self._left, tokens, self._judge)
             best = set(np.argsort(-scores, kind="stable")[:keep].tolist())

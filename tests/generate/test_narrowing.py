@@ -26,7 +26,7 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(narrowing, "STAGES", ((4, 1 / 2), (9, 1 / 4)))
 
 
-def test_half_are_written_on_and_then_a_quarter_each_as_if_alone(both: Teller) -> None:
+def test_half_are_written_on_and_then_fewer_each_as_if_alone(both: Teller) -> None:
     stories, narrow = (
         both.begin(["Tom ran home."] * 8, SETTINGS),
         Narrowing(both.codec, WordJudge()),
@@ -37,7 +37,7 @@ def test_half_are_written_on_and_then_a_quarter_each_as_if_alone(both: Teller) -
     assert {left for length, left in seen if length < 4} == {8}
     assert {left for length, left in seen if 5 <= length < 9} == {4}
     left = narrow(stories)
-    assert len(left) == 2
+    assert len(left) == 3
     for number, story in enumerate(stories):
         [alone] = both.tell_all(["Tom ran home."], **vars(replace(SETTINGS, seed=5 + number)))
         assert alone.tokens[: story.length] == story.tokens
@@ -52,10 +52,10 @@ def test_half_are_written_on_and_then_a_quarter_each_as_if_alone(both: Teller) -
 def test_those_stay_that_have_what_the_ending_has_and_are_no_loop(
     both: Teller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bodies = [PLAIN, LOOP, GOOD, LOOP]
+    bodies = [PLAIN, LOOP, GOOD, LOOP, PLAIN, LOOP]
     stories = [written(both, body, number) for number, body in enumerate(bodies)]
-    monkeypatch.setattr(narrowing, "STAGES", ((10_000, 1 / 2),))
-    assert Narrowing(both.codec, WordJudge())(stories) == [stories[0], stories[2]]
+    monkeypatch.setattr(narrowing, "STAGES", ((20, 1 / 2),))
+    assert Narrowing(both.codec, WordJudge())(stories) == stories[::2]
 
 
 def test_without_a_judge_or_of_a_forward_model_all_stay(both: Teller) -> None:
