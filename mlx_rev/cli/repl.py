@@ -158,7 +158,7 @@ def _watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterato
         if isinstance(reply, Grows):
             from mlx_rev.repl.growing import grow
 
-            last = grow(reply, slowly, session.stop, session.teller.model.config.context)
+            last = grow(reply, slowly, session.stop)
         if last is not None:
             yield last
 

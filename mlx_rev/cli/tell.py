@@ -19,7 +19,7 @@ from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.program import runnable
-from mlx_rev.repl.meeting import met
+from mlx_rev.repl.meeting import forwards, met
 from mlx_rev.repl.replies import Met, Offers, Reply, Says
 from mlx_rev.repl.session import Session
 from mlx_rev.ui.console import is_interactive, make_console
@@ -126,15 +126,15 @@ def _judge(command: TellCommand, teller: Teller) -> Judge | None:
 
 def _forward(command: TellCommand, teller: Teller) -> Teller:
     """Who goes on from the beginning. Raises ConfigError where nobody reads forwards."""
-    forward = teller.opposite
     if command.judge is not None:
-        forward = load(command.judge, tokenizer=command.judge_tokenizer)
-        if not forward.says_reversal:
+        teller = load(command.judge, tokenizer=command.judge_tokenizer)
+        if not teller.says_reversal:
             say_not_reversed(command.judge)
+    forward = forwards(teller)
     if forward is None:
         raise ConfigError(
-            f"--begin: {command.choice.reference} only reads one way; give a model that reads "
-            "forwards with --judge"
+            f"--begin: {command.judge or command.choice.reference} does not read forwards; name a "
+            "model that does with --judge"
         )
     return forward
 

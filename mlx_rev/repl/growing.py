@@ -22,37 +22,41 @@ from mlx_rev.repl.replies import Grows, Meets, Reply
 from mlx_rev.repl.view import READING_COLUMNS, summary
 
 FRAMES_PER_SECOND = 30
-_STYLE = Style.from_dict({"ending": "ansicyan bold", "label": "fg:default dim"})
+_STYLE = Style.from_dict({"ending": "ansimagenta bold", "label": "fg:default dim"})
 _LEAST_LINES = 2
 """Of each story, if there are several; those that leaves no room for are only counted."""
-_CELLS_PER_TOKEN = 5
-"""More than an English token has; decides how many lines are reserved for a story."""
+_PEN = ("[SetCursorPosition]", "")
+"""Where the cursor stands: at the newest word."""
 
 
 def grow(
     first: Grows,
     replies: Iterator[Reply],
     stop: Callable[[], None],
-    context: int,
     *,
     input: Input | None = None,
     output: Output | None = None,
 ) -> Reply | None:
     """Show stories as they grow until another reply comes, and return that one.
 
-    Ctrl-C calls `stop`, Ctrl-Z suspends; other keys are kept for the next prompt. `context` is the
-    model's, in tokens. What was drawn is erased at the end: the view prints the complete story.
+    They take as many rows as they need, the newest line at the top of those that grow leftwards.
+    Ctrl-C calls `stop`, Ctrl-Z suspends; other keys are kept for the next prompt. What was drawn is
+    erased at the end: the view prints the complete story.
     """
     shown = first
+    tallest: dict[int, int] = {}
     last: list[Reply | Exception | None] = []
     typed: list[KeyPress] = []
 
     def content() -> StyleAndTextTuples:
         size = application.output.get_size()
-        return screen(shown, size.columns, size.rows, context)
+        least = tallest.get(size.columns, 1)
+        styled, tallest[size.columns] = screen(shown, size.columns, size.rows, least)
+        return styled
 
+    control = FormattedTextControl(content, show_cursor=len(first.stories) == 1)
     application: Application[None] = Application(
-        layout=Layout(Window(FormattedTextControl(content), wrap_lines=False)),
+        layout=Layout(Window(control, wrap_lines=False)),
         key_bindings=_keys(stop, typed),
         style=_STYLE,
         erase_when_done=True,
@@ -144,34 +148,39 @@ def _keys(stop: Callable[[], None], typed: list[KeyPress]) -> KeyBindings:
     return keys
 
 
-def screen(shown: Grows, columns: int, rows: int, context: int) -> StyleAndTextTuples:
-    """A frame of stories, one above the other, that fits a screen of `rows`."""
+def screen(
+    shown: Grows, columns: int, rows: int, least: int = 1
+) -> tuple[StyleAndTextTuples, int]:
+    """A frame of stories, one above the other, and how many lines it would have each of them take:
+    as many as the longest needs, no fewer than `least`. On a screen of `rows` they may get fewer.
+    """
     stories, width = shown.stories, min(columns, READING_COLUMNS)
-    wanted = -(-context * _CELLS_PER_TOKEN // max(1, width)) + 1
+    wrapped = [layout.wrapped(story.text, width, leftwards=story.leftwards) for story in stories]
+    lines = max(least, *map(len, wrapped))
     if isinstance(shown, Meets):
-        height = max(1, min(wanted // 2, (rows - 2) // 2))
-        opening, ending = (_lines(story, width, height)[0] for story in stories)
-        return [
-            *opening,
-            ("class:label", f"{shown.seam} ".ljust(width, "─")[:width] + "\n"),
-            *ending,
-        ]
-    count, height = _room(len(stories), rows, wanted)
+        height = max(1, min(lines, (rows - 2) // 2))
+        opening, ending = (
+            _lines(story, own, width, height)[0]
+            for story, own in zip(stories, wrapped, strict=True)
+        )
+        seam = f"{shown.seam} ".ljust(width, "─")[:width] + "\n"
+        return [*opening, ("class:label", seam), *ending], lines
+    count, height = _room(len(stories), rows, lines)
     styled: StyleAndTextTuples = []
-    for number, story in enumerate(stories[:count], 1):
+    for number, (story, own) in enumerate(zip(stories[:count], wrapped, strict=False), 1):
         if number > 1:
             styled.append(("", "\n"))
-        styled += fragments(story, width, height, number if len(stories) > 1 else None)
+        styled += _described(story, own, width, height, number if len(stories) > 1 else None)
     if count < len(stories):
         styled.append(("class:label", f"\nand {len(stories) - count} more"[: width + 1]))
-    return styled
+    return styled, lines
 
 
-def fragments(
-    story: Story, width: int, height: int, number: int | None = None
+def _described(
+    story: Story, wrapped: list[layout.Line], width: int, height: int, number: int | None
 ) -> StyleAndTextTuples:
     """A story in `height` rows, then a row with its figures and, among several, its number."""
-    styled, hidden = _lines(story, width, height)
+    styled, hidden = _lines(story, wrapped, width, height)
     figures = summary(story)
     if hidden:
         # In front, where a narrow screen shows it.
@@ -184,19 +193,26 @@ def fragments(
     return styled
 
 
-def _lines(story: Story, width: int, height: int) -> tuple[StyleAndTextTuples, int]:
+def _lines(
+    story: Story, wrapped: list[layout.Line], width: int, height: int
+) -> tuple[StyleAndTextTuples, int]:
     """A story in `height` rows, and how many lines there is no room for."""
-    frame = layout.frame(story.text, width, height, leftwards=story.leftwards)
+    frame = layout.frame(wrapped, height, leftwards=story.leftwards)
     given = len(story.text) - len(story.prompt) if story.leftwards else len(story.prompt)
     styled: StyleAndTextTuples = []
     for line in frame.lines:
         if line is not None:
             text = line.text
-            if story.leftwards:
-                styled.append(("", " " * (width - cell_len(text))))
             cut = min(max(given - line.start, 0), len(text))
-            before, after = ("", "class:ending") if story.leftwards else ("class:ending", "")
-            styled += [(before, text[:cut]), (after, text[cut:])]
+            newest = line is wrapped[0 if story.leftwards else -1]
+            if story.leftwards:
+                gap = " " * (width - cell_len(text))
+                # The cursor is left of the newest word, on its first letter where there is no room.
+                styled += [("", gap[:-1]), *([_PEN] if newest else []), ("", gap[-1:])]
+                styled += [("", text[:cut]), ("class:ending", text[cut:])]
+            else:
+                styled += [("class:ending", text[:cut]), ("", text[cut:])]
+                styled += [_PEN] if newest else []
         styled.append(("", "\n"))
     return styled, frame.hidden
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 _JUDGE = "--judge "
 
 
+def forwards(teller: Teller) -> Teller | None:
+    """The teller that reads forwards: itself, or the other direction of its model, if it has
+    one."""
+    return teller.opposite if teller.grows_leftwards else teller
+
+
 def met(session: "Session", forward: Teller, beginning: str, ending: str) -> Iterator[Reply]:
     """Two stories that grow towards each other, then those that were chosen, then Met; that is left
     out if the session is stopped before. Raises ConfigError for what cannot meet."""
@@ -34,6 +40,7 @@ def met(session: "Session", forward: Teller, beginning: str, ending: str) -> Ite
         if isinstance(step, Meeting):
             yield from _growing(session, step)
             story.growth = Settled(step.text.removesuffix(ending))
+            story.beginning = step.beginning
             story.stop("boundary")
             yield Met(story, _described(step), step.good)
         else:
@@ -64,12 +71,12 @@ def _growing(session: "Session", found: Meeting) -> Iterator[Meets]:
 
 def _begin(session: "Session", given: Given) -> Iterator[Reply]:
     name, beginning = _parts(given.rest)
-    ending, forward = session.in_hand().prompt, session.teller.opposite
-    if name:
-        forward = load(path_of(name) if name.startswith("~") else name)
+    ending, source = session.in_hand().prompt, name or session.source
+    teller = load(path_of(name) if name.startswith("~") else name) if name else session.teller
+    forward = forwards(teller)
     if forward is None:
         raise ConfigError(
-            f"/begin: {session.source} does not read forwards; name a model that does: "
+            f"/begin: {source} does not read forwards; name a model that does: "
             "/begin --judge MODEL TEXT"
         )
     for reply in met(session, forward, beginning, ending):

@@ -32,7 +32,7 @@ def lines(stories: int, rows: int, columns: int = 80, words: int = 60) -> list[s
 
 
 def drawn(shown: Grows, columns: int, rows: int) -> list[str]:
-    styled = growing.screen(shown, columns, rows, 256)
+    styled, _ = growing.screen(shown, columns, rows)
     return "".join(text for _, text, *_ in styled).split("\n")
 
 
@@ -107,7 +107,7 @@ def test_a_resize_while_a_story_grows(monkeypatch: pytest.MonkeyPatch) -> None:
         yield Leaves()
 
     with create_pipe_input() as keys:
-        last = growing.grow(Grows((told(1),)), replies(), lambda: None, 256, input=keys)
+        last = growing.grow(Grows((told(1),)), replies(), lambda: None, input=keys)
     assert last == Leaves()
     assert [len(rows) for rows in feet] == [1] * 4
     assert "more lines below" in feet[2][0]
@@ -136,7 +136,7 @@ def test_keys_typed_meanwhile_are_for_the_next_prompt_and_an_interrupt_stops() -
             yield Leaves()
 
         growing.grow(
-            Grows((told(1),)), replies(), lambda: stopped.append(True), 256, input=keys,
+            Grows((told(1),)), replies(), lambda: stopped.append(True), input=keys,
             output=output,
         )  # fmt: skip
         assert [key.data for key in get_typeahead(keys)] == ["2", "\r"]

@@ -87,6 +87,14 @@ def test_offers_stand_side_by_side_where_there_is_room(columns: int, beside: int
     assert "type a number" in lines[-1] or columns == 30
 
 
+def test_what_was_given_is_marked_at_both_ends() -> None:
+    own = story("A fox ran. It slept. ")
+    own.beginning = "A fox ran."
+    for reply in (Tells(own), Offers((own,), ("1",))):
+        given = re.findall(r"\x1b\[1;35m(.+?)\x1b\[0m", shown(reply))
+        assert given == ["A fox ran.", "End."]
+
+
 def test_the_best_is_marked() -> None:
     stories = (story("One. "), story("Two. "))
     for plain in (False, True):
