@@ -44,15 +44,12 @@ def grow(
     erased at the end: the view prints the complete story.
     """
     shown = first
-    tallest: dict[int, int] = {}
     last: list[Reply | Exception | None] = []
     typed: list[KeyPress] = []
 
     def content() -> StyleAndTextTuples:
         size = application.output.get_size()
-        least = tallest.get(size.columns, 1)
-        styled, tallest[size.columns] = screen(shown, size.columns, size.rows, least)
-        return styled
+        return screen(shown, size.columns, size.rows)
 
     control = FormattedTextControl(content, show_cursor=len(first.stories) == 1)
     application: Application[None] = Application(
@@ -148,32 +145,42 @@ def _keys(stop: Callable[[], None], typed: list[KeyPress]) -> KeyBindings:
     return keys
 
 
-def screen(
-    shown: Grows, columns: int, rows: int, least: int = 1
-) -> tuple[StyleAndTextTuples, int]:
-    """A frame of stories, one above the other, and how many lines it would have each of them take:
-    as many as the longest needs, no fewer than `least`. On a screen of `rows` they may get fewer.
-    """
-    stories, width = shown.stories, min(columns, READING_COLUMNS)
-    wrapped = [layout.wrapped(story.text, width, leftwards=story.leftwards) for story in stories]
-    lines = max(least, *map(len, wrapped))
+def screen(shown: Grows, columns: int, rows: int) -> StyleAndTextTuples:
+    """A frame of stories, one above the other, in the rows that they need or, of a screen of
+    `rows`, in those that there are."""
+    width = min(columns, READING_COLUMNS)
     if isinstance(shown, Meets):
-        height = max(1, min(lines, (rows - 2) // 2))
-        opening, ending = (
-            _lines(story, own, width, height)[0]
-            for story, own in zip(stories, wrapped, strict=True)
-        )
-        seam = f"{shown.seam} ".ljust(width, "─")[:width] + "\n"
-        return [*opening, ("class:label", seam), *ending], lines
-    count, height = _room(len(stories), rows, lines)
+        return _facing(shown, width, rows)
+    count, most = _room(len(shown.stories), rows)
+    stories, several = shown.stories[:count], len(shown.stories) > 1
+    wrapped = [_wrapped(story, width) for story in stories]
+    height = min(most, max(map(len, wrapped)))
     styled: StyleAndTextTuples = []
-    for number, (story, own) in enumerate(zip(stories[:count], wrapped, strict=False), 1):
+    for number, (story, lines) in enumerate(zip(stories, wrapped, strict=True), 1):
         if number > 1:
             styled.append(("", "\n"))
-        styled += _described(story, own, width, height, number if len(stories) > 1 else None)
-    if count < len(stories):
-        styled.append(("class:label", f"\nand {len(stories) - count} more"[: width + 1]))
-    return styled, lines
+        styled += _described(story, lines, width, height, number if several else None)
+    if count < len(shown.stories):
+        left_out = f"and {len(shown.stories) - count} more"
+        styled.append(("class:label", "\n" + left_out[:width]))
+    return styled
+
+
+def _facing(shown: Meets, width: int, rows: int) -> StyleAndTextTuples:
+    """Two stories with the seam between them; where there is no room for all, the one that needs
+    more than half of it gets what the other leaves."""
+    sides = [(story, _wrapped(story, width)) for story in shown.stories]
+    room = max(2, rows - 2)
+    opening, ending = (
+        _lines(story, lines, width, min(len(lines), max(room // 2, room - len(others))))[0]
+        for (story, lines), (_, others) in zip(sides, sides[::-1], strict=True)
+    )
+    seam = f"{shown.seam} ".ljust(width, "─")[:width] + "\n"
+    return [*opening, ("class:label", seam), *ending]
+
+
+def _wrapped(story: Story, width: int) -> list[layout.Line]:
+    return layout.wrapped(story.text, width, leftwards=story.leftwards)
 
 
 def _described(
@@ -217,11 +224,11 @@ def _lines(
     return styled, frame.hidden
 
 
-def _room(stories: int, rows: int, wanted: int) -> tuple[int, int]:
-    """How many stories a screen shows, and in how many lines each, at most `wanted`."""
+def _room(stories: int, rows: int) -> tuple[int, int]:
+    """How many stories a screen shows, and in how many lines each at most."""
     free = rows - 1
     shown = stories
     if stories > 1 and stories * (_LEAST_LINES + 1) > free:
         free -= 1
         shown = min(stories, max(1, free // (_LEAST_LINES + 1)))
-    return shown, max(1, min(wanted, free // shown - 1))
+    return shown, max(1, free // shown - 1)

@@ -127,22 +127,22 @@ OPENED: dict[str, Callable[[str], object]] = {
     "TEXT|FILE": lambda name: [*islice(score._source(name, None), 1)],
 }
 """What is done with what is completed, besides reading it."""
-REQUIRED = {"convert": ["a", "b.bin"], "completion": ["zsh"]}
+REQUIRED = {"convert": ["a", "b.bin"], "data": ["a"], "completion": ["zsh"]}
 
 
 def test_every_value_that_is_completed_is_accepted() -> None:
-    # Reading options takes long, so each is read once: by the last command that has it.
-    offered = {
-        option.names[0]: (name, option.choices)
-        for name in ("train", "evaluate", "tell", *COMMANDS)
-        for option in options_of(command_of(name))
-    }
-    for flag, (name, choices) in offered.items():
-        for value in choices[-1:]:
-            arguments = [*REQUIRED.get(name, []), flag] if flag.startswith("-") else []
-            parse(command_of(name), [*arguments, str(value)], name)
-        for value in () if choices else _NAMED.get(flag, ()):
-            assert OPENED[flag](value), (flag, value)
+    named = set()
+    for name in COMMANDS:
+        arguments = [*REQUIRED.get(name, [])]
+        for option in options_of(command_of(name)):
+            flag = option.names[0]
+            if option.choices and flag.startswith("-"):
+                arguments += [flag, str(option.choices[-1])]
+            elif not option.choices:
+                named |= {(flag, value) for value in _NAMED.get(flag, ())}
+        parse(command_of(name), arguments, name)
+    for flag, value in named:
+        assert OPENED[flag](value), (flag, value)
 
 
 def test_every_option_says_what_it_is() -> None:
