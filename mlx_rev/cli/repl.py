@@ -19,7 +19,7 @@ from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
-from mlx_rev.repl.replies import Edits, Grows, Leaves, Reply, Says, Tells
+from mlx_rev.repl.replies import Grows, Leaves, Reply, Says, Tells
 from mlx_rev.repl.saving import as_object
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.transcript import Kept, Transcript, sessions
@@ -110,15 +110,15 @@ def _session(
 def _converse(
     session: Session, view: View, history: Path, *, live: bool, pace: float = 0.0
 ) -> None:
-    from mlx_rev.repl.line import typed_lines
+    from mlx_rev.repl.line import Asked, typed_lines
 
     view.console.print(
         Text(session.greeting() + "\n/help lists the commands, ? explains the figures."),
         style="label",
     )
 
-    def ask() -> tuple[str, Edits | None]:
-        return session.prompt, session.draft
+    def ask() -> Asked:
+        return Asked(session.prompt, session.draft, "" if session.told else session.example)
 
     for line in typed_lines(history, ask):
         try:
