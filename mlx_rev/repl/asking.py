@@ -1,5 +1,6 @@
 """Commands that ask for stories, or something about them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -93,8 +94,8 @@ def _score(session: "Session", given: Given) -> Iterator[Reply]:
     ids = np.array(codec.enclosed([given.rest])[0])
     score = score_stories(session.teller.model, [ids], len(given.rest.encode()))
     yield Says(
-        f"{score.bits_per_byte:.3f} bits per byte, {score.nats_per_token:.3f} nats per token, "
-        f"{score.tokens} tokens"
+        f"{score.bits_per_byte:.3f} bits per byte, {score.nats_per_token / math.log(2):.3f} bits "
+        f"per token, {score.tokens} tokens"
     )
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 MODEL_OPTIONS = (Option("--reversal", "ORDER", ORDER_NAMES), Option("--tokenizer", "FILE"))
 
 
+_RECIPES = Path(__file__).parents[1] / "configs"
+"""Of the built-in models."""
+
+
 def loaded(given: Given) -> tuple[str, Teller]:
     """The model that a command names: its reference, and the model loaded."""
     source, options = given.argument, given.options
@@ -62,11 +66,14 @@ def _export(session: "Session", given: Given) -> Iterator[Reply]:
 def _info(session: "Session", given: Given) -> Iterator[Reply]:
     config, codec = session.teller.model.config, session.teller.codec
     grows = "leftwards from an ending" if codec.order.grows_leftwards else "from an opening"
+    if session.teller.opposite is not None:
+        grows += "; with /begin, from both sides"
+    name = short_name(session.source)
     rows = [
-        ("model", short_name(session.source)),
-        ("from", session.source),
+        ("model", name),
+        *([] if name == session.source else [("from", session.source)]),
         ("stories grow", grows),
-        ("reading order", codec.order.name),
+        ("reversal", codec.order.name),
         ("parameters", f"{parameters(config):,}"),
         (
             "shape",
@@ -84,23 +91,20 @@ def _recorded(source: str) -> list[tuple[str, str]]:
     """What a model's folder knows of its training."""
     folder = Path(source)
     folder = folder if folder.exists() else built_in_models().get(source, folder)
-    in_run = folder.parent.name == run_folder.CHECKPOINTS
-    found: list[tuple[str, str]] = []
-    for place in (folder.parent.parent,) if in_run else (folder,):
-        try:
-            entries = read_metrics(place / run_folder.METRICS)
-        except RevError:
-            continue
-        if not entries:
-            continue
-        steps = max(int(entry["step"]) for entry in entries)
-        found.append(("trained for", f"{steps:,} steps"))
-        measured = [entry["bits_per_byte"] for entry in entries if entry["kind"] == "eval"]
-        if measured:
-            found.append(("bits per byte", f"{min(measured):.4f} on held-out stories, at best"))
-        if (place / run_folder.CONFIG).is_file():
-            found.append(("recipe", str(place / run_folder.CONFIG)))
-        break
+    place = folder.parent.parent if folder.parent.name == run_folder.CHECKPOINTS else folder
+    try:
+        entries = read_metrics(place / run_folder.METRICS)
+    except RevError:
+        return []
+    if not entries:
+        return []
+    steps = max(int(entry["step"]) for entry in entries)
+    found = [("trained for", f"{steps:,} steps")]
+    measured = [entry["bits_per_byte"] for entry in entries if entry["kind"] == "eval"]
+    if measured:
+        found.append(("bits per byte", f"{min(measured):.4f} on held-out stories, at best"))
+    recipes = place / run_folder.CONFIG, _RECIPES / f"{place.name}.toml"
+    found += [("recipe", str(recipe)) for recipe in recipes if recipe.is_file()][:1]
     return found
 
 

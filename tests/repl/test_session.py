@@ -1,4 +1,5 @@
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +167,9 @@ def test_info_has_shape_size_training_and_bits_per_byte() -> None:
     assert rows["shape"].startswith("8 layers of width 192, 6 heads")
     assert rows["trained for"] == "4,330 steps"
     assert rows["bits per byte"].startswith("0.78")
+    assert Path(rows["recipe"]).name == "stories4m.toml"
+    assert rows["stories grow"].endswith("with /begin, from both sides")
+    assert "from" not in rows
 
 
 def test_info_of_a_checkpoint_is_that_of_its_run(session: Session, tmp_path: Path) -> None:
@@ -213,8 +217,10 @@ def test_scores_are_those_of_the_command(run: Run, tmp_path: Path) -> None:
     assert found, done.stderr
     assert int(found[1]) == len(text.encode())
     said = last(Session(load(), str(built_in_model())), f"/score {text}")
-    nats, bits = float(found[3]), float(found[4])
-    assert said == Says(f"{bits:.3f} bits per byte, {nats:.3f} nats per token, {found[2]} tokens")
+    assert isinstance(said, Says)
+    figures = re.findall(r"[\d.]+", said.text)
+    assert figures[::2] == [f"{float(found[4]):.3f}", found[2]]
+    assert float(figures[1]) * math.log(2) == pytest.approx(float(found[3]), abs=1e-3)
 
 
 def test_both_stories_of_a_comparison_are_shown_from_the_start_and_stopped_together(
