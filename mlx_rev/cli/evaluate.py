@@ -49,22 +49,22 @@ class EvaluateCommand:
     """Tell one story for each of many endings, and measure them beside real stories.
 
     With a judge: can it tell which ending belongs to a story, and how likely does it find the
-    story? Without: the faults that a reader sees. The table has real stories as the ceiling and,
-    as the floor, real ones of which each has the ending of another.
+    story? Without one: the faults that a reader sees. The table has real stories as the ceiling
+    and, as the floor, real stories that each have the ending of another.
     """
 
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
     """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories4m."""
     judge: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A model that had no part in it, of any kind above or one that mlx-lm loads; may be given
-    several times. The first that reads forwards matches stories with endings."""
+    """A model that had no part in the stories, of any kind above or one that mlx-lm loads; may be
+    given several times. The first that reads forwards matches stories with endings."""
     judge_tokenizer: Path | None = None
     """Tokenizer of the judges that come without one."""
     count: int = 100
     """Endings, and so stories. A forward judge reads each ending after each story."""
     best_of: int = 1
-    """Measure too what is chosen of so many other stories for each ending, as tell --best-of does:
-    a row of its own."""
+    """Also tell so many other stories for each ending, choose the best as tell --best-of does, and
+    measure those: a row of their own."""
     chooser: str | None = None
     """A model that reads forwards, to choose with; it should be none of the judges. Its tokenizer,
     if it comes without one, is that of the judges."""

@@ -33,11 +33,11 @@ HISTORY, SESSIONS = "repl-history", "sessions"
 
 @dataclass(frozen=True, kw_only=True)
 class ReplCommand:
-    """Type an ending, watch the story grow leftwards from it.
+    """Type an ending, and watch the story grow leftwards from it.
 
     Ctrl-C stops a story, Ctrl-D leaves, /help lists the commands. If standard input is not a
-    terminal, each of its lines is an ending, whose story is printed, with an empty line between
-    stories; empty lines are skipped.
+    terminal, each of its lines is an ending: the stories are printed with an empty line between
+    them, and empty lines are skipped.
     """
 
     choice: Annotated[ModelChoice, MODEL] = field(default_factory=ModelChoice)

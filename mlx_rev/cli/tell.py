@@ -35,26 +35,24 @@ class TellCommand:
     endings: Annotated[
         tuple[str, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="ENDING..."),
+        tyro.conf.arg(metavar="ENDING...", help_behavior_hint=""),
     ] = ()
     """How the stories end; put each in quotes. Without any, each line of standard input is one."""
     choice: Annotated[ModelChoice, MODEL] = field(default_factory=ModelChoice)
     count: int = 1
     """Stories for each ending, with consecutive seeds."""
     best_of: int = 1
-    """Write so many for each story, all at once, and print the one judged best: by how it leads to
-    its ending, how it repeats itself, and whether it has a beginning."""
+    """Write so many for each story, all at once, and print the one that is judged best: by how it
+    leads to its ending, whether it repeats itself, and whether it has a beginning."""
     begin: str | None = None
-    """How the stories begin: they are written from both sides until they meet. The judge goes on
-    from here."""
+    """How the stories begin: they are written from both sides until they meet."""
     judge: str | None = None
-    """A model that reads forwards: it chooses the best of several, and writes from a beginning.
-    Without one, a model of both directions does that itself; any other chooses by its own
-    figures."""
+    """A model that reads forwards: it chooses the best of several, or goes on from the beginning.
+    A model of both directions needs none; any other chooses by its own figures."""
     judge_tokenizer: Path | None = None
     """The judge's tokenizer, if it comes without one."""
     pace: float = 8.0
-    """Words a second that a story grows by in a terminal; 0 is as fast as can be."""
+    """How many words a second a story grows by in a terminal; 0 is as fast as can be."""
     plain: bool = False
     """Print stories when they are complete, without colours: for screen readers."""
     sample: Annotated[SampleConfig, SAMPLING] = field(default_factory=SampleConfig)

@@ -120,10 +120,10 @@ BEGIN = Command(
     name="begin",
     argument="TEXT",
     summary="a story from this beginning to the same ending",
-    explanation="Writes a story that begins with TEXT and has the ending of the story in hand, "
-    "both as they stand: a model that reads forwards goes on from TEXT, the backward one comes "
-    "from the ending, and they meet where the sentences fit best. A model of both directions does "
-    "both; for any other, name one that reads forwards: /begin --judge MODEL TEXT.",
+    explanation="Writes a story that begins with TEXT and ends like the story in hand, word for "
+    "word: a model that reads forwards goes on from TEXT, the backward one comes from the ending, "
+    "and they meet where their sentences fit best. A model of both directions does both; for any "
+    "other, name one that reads forwards: /begin --judge MODEL TEXT.",
     example="/begin Once there was a fox who could not sleep.",
     run=_begin,
 )

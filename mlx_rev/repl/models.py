@@ -135,8 +135,8 @@ MODEL = Command(
     summary="talk to another model",
     explanation="MODEL is a training run, a checkpoint, a model folder, a .bin or .gguf file, "
     "hf:owner/repo[/file] or a built-in model's name. --reversal (word2, word, token or none) and "
-    "--tokenizer say what its file does not say. Settings that were not changed become those with "
-    "which the model comes.",
+    "--tokenizer say what its file does not. Settings that you have not changed become the model's "
+    "own.",
     example="/model runs/mine",
     takes_path=True,
     options=MODEL_OPTIONS,
@@ -147,7 +147,7 @@ EXPORT = Command(
     argument="TARGET",
     summary="convert this model: .bin, .gguf, a folder, a run",
     explanation="Writes the model in another format, which TARGET's name implies or --to names. "
-    "What exists is replaced with --force only.",
+    "An existing target is replaced only with --force.",
     example="/export story.gguf --dtype q8",
     takes_path=True,
     options=(
@@ -161,7 +161,8 @@ INFO = Command(
     name="info",
     summary="the model's shape, size, training and bits per byte",
     explanation="Says what is known of the model: its shape, its size, the order in which it reads "
-    "and, where its folder has them, how long it was trained and how well it predicts stories.",
+    "and, if its folder has them, how long it was trained, how well it predicts stories, and its "
+    "recipe.",
     example="/info",
     run=_info,
 )
@@ -178,8 +179,8 @@ SET = Command(
     summary="change a setting",
     explanation="Changes how the next token is chosen, from the next story on. The settings are "
     + ", ".join(field.name for field in fields(SampleConfig))
-    + ". A lower temperature writes the likelier, a higher one the more unusual; the same seed "
-    "tells the same story again.",
+    + ". A lower temperature makes for likelier words, a higher one for more unusual ones; the "
+    "same seed tells the same story again.",
     example="/set temperature 0.6",
     run=_set,
 )

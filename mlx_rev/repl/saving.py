@@ -23,7 +23,8 @@ def save_story(story: Story, path: Path, *, force: bool = False) -> None:
     }
     suffix = path.suffix.lower()
     if suffix not in makers:
-        raise ConfigError(f"{path}: expected a name that ends in {', '.join(makers)}")
+        *others, last = makers
+        raise ConfigError(f"{path}: expected a name that ends in {', '.join(others)} or {last}")
     if path.exists() and not force:
         raise ConfigError(f"{path}: exists; choose another name, or replace it with --force")
     files.write_text(path, makers[suffix](story))

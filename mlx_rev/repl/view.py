@@ -74,7 +74,7 @@ class View:
                     f"Change the story {where} grows it on from there, Ctrl-C leaves it as it is."
                 )
                 if in_editor:
-                    hint = "Change the story in your editor; it is grown on from what you save."
+                    hint = "Change the story in your editor; it grows on from what you save."
                 self._print(Text(hint, style="label"))
             case Offers():
                 self._show_offer(reply)
