@@ -68,14 +68,17 @@ class View:
                 self._print(_stacked(rows) if narrow else _lists(rows))
                 if after:
                     self._print(Text(visible(after), style="label"))
-            case Edits(_, in_editor):
-                where = "in your editor" if in_editor else "below; Enter"
+            case Edits(text, in_editor):
                 hint = (
-                    f"Change the story {where} grows it on from there, Ctrl-C leaves it as it is."
+                    "Change the story below; Enter grows it on from there, Ctrl-C leaves it as it "
+                    "is."
                 )
                 if in_editor:
                     hint = "Change the story in your editor; it grows on from what you save."
                 self._print(Text(hint, style="label"))
+                if self.console.is_dumb_terminal and not in_editor:
+                    # Its line would not show the text; Backspace works there all the same.
+                    self._print(Text(visible(text)))
             case Offers():
                 self._show_offer(reply)
             case Alternatives():

@@ -139,6 +139,13 @@ def test_it_is_said_how_a_story_is_changed() -> None:
     assert "in your editor" in shown(Edits("x", in_editor=True), plain=True)
 
 
+def test_a_dumb_terminal_shows_what_is_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "A fox ran." not in shown(Edits("A fox ran."))
+    monkeypatch.setenv("TERM", "dumb")
+    assert "A fox ran." in shown(Edits("A fox ran."))
+    assert "A fox ran." not in shown(Edits("A fox ran.", in_editor=True))
+
+
 def test_a_dumb_terminal_has_a_width_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 12)))
