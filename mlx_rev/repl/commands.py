@@ -65,7 +65,8 @@ def _help(session: "Session", given: Given) -> Iterator[Reply]:
     elif topic in _NAMES:
         yield Says(explained(COMMANDS[_NAMES[topic]]))
     else:
-        raise ConfigError(f"/help {given.rest}: {nearest(topic, [*COMMANDS, *TOPICS])}")
+        known = [*COMMANDS, *TOPICS]
+        raise ConfigError(f"/help {given.rest}: {nearest(topic, known, 'see /help alone')}")
 
 
 def explained(command: Command) -> str:
@@ -132,7 +133,8 @@ def read(line: str) -> Given | None:
         return None
     name, _, rest = line[1:].strip().partition(" ")
     if name.lower() not in _NAMES:
-        raise ConfigError(f"unknown command /{name}; {nearest(name.lower(), COMMANDS, '/')}")
+        meant = nearest(name.lower(), COMMANDS, "/help lists the commands", mark="/")
+        raise ConfigError(f"unknown command /{name}; {meant}")
     given = Given(COMMANDS[_NAMES[name.lower()]], rest.strip())
     command = given.command
     if command.needs_argument and not given.rest:
