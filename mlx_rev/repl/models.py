@@ -77,8 +77,8 @@ def _info(session: "Session", given: Given) -> Iterator[Reply]:
         ("parameters", f"{parameters(config):,}"),
         (
             "shape",
-            f"{config.n_layers} layers of width {config.dim}, {config.n_heads} heads "
-            f"({config.n_kv_heads} for keys and values), {config.hidden_dim} in the feed-forward",
+            f"layers {config.n_layers}, width {config.dim}, heads {config.n_heads} "
+            f"({config.n_kv_heads} for keys and values), feed-forward {config.hidden_dim}",
         ),
         ("vocabulary", f"{config.vocab_size:,} pieces"),
         ("context", f"{config.context} tokens"),

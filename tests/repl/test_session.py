@@ -164,7 +164,7 @@ def test_info_has_shape_size_training_and_bits_per_byte() -> None:
     assert isinstance(known, Lists)
     rows = dict(known.rows)
     assert rows["parameters"] == "3,935,424"
-    assert rows["shape"].startswith("8 layers of width 192, 6 heads")
+    assert rows["shape"].startswith("layers 8, width 192, heads 6")
     assert rows["trained for"] == "4,330 steps"
     assert rows["bits per byte"].startswith("0.78")
     assert Path(rows["recipe"]).name == "stories4m.toml"
