@@ -63,7 +63,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     view = View(console)
     if not (sys.stdin and sys.stdin.isatty()):  # None where it is closed
         if command.resume:
-            raise ConfigError("--continue is for a terminal, but standard input is none")
+            raise ConfigError("--continue is for a terminal, but standard input is not one")
         return _answer_lines(_session(command, arguments, program, view), as_json=command.json)
     if command.json:
         raise ConfigError("--json is for pipes, but standard input is a terminal; pipe endings in")

@@ -136,7 +136,7 @@ def test_what_is_for_a_terminal_is_none_for_a_pipe(run: Run) -> None:
     done = run("repl", "--continue", stdin="He was happy.\n")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "mlx-rev repl: --continue is for a terminal, but standard input is none\n"
+        "mlx-rev repl: --continue is for a terminal, but standard input is not one\n"
     )
     command = parse(repl.ReplCommand, ["--continue", "--no-transcript"], "repl")
     assert (command.resume, command.transcript) == (True, False)
