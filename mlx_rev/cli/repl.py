@@ -111,6 +111,7 @@ def _converse(
     session: Session, view: View, history: Path, *, live: bool, pace: float = 0.0
 ) -> None:
     from mlx_rev.repl.line import Asked, typed_lines
+    from mlx_rev.train.terminal import without_echo
 
     view.console.print(
         Text(session.greeting() + "\n/help lists the commands, ? explains the figures."),
@@ -124,10 +125,11 @@ def _converse(
         try:
             replies = session.respond(line)
             shown = _watched(session, replies, pace) if live else _stoppable(session, replies)
-            for reply in shown:
-                if isinstance(reply, Leaves):
-                    return
-                view.show(reply)
+            with without_echo():  # what is typed meanwhile is for the next prompt, which shows it
+                for reply in shown:
+                    if isinstance(reply, Leaves):
+                        return
+                    view.show(reply)
         except BrokenPipeError:
             raise
         except (RevError, OSError) as error:
