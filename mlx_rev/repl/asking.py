@@ -14,6 +14,7 @@ from mlx_rev.generate.surprise import word_surprises
 from mlx_rev.model.score import score_stories
 from mlx_rev.repl.command import Command, Given
 from mlx_rev.repl.models import MODEL_OPTIONS, loaded
+from mlx_rev.repl.names import short_name
 from mlx_rev.repl.replies import Grows, Offers, Pieces, Reply, Says, Shades
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ def _compare(session: "Session", given: Given) -> Iterator[Reply]:
     both = len(told) == len(stories)
     if both:
         session.offer_stories(stories)
-    yield Offers(stories, (session.source, other_source), pick=both)
+    titles = short_name(session.source), short_name(other_source)
+    if titles[0] == titles[1]:
+        titles = session.source, other_source
+    yield Offers(stories, titles, pick=both)
 
 
 def _surprise(session: "Session", given: Given) -> Iterator[Reply]:

@@ -12,6 +12,7 @@ from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.teller import Teller, load
+from mlx_rev.repl.names import short_name
 from mlx_rev.repl.replies import (
     Converted,
     Grows,
@@ -309,7 +310,7 @@ def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
     compared = last(session, f"/compare {source}")
     assert isinstance(compared, Offers)
     assert compared.stories[0].text == compared.stories[1].text
-    assert compared.titles == (str(target), source)
+    assert compared.titles == ("model.bin", short_name(source))
 
 
 def test_a_run_is_exported_to_be_trained_further(tmp_path: Path) -> None:
