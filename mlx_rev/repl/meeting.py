@@ -112,7 +112,8 @@ def _described(meeting: Meeting) -> str:
     if meeting.good:
         return f"The two sides meet at {seam} after {rounds}, as well as most sentences do."
     return (
-        f"The best seam that {rounds} gave has {seam}, more than most; /begin again may do better."
+        f"The best of {rounds} meets at {seam}, worse than most sentences do; another /begin may "
+        "do better."
     )
 
 
