@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mlx_rev.backend import Backend
+from mlx_rev.config import ModelConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.model.cache import new_cache
 from mlx_rev.model.llama import Llama, check_weights, get_weights, initialise
