@@ -68,9 +68,9 @@ def test_frames_are_what_the_tokens_say_and_move_nothing(terminal: Terminal) -> 
     assert terminal.leave() == 0
 
 
-def test_an_ending_an_interruption_a_completion_an_export(
-    terminal: Terminal, tmp_path: Path
-) -> None:
+def test_an_ending_an_interruption_a_completion_an_export(tmp_path: Path) -> None:
+    # A story that is not done yet, however late the interruption.
+    terminal = Terminal(tmp_path, SLOW_REPL, *FLAGS, "--max-tokens", "400")
     terminal.wait_for_prompt()
     terminal.type(ENDING + "\r")
     terminal.wait(lambda rows: len(story_rows(rows) or []) > 1)
