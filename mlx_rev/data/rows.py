@@ -1,7 +1,7 @@
 """The rows that training reads, as the tokens of their segments."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Protocol
@@ -10,6 +10,7 @@ import numpy as np
 
 from mlx_rev.data.row_plan import EpochPlan, RowPlan
 from mlx_rev.data.shard_set import ShardSet
+from mlx_rev.data.shards import Shard
 
 More = Callable[[int], Sequence[ShardSet] | None]
 """Gives the shard of a number, from 0, in each direction; nothing where there are only so many
@@ -73,16 +74,14 @@ class ShardRows:
     ) -> None:
         """For `directions` that have all shards or, with `more`, the first of them."""
         self._context, self._seed, self._more = context, seed, more
-        self._shards: list[Sequence[ShardSet]] = []
+        self._shards: list[tuple[Shard, ...]] = []
         """Each shard, in each direction."""
         self._first_row = [0]
         self._of_shard = lru_cache(maxsize=2)(self._rows_of_shard)
         self._later: PlannedRows | None = None
-        """The rows of epochs in which all stories are shuffled together."""
+        """The rows of epochs in which all stories are shuffled together, once they are needed."""
         for number in range(len(directions[0].shards)):
-            self._add([ShardSet((own.shards[number],)) for own in directions])
-        if more is None:
-            self._end()
+            self._add(ShardSet((own.shards[number],)) for own in directions)
 
     @property
     def row_count(self) -> int:
@@ -98,7 +97,7 @@ class ShardRows:
             if found:
                 self._add(found)
             else:
-                self._end()
+                self._more = None
         return True
 
     def segments(self, number: int) -> Iterator[np.ndarray]:
@@ -107,26 +106,22 @@ class ShardRows:
             shard = bisect_right(self._first_row, number) - 1
             rows = self._of_shard(shard)
             return rows.segments(shard * rows.row_count + number - self._first_row[shard])
-        if self._later is None:
+        if self._more is not None:
             raise LookupError(f"the stories of row {number} are not there yet")
+        if self._later is None:
+            self._later = self._planned(map(ShardSet, zip(*self._shards, strict=True)))
         return self._later.segments(number - self.row_count + self._later.row_count)
 
-    def _add(self, shard: Sequence[ShardSet]) -> None:
-        self._shards.append(shard)
+    def _add(self, shard: Iterable[ShardSet]) -> None:
+        self._shards.append(tuple(own.shards[0] for own in shard))
         rows = self._rows_of_shard(len(self._shards) - 1)
         self._first_row.append(self.row_count + rows.row_count)
 
-    def _end(self) -> None:
-        """All shards are there."""
-        self._more = None
-        directions = zip(*self._shards, strict=True)
-        self._later = self._planned(
-            [ShardSet(tuple(one.shards[0] for one in own)) for own in directions]
-        )
-
     def _rows_of_shard(self, number: int) -> PlannedRows:
-        return self._planned(self._shards[number])
+        return self._planned(ShardSet((own,)) for own in self._shards[number])
 
-    def _planned(self, directions: Sequence[ShardSet]) -> PlannedRows:
-        lengths = np.concatenate([own.lengths for own in directions])
-        return PlannedRows(directions, EpochPlan(lengths, self._context, self._seed))
+    def _planned(self, shard_sets: Iterable[ShardSet]) -> PlannedRows:
+        directions = list(shard_sets)
+        lengths = [own.lengths for own in directions]
+        stories = lengths[0] if len(lengths) == 1 else np.concatenate(lengths)
+        return PlannedRows(directions, EpochPlan(stories, self._context, self._seed))
