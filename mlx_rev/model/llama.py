@@ -143,6 +143,9 @@ class Llama(nn.Module):
         self.model = Decoder(config, self.ops)
         if not config.tied:
             self.lm_head = nn.Linear(config.dim, config.vocab_size, bias=False)
+        # Layers draw weights when they are made. Nobody evaluates these, and so the generator's
+        # state would remember every draw: memory that grows with each model made.
+        mx.eval(mx.random.state)
 
     def __call__(
         self,

@@ -22,10 +22,13 @@ class Loaded:
 
     model: Llama
     codec: StoryCodec
-    says_reversal: bool = True
-    """Whether the file said how its text is reversed; otherwise it is assumed not to be."""
     settings: SampleConfig = field(default_factory=SampleConfig)
     """How stories are best told with it; what the file does not say is SampleConfig's default."""
+
+    @property
+    def says_reversal(self) -> bool:
+        """Whether the file said how its text is reversed; otherwise it is assumed not to be."""
+        return not self.codec.by_others
 
 
 def load_model(
@@ -48,9 +51,10 @@ def load_model(
     model = Llama(opened.config, ops)
     set_weights(model, read_weights(opened))
     model.eval()
-    codec = StoryCodec(opened.tokenizer, opened.order or ASSUMED)
+    order = opened.order or ASSUMED
+    codec = StoryCodec(opened.tokenizer, order, by_others=opened.order is None)
     stated: dict[str, Any] = dict(opened.settings)
-    return Loaded(model, codec, opened.order is not None, SampleConfig(**stated))
+    return Loaded(model, codec, SampleConfig(**stated))
 
 
 def read_weights(opened: ModelFile) -> Weights:

@@ -30,10 +30,12 @@ class StoryCodec:
     order: Order
     is_opposite: bool = False
     """Whether this is the forward half of a model that reads in both directions."""
+    by_others: bool = False
+    """Whether it belongs to a model that does not say its order, and so is not of this project."""
 
     @property
     def boundary(self) -> int:
-        """The id before and after every story."""
+        """The id before every story and, in a model of this project, after it."""
         known = self.tokenizer
         return known.forward_boundary if self.is_opposite else known.boundary
 
@@ -42,7 +44,9 @@ class StoryCodec:
         """The ids with which a story may end."""
         if self.order.grows_leftwards or self.is_opposite:
             return frozenset({self.boundary})
-        return frozenset({self.boundary, self.tokenizer.end_of_text})
+        known = self.tokenizer
+        eos = {known.forward_boundary} if self.by_others else set()
+        return frozenset({self.boundary, known.end_of_text, *eos})
 
     @property
     def opposite(self) -> "StoryCodec | None":
@@ -72,8 +76,10 @@ class StoryCodec:
         return [self.order.reverse_ids(ids) for ids in encoded]
 
     def enclosed(self, stories: Sequence[str]) -> list[list[int]]:
-        """`encode_batch`, with the boundary at both ends of each story: what a model scores."""
-        return [[self.boundary, *ids, self.boundary] for ids in self.encode_batch(stories)]
+        """`encode_batch`, with the boundary in front of each story and after it the id that closes
+        a text: what a model scores."""
+        closing = self.tokenizer.end_of_text if self.by_others else self.boundary
+        return [[self.boundary, *ids, closing] for ids in self.encode_batch(stories)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The story of ids in model order."""

@@ -1,3 +1,4 @@
+import io
 from dataclasses import replace
 
 import mlx.core as mx
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 from mlx_rev.backend import Backend
+from mlx_rev.config import ModelConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.model.cache import new_cache
 from mlx_rev.model.llama import Llama, check_weights, get_weights, initialise
@@ -208,3 +210,20 @@ def test_a_model_of_one_layer_reads_with_a_cache_too(backend: Backend) -> None:
     whole = model(tokens)
     assert close(found[0], whole[:, 3])
     assert close(found[1], whole[:, -1])
+
+
+def test_a_model_that_is_made_leaves_nothing_behind(tiny: ModelConfig) -> None:
+    """Evaluation and saving make one each time; the random state is to be a value afterwards, not
+    the graph of all that was drawn."""
+
+    def graph() -> str:
+        written = io.StringIO()
+        mx.export_to_dot(written, *mx.random.state)
+        return written.getvalue()
+
+    mx.eval(mx.random.state)
+    before = graph()
+    Llama(tiny)
+    assert graph() == before
+    mx.random.uniform()
+    assert "Split" in graph()

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,10 @@ def test_a_story_ends_with_its_boundary_or_a_forward_one_by_others_with_theirs(
     assert codecs[FORWARD].ends == ({1, 2} if byte_level else {1})
     for order in (WORD, TOKEN):
         assert codecs[order].ends == {1}
+    theirs = replace(codecs[FORWARD], by_others=True)
+    assert theirs.ends == {1, 2}
+    assert theirs.enclosed([""]) == [[1, 2 if byte_level else 1]]
+    assert codecs[FORWARD].enclosed([""]) == [[1, 1]]
     [both] = [order for order in BOTH_WAYS if order.one_way == TOKEN.one_way]
     opposite = StoryCodec(codecs[TOKEN].tokenizer, both).opposite
     assert opposite is not None
