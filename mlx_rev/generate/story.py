@@ -21,6 +21,9 @@ class Story:
 
     prompt: str
     """As typed: the ending or, for a forward model, the opening."""
+    beginning: str = ""
+    """What `generated` begins with that was given too, where the story is one between a beginning
+    and an ending."""
     spelling: tuple[int, ...] = field(repr=False)
     """The ids of the prompt that the model reads, in model order, the boundary first."""
     left_out: int = 0
@@ -63,6 +66,13 @@ class Story:
     def text(self) -> str:
         """In reading order; the prompt is in it byte for byte as it was given."""
         return self.generated + self.prompt if self.leftwards else self.prompt + self.generated
+
+    @property
+    def parts(self) -> tuple[tuple[str, bool], ...]:
+        """The text in reading order, and whether it was given."""
+        written = (self.beginning, True), (self.generated.removeprefix(self.beginning), False)
+        given = self.prompt, True
+        return (*written, given) if self.leftwards else (given, *written)
 
     @property
     def tokens(self) -> tuple[int, ...]:
