@@ -184,7 +184,9 @@ def _signed(values: tuple[float, float, float], form: str) -> str:
 
 def _in_words(found: dict[str, tuple[float, float, float]]) -> str:
     """Which of the measures are better or worse by more than the interval."""
-    better, worse, alike = [], [], []
+    better: list[str] = []
+    worse: list[str] = []
+    alike: list[str] = []
     for key, what in _SAID.items():
         _, low, high = found[key]
         fewer_is_better = key in ("ending_bits_per_byte", "faults")
