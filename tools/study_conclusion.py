@@ -1,5 +1,6 @@
 """What the study's results carry, in words: each sentence follows from the results there are."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -215,12 +216,21 @@ def _recognised(found: Found, labels: Mapping[str, str]) -> list[str]:
             continue
         mean, low, high = ending_figure(results, "retrieved")
         said = f"{mean:.0%} of the endings are recognised ({low:.0%} to {high:.0%})"
-        if low <= _CHANCE:
-            verdict = "which chance alone may give: it does not lead to its endings yet"
-        else:
-            verdict = "which is more than chance has it"
+        verdict = "more than chance gives" if _beats_chance(results) else "as chance may give too"
         lines.append(f"{labels[name]}: {said}, {verdict}{_of_seeds(len(results))}.")
     return lines
+
+
+def _beats_chance(results: Sequence[Result]) -> bool:
+    """Whether so many endings are recognised as happens less than once in forty times by chance:
+    by the binomial distribution."""
+    count = ENDINGS * len(results)
+    found = round(count * ending_figure(results, "retrieved")[0])
+    fewer = sum(
+        math.comb(count, hits) * _CHANCE**hits * (1 - _CHANCE) ** (count - hits)
+        for hits in range(found)
+    )
+    return 1 - fewer < 1 / 40
 
 
 def _leading(found: Found, own: str, other: str) -> str:
@@ -229,8 +239,8 @@ def _leading(found: Found, own: str, other: str) -> str:
         return _MISSING.removeprefix(": ")
     pair = found[own], found[other]
     count = min(map(len, pair))
-    if all(ending_figure(results, "retrieved")[1] <= _CHANCE for results in pair):
-        return f"both are within chance, so nothing can be said{_of_seeds(count)}."
+    if not any(map(_beats_chance, pair)):
+        return f"neither is better than chance, so nothing can be said{_of_seeds(count)}."
     measures: tuple[tuple[str, str, Callable[[float], float]], ...] = (
         ("reciprocal_rank", "the rank of its ending", lambda value: value),
         ("ending_bits_per_byte", "how likely the judge finds its ending", lambda value: -value),
