@@ -47,7 +47,7 @@ def run_c(config: "ModelConfig", tokenizer: "Tokenizer", program: str, threads: 
             shutil.rmtree(model.parent)
             return 0
         flags = ["-z", model.with_name("tokenizer.bin"), "-t", 1.0, "-p", 0.9, "-i", "w7 w8 w9."]
-        said = _run(program, model, "-n", tokens, *flags, threads=threads).stderr
+        said = _run(program, model, "-n", tokens + 1, *flags, threads=threads).stderr
         return tokens, tokens / float(said.rpartition("achieved tok/s:")[2])
 
     return rounds
