@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 	command -v $$p && break; done)
 BIN := .venv/bin
 PIP := -m pip --quiet --disable-pip-version-check
+PINNED = --constraint constraints.txt --editable . $(DEV)
 DEV = $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'])")
 
 # A .venv outlives the Python that it was made with, and is of no use then.
@@ -15,10 +16,14 @@ $(shell rm -rf .venv)
 endif
 endif
 
+# What is imported is compiled once, also where nothing is to be written beside it otherwise: the
+# tests start the program hundreds of times.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Two tests at a time, each with one BLAS thread: more threads than cores starve one another.
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: train test quick parity setup setup-dev check format lock clean
+.PHONY: train test quick parity setup setup-dev check lint types format lock clean
 
 train: setup
 	@echo "mlx-rev is in $(BIN): 'source $(BIN)/activate' puts it on your path"
@@ -40,10 +45,15 @@ parity: setup-dev
 	$(BIN)/python -m pytest -m parity $(ARGS)
 
 check: setup-dev
+	@$(MAKE) --no-print-directory --jobs 2 lint types
+
+lint: setup-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: setup-dev
+	$(BIN)/mypy
 
 format: setup-dev
 	$(BIN)/ruff check --fix
@@ -60,9 +70,12 @@ setup-dev: .venv/installed-dev
 	$(BIN)/python $(PIP) install --editable .
 	@touch $@
 
-# The tests run with the versions in constraints.txt, whatever came out since.
+# The tests run with the versions in constraints.txt, whatever came out since. uv is many times
+# faster than pip, but does not know pip's settings: where it cannot, pip does it.
 .venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python $(PIP) install --constraint constraints.txt --editable . $(DEV)
+	$(BIN)/python $(PIP) install --constraint constraints.txt uv
+	UV_SYSTEM_CERTS=1 $(BIN)/uv pip install --quiet --python $(BIN)/python $(PINNED) || \
+		$(BIN)/python $(PIP) install --no-compile $(PINNED)
 	@touch $@ .venv/installed
 
 # Renews constraints.txt with the newest versions that pyproject.toml allows; run the tests then.

@@ -27,14 +27,15 @@ SHORTER = {
     "mlx-rev train --data tinystories --preset 260k": f"{TINY} --out runs/tiny",
     "mlx-rev train --data my-stories.txt --steps 2000 --out runs/mine": "FLAGS --plain --steps 3",
     "mlx-rev train --resume runs/mine": "--steps 5 --plain",
-    "mlx-rev train --data my-stories.txt --init-from stories4m": SMALL,
+    "mlx-rev train --data my-stories.txt --init-from stories4m": f"{SMALL} --context 64",
+    "mlx-rev train --data my-stories.txt --reversal": TINY,
     "mlx-rev prepare": "--vocab-size 400 --context 96 --plain",
     "mlx.launch": f"{TINY} --workers 1 --data my-stories.txt --valid-share 0.1",
     "python tools/benchmark.py": "--shapes tiny --rounds 1 --seconds 0.01 --no-telling --no-torch",
     "mlx-rev score": "--count 3",
     "mlx-rev evaluate": "--count 4 --max-tokens 24 --plain",
-    "mlx-rev tell": "--max-tokens 12",
-    "mlx-rev repl": "--max-tokens 12",
+    "mlx-rev tell": "--max-tokens 8",
+    "mlx-rev repl": "--max-tokens 8",
 }
 LONG = ("mlx.launch", "python tools/benchmark.py")
 """Commands that take ten seconds each even so."""

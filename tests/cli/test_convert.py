@@ -249,9 +249,9 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(
 
 
 def test_a_conversion_is_pushed(
-    run_process: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
+    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub]
 ) -> None:
-    done = run_process("convert", trained, tmp_path / "folder", "--push", "me/tale")
+    done = run("convert", trained, tmp_path / "folder", "--push", "me/tale")
     assert done.returncode == 0, done.stderr
     assert "uploaded to" in done.stdout
     for path in (tmp_path / "folder").iterdir():

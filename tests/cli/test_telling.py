@@ -23,7 +23,7 @@ def test_in_a_terminal_a_story_grows_leftwards_and_stands_there_in_colour(
 ) -> None:
     flags = ("--max-tokens", "24", "--pace", "0", "--seed", "3")
     terminal = Terminal(tmp_path, "-m", "mlx_rev", "tell", "The end.", "--model", trained, *flags)
-    terminal.wait(lambda rows: not terminal.process.isalive())
+    terminal.wait(lambda rows: terminal.process.flag_eof)
     growing = [rows for rows in terminal.frames if any("tokens/s" in row for row in rows)]
     for rows in growing:
         assert any(row == "The end.".rjust(80) or row.endswith(" The end.") for row in rows)
@@ -34,7 +34,7 @@ def test_in_a_terminal_a_story_grows_leftwards_and_stands_there_in_colour(
     assert len(text) > 30
     row = next(n for n, shown in enumerate(terminal.rows) if shown.endswith("The end."))
     cell = terminal.screen.buffer[row][len(terminal.rows[row]) - 1]
-    assert (cell.fg, cell.bold) == ("cyan", True)
+    assert (cell.fg, cell.bold) == ("magenta", True)
     assert terminal.process.exitstatus == 0
 
 

@@ -68,7 +68,7 @@ def rates(seed: int, many: int, few: int) -> dict[str, float]:
 
 
 def test_rates() -> None:
-    measured = rates(seed=11, many=2000, few=500)
+    measured = rates(seed=11, many=800, few=200)
     assert measured["accepted"] == 1.0
     for spoilt in ("swapped ending", "name replaced", "object replaced"):
         assert measured[spoilt] >= 0.99, measured
@@ -196,7 +196,7 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(st.one_of(st.text(), st.lists(FRAGMENTS).map("".join)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_check_takes_any_text(text: str) -> None:
     problems = check(text)
     assert all(isinstance(problem, str) and problem for problem in problems)
@@ -209,9 +209,9 @@ def test_check_takes_any_text(text: str) -> None:
     ids=range(9),
 )  # fmt: skip
 def test_hard_texts_are_refused_quickly(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert check(text)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def main() -> None:

@@ -25,10 +25,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def started(corpus: Path, cache: Path) -> subprocess.Popen[bytes]:
-    """The preparation, with the workers in its process group."""
+def started(corpus: Path, cache: Path, *shards: int) -> subprocess.Popen[bytes]:
+    """The preparation, with its workers; it waits once there are so many shards."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, HERE / "preparing.py", corpus, cache], env=environment)
+    command = [sys.executable, HERE / "preparing.py", corpus, cache, *map(str, shards)]
+    return subprocess.Popen(command, env=environment)
 
 
 def content(cache: Path) -> dict[str, bytes]:
@@ -72,9 +73,10 @@ def is_there(pid: int) -> bool:
     return not state.stdout.startswith(b"Z") and state.returncode == 0
 
 
-def kill(process: subprocess.Popen[bytes], cache: Path, enough: float) -> None:
-    """Kill a preparation once there are so many files; its workers end too."""
-    wait_until(lambda: len(content(cache)) >= enough or process.poll() is not None)
+def kill_at(corpus: Path, cache: Path, shards: int) -> None:
+    """Kill a preparation once there are so many shards; its workers end too."""
+    process = started(corpus, cache, shards)
+    wait_until(lambda: len(written(cache)) >= shards or process.poll() is not None)
     workers = workers_of(process)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -91,8 +93,9 @@ def written(cache: Path) -> set[tuple[str, int]]:
 @pytest.mark.process
 def test_killed_twice(corpus: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
     kept: set[tuple[str, int]] = set()
+    shards = sum(name.endswith(".bin") for name in whole)
     for share in (0.3, 0.7):
-        kill(started(corpus, tmp_path), tmp_path, share * len(whole))
+        kill_at(corpus, tmp_path, int(share * shards))
         left = content(tmp_path)
         assert len(kept) < len(left) < len(whole)
         assert left.items() <= whole.items()

@@ -24,6 +24,7 @@ if sys.platform == "win32":
     pytest.skip("needs a pseudo-terminal", allow_module_level=True)
 
 ATTACK = "a\x1b]0;title\x07b\x1b[2Jc\x9b31md\x08\x7fe\x0bf\rg\u202eh"
+END = b"-- the end --"
 RAW = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -61,16 +62,25 @@ def terminal() -> Iterator[tuple[int, int]]:
         os.close(descriptor)
 
 
+def written(terminal: tuple[int, int]) -> str:
+    """All that was written to a terminal: what was last may take a while to come through."""
+    ours, theirs = terminal
+    os.write(theirs, END)
+    shown = b""
+    while not shown.endswith(END):
+        shown += os.read(ours, 1 << 16)
+    return shown.removesuffix(END).decode()
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_the_console_shows_no_sequence_of_a_text(terminal: tuple[int, int], plain: bool) -> None:
-    ours, theirs = terminal
     table = Table("file", title=ATTACK)
     table.add_row(ATTACK)
-    with open(theirs, "w", encoding="utf-8", closefd=False) as file:
+    with open(terminal[1], "w", encoding="utf-8", closefd=False) as file:
         console = make_console(file, plain=plain)
         for what in (ATTACK, Text(ATTACK), Panel(story_text(ATTACK, "h"), title=ATTACK), table):
             console.print(what, soft_wrap=True)
-    shown = os.read(ours, 1 << 16).decode()
+    shown = written(terminal)
     # What is left are the console's own styles, and the terminal's line ends.
     assert not RAW.search(re.sub(r"\x1b\[[\d;]*m", "", shown).replace("\r\n", "\n"))
     assert "\x1b[31m" not in shown
@@ -79,7 +89,7 @@ def test_the_console_shows_no_sequence_of_a_text(terminal: tuple[int, int], plai
 
 def on_a_terminal(terminal: tuple[int, int], folder: Path, *arguments: str) -> str:
     """What a command shows on a terminal, its input coming from the file `input`."""
-    ours, theirs = terminal
+    theirs = terminal[1]
     with open(folder / "input", "rb") as given:
         subprocess.run(
             [sys.executable, "-m", "mlx_rev", *arguments],
@@ -90,7 +100,7 @@ def on_a_terminal(terminal: tuple[int, int], folder: Path, *arguments: str) -> s
             check=False,
             timeout=300,
         )
-    return os.read(ours, 1 << 16).decode()
+    return written(terminal)
 
 
 @pytest.mark.process

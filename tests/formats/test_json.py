@@ -78,7 +78,7 @@ def test_any_value_in_any_field(folder: Path, name: str, read: Callable[[Path], 
     if name.endswith("config.json"):
         content |= {"rope_scaling": None, "head_dim": None, "quantization_config": None}
 
-    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
     @given(place=st.sampled_from(places(content)), value=values)
     def check(place: tuple[Any, ...], value: Any) -> None:
         path.write_text(json.dumps(spoiled(content, place, value)))

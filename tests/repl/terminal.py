@@ -28,6 +28,8 @@ class Terminal:
         self.screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._stream = pyte.ByteStream(self.screen)
         self.frames: list[list[str]] = []
+        self._rows: list[str] | None = None
+        """What stands on the screen, once it was asked for: to put it together takes a while."""
         self._answered = False
         environment = {
             **os.environ,
@@ -50,7 +52,9 @@ class Terminal:
     @property
     def rows(self) -> list[str]:
         """What stands on the screen, without padding at the right."""
-        return [row.rstrip() for row in self.screen.display]
+        if self._rows is None:
+            self._rows = [row.rstrip() for row in self.screen.display]
+        return self._rows
 
     @property
     def scrollback(self) -> list[str]:
@@ -77,7 +81,7 @@ class Terminal:
         while time.monotonic() < end:
             try:
                 self._stream.feed(self.process.read_nonblocking(65536, timeout=PAUSE))
-                self._answered = True
+                self._rows, self._answered = None, True
                 continue
             except pexpect.TIMEOUT:
                 pass
@@ -100,6 +104,7 @@ class Terminal:
     def resize(self, columns: int, lines: int) -> None:
         """Make the screen wider or narrower, as a person does with a window."""
         self.screen.resize(lines, columns)
+        self._rows = None
         self.process.setwinsize(lines, columns)
 
     def leave(self, keys: str = "\x04") -> int:

@@ -39,7 +39,8 @@ def letters(text: str) -> str:
 def story_rows(rows: list[str]) -> list[str] | None:
     """The rows of a growing story, the newest first; None where none grows."""
     foot = next((n for n, row in enumerate(rows) if re.match(r"… \d+ tokens", row)), 0)
-    top = next((n for n in range(foot - 1, -1, -1) if rows[n] == ""), -1) + 1
+    above = (n for n in range(foot - 1, -1, -1) if rows[n] == "" or rows[n].startswith("ending>"))
+    top = next(above, -1) + 1
     return rows[top:foot] if foot > top else None
 
 
@@ -67,9 +68,9 @@ def test_frames_are_what_the_tokens_say_and_move_nothing(terminal: Terminal) -> 
     assert terminal.leave() == 0
 
 
-def test_an_ending_an_interruption_a_completion_an_export(
-    terminal: Terminal, tmp_path: Path
-) -> None:
+def test_an_ending_an_interruption_a_completion_an_export(tmp_path: Path) -> None:
+    # A story that is not done yet, however late the interruption.
+    terminal = Terminal(tmp_path, SLOW_REPL, *FLAGS, "--max-tokens", "400")
     terminal.wait_for_prompt()
     terminal.type(ENDING + "\r")
     terminal.wait(lambda rows: len(story_rows(rows) or []) > 1)

@@ -98,13 +98,11 @@ def test_a_difference_is_paired_by_ending() -> None:
     found = evaluation_report._difference(rows[0], rows[1], "x", 0)
     assert found == pytest.approx((0.5, 0.5, 0.5))
     assert evaluation_report._signed(found, "{:.1f}") == "+0.5 (+0.5 to +0.5)"
-    worse = {"retrieved": (-0.1, -0.2, -0.05), "faults": (0.0, -0.1, 0.1)}
-    assert evaluation_report._in_words(worse) == (
-        "its ending is recognised less often, which is worse; faults are alike."
-    )
-    better = {"retrieved": (0.1, 0.05, 0.2), "faults": (-0.2, -0.3, -0.1)}
-    assert evaluation_report._in_words(better) == (
-        "its ending is recognised more often, which is better; faults are rarer, which is better."
+    rank = {"reciprocal_rank": (0.1, 0.0, 0.2), "ending_bits_per_byte": (-0.1, -0.2, -0.05)}
+    mixed = {"retrieved": (-0.1, -0.2, -0.05), "faults": (0.2, 0.1, 0.3), **rank}
+    assert evaluation_report._in_words(mixed) == (
+        "better in how likely its ending is; worse in how often its ending is recognised and "
+        "faults; no difference is shown in the rank of its ending."
     )
 
 

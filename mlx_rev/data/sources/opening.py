@@ -68,7 +68,7 @@ def open_source(
             described=(name, *(f"{path.name} {path.stat().st_size}" for path in shards)),
         )
     if name == names.STANDARD_INPUT:
-        raise DataError("standard input can be read by mlx-rev train and prepare only, by --data -")
+        raise DataError("standard input is read by --data - of train, prepare and evaluate only")
     if name == names.TINYSTORIES_V2:
         train, valid = tinystories.fetch_version_2(progress)
         return _of_files(named, [train], [valid], None, cache, problems, progress)
