@@ -106,7 +106,7 @@ def _train(
     # Nodes wait for one another, so none begins before it has all stories.
     early = config.train.packing == "shards" and nodes.count == 1
     vocab_size, cache = config.model.vocab_size, command.cache
-    data = prepare_shown(source, vocab_size, cache, console, first_only=early)
+    data = prepare_shown(source, vocab_size, cache, console, early)
     outlook = _outlook(config, data, run if command.resume is not None else None)
     for line in outlook.lines():
         say(console, line)

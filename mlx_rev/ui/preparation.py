@@ -28,7 +28,6 @@ def prepare_shown(
     vocab_size: int,
     cache: Path,
     console: Console,
-    *,
     first_only: bool = False,
 ) -> Prepared:
     """`prepare`, with its stages shown on `console`. Raises RevError."""
