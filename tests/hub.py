@@ -32,7 +32,7 @@ class FakeHub(BaseHTTPRequestHandler):
     silent = False
     """Never answers."""
     asked: list[str] = []  # noqa: RUF012
-    """The methods of all requests."""
+    """All requests."""
     sends = 1.0
     """The share of a file after which it is silent."""
 
@@ -42,7 +42,7 @@ class FakeHub(BaseHTTPRequestHandler):
 
     def _fails(self) -> bool:
         """Whether the hub is silent, or answers with an error."""
-        self.asked.append(self.command)
+        self.asked.append(f"{self.command} {self.path}")
         if self.silent:
             threading.Event().wait(60)
         if self.status != 200:
