@@ -155,12 +155,12 @@ def test_a_silent_hub_is_waited_for_once(
 ) -> None:
     assert hub.PATIENCE < 10
     monkeypatch.setattr(hub, "PATIENCE", 1.0)
-    bad.silent, bad.asked = True, []
+    bad.silent, bad.requests = True, []
     assert "the hub does not answer" in refused(fetch)
 
     def asked() -> list[str]:
         # huggingface_hub also asks which programs there are that drive it, once a day.
-        return [request for request in bad.asked if "me/tale" in request]
+        return [request for request in bad.requests if "me/tale" in request]
 
     while not asked():  # The hub's own thread may be late.
         threading.Event().wait(0.01)
