@@ -64,6 +64,8 @@ def _refuse(command: str) -> int:
     """Raise ConfigError for a command that there is not."""
     if any(map(str.isspace, command)):
         raise ConfigError("expected a command; for a story with this ending, mlx-rev tell ENDING")
+    if command.startswith("-"):
+        raise ConfigError(f"expected a command before {command}, such as mlx-rev repl")
     meant = nearest(command, [*COMMANDS, "help"]) or f"expected one of {', '.join(COMMANDS)}"
     raise ConfigError(f"unknown command {command!r}; {meant}")
 

@@ -15,8 +15,8 @@ from mlx_rev.errors import ConfigError
 
 ReversalMode = Literal["word2", "word", "token", "none", "word2,none", "word,none", "token,none"]
 """The names of the orders in text/order.py; with ",none" the model reads forwards too."""
-Packing = Literal["epoch", "once"]
-"""When stories are packed into rows; "once" in runs from before there was a choice."""
+Packing = Literal["epoch", "shards", "once"]
+"""How stories are packed into rows; "once" in runs from before there was a choice."""
 
 OnError = Literal["stop", "skip"]
 Schedule = Literal["cosine", "linear"]
@@ -237,7 +237,9 @@ class TrainConfig:
     seed: int = 1337
     """Seed of weights, batch order, dropout and samples."""
     packing: Packing = "epoch"
-    """epoch: stories are packed into rows anew each epoch; once: as earlier versions did."""
+    """epoch: stories are shuffled and packed into rows anew each epoch; shards: the same, but the
+    first epoch takes 64 MB of text after 64 MB, so that training begins when the first are
+    tokenised; once: as earlier versions did."""
     log_every: int = 20
     """Steps between log lines."""
     eval_every: int = 250
@@ -273,7 +275,7 @@ class TrainConfig:
             expected = " or ".join(get_args(TrainingDtype))
             found.append(f"dtype is {self.dtype}, expected {expected}")
         if self.packing not in get_args(Packing):
-            expected = " or ".join(get_args(Packing))
+            expected = ", ".join(get_args(Packing))
             found.append(f"packing is {self.packing}, expected {expected}")
         if self.workers > self.batch_size > 0:
             found.append(f"workers is {self.workers}, more than batch_size {self.batch_size}")

@@ -27,6 +27,7 @@ class FakeHub(BaseHTTPRequestHandler):
     """Of the answers for files; they take the place of the usual ones."""
     status = 200
     """Of all answers."""
+    commit = "0" * 40
     listing: bytes | None = None
     """What is answered in place of JSON."""
     silent = False
@@ -62,7 +63,7 @@ class FakeHub(BaseHTTPRequestHandler):
             self._json(entries)
         elif path.startswith(f"/api/{self.repository}"):
             siblings = [{"rfilename": name} for name in self.files]
-            self._json({"id": "me/tale", "sha": "0" * 40, "siblings": siblings})
+            self._json({"id": "me/tale", "sha": self.commit, "siblings": siblings})
         else:
             self._resolve(body=True)
 
@@ -106,7 +107,7 @@ class FakeHub(BaseHTTPRequestHandler):
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=")[:-1])
         headers = {
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
-            "X-Repo-Commit": "0" * 40,
+            "X-Repo-Commit": self.commit,
             "Content-Length": str(len(content) - start),
         }
         self.send_response(206 if start else 200)

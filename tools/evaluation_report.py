@@ -45,7 +45,8 @@ whose ending is withheld (R@1, mean reciprocal rank), and says how likely story 
 fault is one that a reader sees: a content word over 8% of all words, no beginning, a name in the
 ending that the story has not or another name for its hero, an open quotation. In brackets the
 interval of drawing other endings (bootstrap, 95%). CPU seconds are those of a story on one core,
-telling and choosing together.
+telling and choosing together; for this table all {best_of} are written whole, where `tell
+--best-of` gives most of them up early and comes to the same choice (`generate/narrowing.py`).
 
 Model: {model}, {parameters:,} parameters; seed {seed}; {settings}.
 

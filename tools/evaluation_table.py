@@ -38,6 +38,7 @@ from mlx_rev.generate.methods import (
     tell_by_sentence,
     tell_several,
 )
+from mlx_rev.generate.narrowing import Narrowing
 from mlx_rev.generate.rerank import likeliest, ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
@@ -224,10 +225,12 @@ def _written(teller: Teller, endings: Sequence[str]) -> Iterator[Sequence[Story]
 def _chosen(
     teller: Teller, endings: Sequence[str], judge: Judge | None
 ) -> Iterator[Sequence[Story]]:
-    stories: Sequence[Story] = ()
-    for stories in _written(teller, endings):
+    stories = teller.begin(endings)
+    narrowing = Narrowing(teller.codec, judge)
+    for _ in teller.write(stories):
+        narrowing(stories)
         yield stories
-    ranked(teller.model, teller.codec, stories, judge)
+    ranked(teller.model, teller.codec, narrowing(stories), judge)
 
 
 def _methods(

@@ -21,9 +21,10 @@ INTRODUCTION = """\
 
 Made by `python tools/repl_page.py` from the help of the commands: change that, not this page.
 
-`mlx-rev repl` asks how a story ends, and shows how the model writes what led to it. Any line that
-does not begin with a slash is an ending (or, for a forward model, an opening); put a space in front
-of one that does. What is typed while a story grows waits for the next prompt.
+`mlx-rev repl`, or `mlx-rev` alone in a terminal, asks how a story ends, and shows how the model
+writes what led to it. Any line that does not begin with a slash is an ending (or, for a forward
+model, an opening); put a space in front of one that does. What is typed while a story grows waits
+for the next prompt.
 
 The story that was told or taken up last is the one *in hand*: the commands are about it. What
 stands of it after `/cut`, `/edit` or `/alternatives` is the ending of the next story, byte for

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import tyro
-from study_arms import Arm, arms, prepare_arm
+from study_arms import ENDINGS, Arm, arms, prepare_arm
 from study_measures import bits_of, leads_to_endings
 from study_report import write_report
 
@@ -38,8 +38,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "study" / "results"
 SCORED = 400
 """Held-out stories whose bits are counted."""
-ENDINGS = 100
-"""Endings that stories are told from."""
 SIZES = {
     "260k": RunConfig(
         model=preset("260k").model,
@@ -107,7 +105,8 @@ def main() -> None:
         description=__doc__,
     )
     if isinstance(command, Report):
-        write_report(command.results, command.out, len(list(planned())))
+        names = [f"{size}-{arm.name}-{seed}" for size, seed, arm in planned()]
+        write_report(command.results, command.out, names)
         return
     for size, seed, arm in planned():
         target = command.results / f"{size}-{arm.name}-{seed}.json"
@@ -144,7 +143,9 @@ def result_of(command: Run, arm: Arm, size: str, seed: int) -> dict[str, Any]:
         result["bits_forward"] = bits_of(arm, model, codec.opposite, scored)
     if arm.takes_endings:
         judge = command.judge, command.judge_tokenizer
-        result["endings"] = leads_to_endings(arm, model, codec, stories, ENDINGS, judge)
+        result["endings"] = leads_to_endings(
+            arm, model, codec, stories, ENDINGS, judge, command.work
+        )
     result["cpu_seconds"] = round(time.process_time() - began)
     shutil.rmtree(run)
     return result

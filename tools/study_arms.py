@@ -25,6 +25,8 @@ MARK = 2
 """After the ending that a story is told from, for `ending-first`: EOS, which nothing else uses."""
 PREFIX, SUFFIX, MIDDLE = (f"<0x{byte:02X}>" for byte in (2, 3, 4))
 """The pieces that mark the parts for `fill-in`: control characters, which no story has."""
+ENDINGS = 100
+"""Held-out endings that stories are told from."""
 _FILLED_IN = 0.5
 """Share of the stories that `fill-in` rearranges (Bavarian et al., 2207.14255)."""
 

@@ -1,18 +1,20 @@
 """What the study measures of a trained arm: where its bits go, and where its stories lead."""
 
+import hashlib
+import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from study_arms import Arm, sequences
 
-from mlx_rev import backend
+from mlx_rev import backend, files
 from mlx_rev.config import SampleConfig
 from mlx_rev.generate.decode import write_stories
-from mlx_rev.generate.evaluate import MODEL, Yardstick, held_out, measure
+from mlx_rev.generate.evaluate import MODEL, REAL, Figure, Yardstick, held_out, measure_rows
 from mlx_rev.generate.judge import load_judge
 from mlx_rev.generate.measures import EndedStory, is_content_word, known_names
 from mlx_rev.generate.methods import tell
@@ -107,9 +109,11 @@ def leads_to_endings(
     stories: Sequence[str],
     count: int,
     judge: tuple[Path, Path],
+    kept: Path,
 ) -> dict[str, list[float]]:
     """What `mlx-rev evaluate` measures of stories told from the endings of held-out ones: mean and
-    interval by the measure's key, of the arm and (under `real `) of the real stories."""
+    interval by the measure's key, of the arm and (under `real `) of the real stories. The latter
+    are the same for all arms: what is measured of them once stays in the folder `kept`."""
     real = held_out(stories, count)
     endings = [story.ending for story in real]
     reader = load_judge(str(judge[0]), judge[1])
@@ -119,14 +123,28 @@ def leads_to_endings(
     else:
         told = _tell_forwards(arm, model, codec, endings)
     yardstick = Yardstick(real=real, names=known_names([*stories, *endings]), judges=(reader,))
-    done = measure(told, yardstick)
-    found = {}
-    for row, prefix in ((MODEL, ""), ("real", "real ")):
-        for key, figure in done.rows[row].items():
-            estimate = figure.estimate
-            values = (estimate.mean, estimate.low, estimate.high)
-            found[prefix + key] = [round(value, 4) for value in values]
+    figures = measure_rows({MODEL: told}, yardstick, references=False)[1][MODEL]
+    return _estimates(figures, "") | _of_real(yardstick, judge, kept)
+
+
+def _of_real(yardstick: Yardstick, judge: tuple[Path, Path], kept: Path) -> dict[str, list[float]]:
+    """What is measured of the real stories, now or once before with the same judge."""
+    given = repr((yardstick.real, sorted(yardstick.names))).encode()
+    key = hashlib.sha256(b"".join([given, *(path.read_bytes() for path in judge)])).hexdigest()
+    path = kept / f"real-{key[:16]}.json"
+    if not path.exists():
+        figures = measure_rows({}, yardstick, references=True)[1][REAL]
+        files.write_text(path, json.dumps(_estimates(figures, "real ")) + "\n")
+    found: dict[str, list[float]] = json.loads(path.read_text())
     return found
+
+
+def _estimates(figures: Mapping[str, Figure], prefix: str) -> dict[str, list[float]]:
+    estimates = {prefix + key: figure.estimate for key, figure in figures.items()}
+    return {
+        key: [round(value, 4) for value in (own.mean, own.low, own.high)]
+        for key, own in estimates.items()
+    }
 
 
 def _tell_forwards(

@@ -3,16 +3,13 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from study_arms import Arm, arms
+from study_arms import ENDINGS, Arm, arms
+from study_conclusion import LIMITS, Result, conclusion, difference, ending_figure
 
 from mlx_rev import files
-from mlx_rev.generate import bootstrap
-
-Result = Mapping[str, Any]
 
 _ENDING_MEASURES = (
     ("retrieved", "ending recognised (R@1)", "{:.0%}"),
@@ -24,30 +21,45 @@ _ENDING_MEASURES = (
 )
 
 
-def write_report(results: Path, out: Path, planned: int) -> None:
-    """Write study.md to `out`, and its pictures to `out`/study, of so many trainings as are there
-    of those that are planned."""
+def write_report(results: Path, out: Path, planned: Sequence[str]) -> None:
+    """Write study.md to `out`, and its pictures to `out`/study, of those trainings that are there:
+    of all that are planned the names, in the order of the sizes."""
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     pictures = out / "study"
     pictures.mkdir(parents=True, exist_ok=True)
-    parts = [(pictures / "question.md").read_text()]
-    for size in sorted(
-        {result["size"] for result in found}, key=lambda name: len(name), reverse=True
-    ):
-        own = [result for result in found if result["size"] == size]
-        parts.append(_section(size, own, pictures))
-    hours = sum(result["cpu_seconds"] for result in found) / 3600
-    done = f"{len(found)} of {planned} trainings are done, in {hours:.1f} CPU hours."
-    if len(found) < planned:
-        done += " **The study is not finished**: what follows is what there is so far."
-    parts.insert(1, f"## How far it is\n\n{done}\n")
+    sizes = dict.fromkeys(name.partition("-")[0] for name in planned)
+    by_size = {size: _by_arm([own for own in found if own["size"] == size]) for size in sizes}
+    labels = {arm.name: arm.label for arm in arms()}
+    named = {
+        size: {arm.name: own for arm, own in by_arm.items()} for size, by_arm in by_size.items()
+    }
+    whole = len(found) >= len(planned)
+    parts = [
+        (pictures / "question.md").read_text(),
+        f"## How far it is\n\n{_how_far(found, planned)}\n",
+        conclusion(named, labels, whole=whole),
+        *(_section(size, by_arm, pictures) for size, by_arm in by_size.items() if by_arm),
+        LIMITS,
+    ]
     files.write_text(out / "study.md", "\n".join(parts))
 
 
-def _section(size: str, results: list[Result], pictures: Path) -> str:
+def _how_far(found: Sequence[Result], planned: Sequence[str]) -> str:
+    hours = sum(result["cpu_seconds"] for result in found) / 3600
+    done = f"{len(found)} of {len(planned)} trainings are done, in {hours:.1f} CPU hours."
+    if len(found) < len(planned):
+        done += " **The study is not finished**: what follows is what there is so far."
+    return done
+
+
+def _by_arm(results: Sequence[Result]) -> dict[Arm, list[Result]]:
+    """Results by the arm, in the order in which arms are run."""
+    by_arm = {arm: [own for own in results if own["arm"] == arm.name] for arm in arms()}
+    return {arm: own for arm, own in by_arm.items() if own}
+
+
+def _section(size: str, by_arm: Mapping[Arm, list[Result]], pictures: Path) -> str:
     """What was found at one size."""
-    by_arm = {arm: [r for r in results if r["arm"] == arm.name] for arm in arms()}
-    by_arm = {arm: own for arm, own in by_arm.items() if own}
     seeds = {arm: len(own) for arm, own in by_arm.items()}
     parts = [f"## {size}\n", _bits_table(by_arm)]
     if any(arm.takes_endings for arm in by_arm):
@@ -66,25 +78,25 @@ def _section(size: str, results: list[Result], pictures: Path) -> str:
 def _bits_table(by_arm: Mapping[Arm, list[Result]]) -> str:
     """Bits per byte, and the difference from forward, paired by story and seed."""
     rows = []
-    reference = {r["seed"]: r for arm, own in by_arm.items() if arm.name == "forward" for r in own}
+    forward = next((own for arm, own in by_arm.items() if arm.name == "forward"), [])
     for arm, own in by_arm.items():
         for key, suffix in (("bits", ""), ("bits_forward", ", read forwards")):
             if key not in own[0]:
                 continue
             each = [_bits_per_byte(result, key) for result in own]
-            pairs = [(r, reference[r["seed"]]) for r in own if r["seed"] in reference]
+            compared = difference(own, forward, key) if arm.name != "forward" else None
             rows.append(
                 [
                     arm.label + suffix,
                     f"{np.mean(each):.4f}",
                     _spread(each),
-                    _difference(pairs, key) if pairs and arm.name != "forward" else "",
+                    *((compared.interval, compared.seeds) if compared else ("", "")),
                     f"{own[0]['bytes_per_token']:.2f}",
                     f"{own[0]['epochs']:.2f}",
                 ]
             )
-    head = ["arm", "bits per byte", "seeds' spread", "against forward", "bytes per token", "epochs"]
-    return _table(head, rows)
+    head = ["arm", "bits per byte", "seeds' spread", "against forward", "in each seed"]
+    return _table([*head, "bytes per token", "epochs"], rows)
 
 
 def _bits_per_byte(result: Result, key: str = "bits") -> float:
@@ -95,17 +107,6 @@ def _spread(values: Sequence[float]) -> str:
     return f"{max(values) - min(values):.4f}" if len(values) > 1 else "one seed"
 
 
-def _difference(pairs: Sequence[tuple[Result, Result]], key: str) -> str:
-    """How many percent more bits than forward, and the interval of drawing other stories."""
-    sizes = np.array(pairs[0][0]["story_bytes"], float)
-    own = np.mean([result[key]["stories"] for result, _ in pairs], axis=0)
-    forward = np.mean([other["bits"]["stories"] for _, other in pairs], axis=0)
-    drawn = bootstrap.resamples(len(sizes), 0)
-    ratio = own[drawn].sum(axis=1) / forward[drawn].sum(axis=1) - 1
-    low, high = np.quantile(ratio, [0.025, 0.975])
-    return f"{own.sum() / forward.sum() - 1:+.1%} ({low:+.1%} to {high:+.1%})"
-
-
 def _endings_table(by_arm: Mapping[Arm, list[Result]]) -> str:
     """Where stories told from endings lead, with the interval of drawing other endings."""
     rows = []
@@ -114,30 +115,34 @@ def _endings_table(by_arm: Mapping[Arm, list[Result]]) -> str:
             rows.append([arm.label, *_ending_figures(own, "")])
     own = next(own for arm, own in by_arm.items() if arm.takes_endings)
     rows.append(["real stories", *_ending_figures(own[:1], "real ")])
+    chance = (1 / ENDINGS, sum(1 / rank for rank in range(1, ENDINGS + 1)) / ENDINGS)
+    rows.append(["chance", f"{chance[0]:.0%}", f"{chance[1]:.2f}", *[""] * 4])
     return _table(["arm", *(label for _, label, _ in _ENDING_MEASURES)], rows)
 
 
 def _ending_figures(results: list[Result], prefix: str) -> list[str]:
     figures = []
     for key, _, form in _ENDING_MEASURES:
-        means, lows, highs = np.mean([r["endings"][prefix + key] for r in results], axis=0)[:, None]
-        figures.append(
-            f"{form.format(means[0])} ({form.format(lows[0])} to {form.format(highs[0])})"
-        )
+        mean, low, high = map(form.format, ending_figure(results, prefix + key))
+        figures.append(f"{mean} ({low} to {high})")
     return figures
 
 
 def _groups_table(by_arm: Mapping[Arm, list[Result]], key: str, title: str) -> str:
-    """Bits per byte of tokens by group."""
+    """Bits of tokens by group, for each byte of the whole text, so that they sum to the arm's."""
     shown = {arm: own for arm, own in by_arm.items() if key in own[0]["bits"]}
     names = sorted({name for own in shown.values() for name in own[0]["bits"][key]})
     rows = []
     for arm, own in shown.items():
-        sums = {
-            name: np.sum([r["bits"][key].get(name, [0, 0, 0]) for r in own], 0) for name in names
-        }
-        rows.append([arm.label, *(f"{b / max(1, n):.3f}" for b, n, _ in sums.values())])
-    return f"Bits per byte by {title}:\n\n" + _table(["arm", *names], rows)
+        size = sum(sum(result["story_bytes"]) for result in own)
+        parts = [
+            sum(result["bits"][key].get(name, [0])[0] for result in own) / size for name in names
+        ]
+        total = float(np.mean([_bits_per_byte(result) for result in own]))
+        rest = max(0.0, total - sum(parts))
+        rows.append([arm.label, *(f"{own:.3f}" for own in (*parts, rest, total))])
+    head = ["arm", *names, "the story's other end", "all"]
+    return f"Of the bits per byte, by {title}:\n\n" + _table(head, rows)
 
 
 def _arrow(by_arm: Mapping[Arm, list[Result]], stream: bool, path: Path) -> bool:

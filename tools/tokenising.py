@@ -30,6 +30,7 @@ _PIECES = 4096
 _LEARNT_FROM = 5000
 _FILES = 8
 _TOKENIZER = "tokenizer.model"
+_STORIES = "stories"
 _ARTICLE = re.compile(r"""([\w\d']+|\.|"|\?|\!|,)""")
 
 
@@ -44,10 +45,12 @@ def lay_out(data: str, folder: Path) -> int:
     texts = list(open_corpus(DataConfig(data=data), folder / "cache").train())
     learnt = SentencePiece.train(map(WORD.reverse, texts[:_LEARNT_FROM]), _PIECES)
     learnt.save(folder / _TOKENIZER)
+    (folder / _STORIES).mkdir()
     for number in range(_FILES):
         part = texts[number * len(texts) // _FILES : (number + 1) * len(texts) // _FILES]
         entries = [{"story": text, "summary": ""} for text in part]
-        (folder / f"data{number:02d}.json").write_text(json.dumps(entries), encoding="utf-8")
+        path = folder / _STORIES / f"data{number:02d}.json"
+        path.write_text(json.dumps(entries), encoding="utf-8")
     return sum(len(text.encode()) for text in texts)
 
 
@@ -55,7 +58,7 @@ def llama2c(folder: Path) -> None:
     """A pool of processes, a file for each at a time; a call of SentencePiece for each story."""
     with ProcessPoolExecutor() as pool:
         work = partial(_pretokenise, model=str(folder / _TOKENIZER))
-        list(pool.map(work, sorted(folder.glob("*.json"))))
+        list(pool.map(work, sorted((folder / _STORIES).glob("*.json"))))
 
 
 def _pretokenise(path: Path, model: str) -> None:
@@ -83,8 +86,9 @@ def mlx_rev(folder: Path) -> None:
     from mlx_rev.text.order import WORD
     from mlx_rev.text.sentencepiece import SentencePiece
 
+    stories = folder / _STORIES
     # With --valid, no story is held out of the data.
-    config = DataConfig(data=str(folder), valid=str(folder / "data00.json"))
+    config = DataConfig(data=str(stories), valid=str(stories / "data00.json"))
     corpus = open_corpus(config, folder / "cache")
     codec = StoryCodec(SentencePiece.load(folder / _TOKENIZER), WORD)
     direction = Direction(codec, corpus.fingerprint, folder / "shards")
@@ -97,7 +101,7 @@ def alike(folder: Path) -> bool:
     from mlx_rev.data.shard_set import open_shards
 
     ours = [shard.tokens[:-1] for shard in open_shards(folder / "shards" / "train").shards]
-    theirs = [np.fromfile(path, np.uint16) for path in sorted(folder.glob("data*.bin"))]
+    theirs = [np.fromfile(path, np.uint16) for path in sorted((folder / _STORIES).glob("*.bin"))]
     return np.array_equal(np.concatenate(ours), np.concatenate(theirs))
 
 

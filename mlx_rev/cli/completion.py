@@ -21,7 +21,7 @@ from mlx_rev.presets import presets
 @dataclass(frozen=True, kw_only=True)
 class CompletionCommand:
     """Print a script that completes commands, options, models and files. Put it where your shell
-    looks for one, as below; what it knows is this version's."""
+    looks for such scripts, as below, and make it anew after an upgrade."""
 
     shell: Annotated[
         Literal["bash", "zsh", "fish"], tyro.conf.Positional, tyro.conf.arg(metavar="SHELL")

@@ -12,13 +12,19 @@ import tyro
 
 from mlx_rev import files, run_folder
 from mlx_rev.cli.flags import parse
-from mlx_rev.cli.options import SAMPLING, ModelChoice, cache_folder, sample_settings
+from mlx_rev.cli.options import (
+    SAMPLING,
+    ModelChoice,
+    cache_folder,
+    sample_settings,
+    with_standard_input,
+)
 from mlx_rev.cli.outputs import check_outputs, is_standard_output, write_json
 from mlx_rev.config import DataConfig, ReversalMode, SampleConfig, validate
 from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
 from mlx_rev.data.corpus import Stories, open_corpus
-from mlx_rev.data.sources.names import is_downloaded
+from mlx_rev.data.sources.names import STANDARD_INPUT, is_downloaded
 from mlx_rev.data.sources.story_files import read_stories, story_files
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.estimate import check_telling_fits
@@ -43,22 +49,22 @@ class EvaluateCommand:
     """Tell one story for each of many endings, and measure them beside real stories.
 
     With a judge: can it tell which ending belongs to a story, and how likely does it find the
-    story? Without: the faults that a reader sees. The table has real stories as the ceiling and,
-    as the floor, real ones of which each has the ending of another.
+    story? Without one: the faults that a reader sees. The table has real stories as the ceiling
+    and, as the floor, real stories that each have the ending of another.
     """
 
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
     """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories4m."""
     judge: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A model that had no part in it, of any kind above or one that mlx-lm loads; may be given
-    several times. The first that reads forwards matches stories with endings."""
+    """A model that had no part in the stories, of any kind above or one that mlx-lm loads; may be
+    given several times. The first that reads forwards matches stories with endings."""
     judge_tokenizer: Path | None = None
     """Tokenizer of the judges that come without one."""
     count: int = 100
     """Endings, and so stories. A forward judge reads each ending after each story."""
     best_of: int = 1
-    """Measure too what is chosen of so many other stories for each ending, as tell --best-of does:
-    a row of its own."""
+    """Also tell so many other stories for each ending, choose the best as tell --best-of does, and
+    measure those: a row of their own."""
     chooser: str | None = None
     """A model that reads forwards, to choose with; it should be none of the judges. Its tokenizer,
     if it comes without one, is that of the judges."""
@@ -182,7 +188,8 @@ def _check(command: EvaluateCommand) -> None:
 def _sources(command: EvaluateCommand, model: str) -> _Sources:
     """Where held-out stories and, if that is known, the training text come from."""
     run = _run_of(Path(model)) if command.data is None else None
-    data = read_toml(run).data if run else DataConfig(data=command.data or "bundled")
+    given = DataConfig(data=command.data or "bundled")
+    data = read_toml(run).data if run else with_standard_input(given, command.cache)
     valid, field = command.valid or data.valid, command.field or data.field
     # Gigabytes from the hub are read only when someone asks for that.
     has_training = run is not None and not is_downloaded(data.data)
@@ -195,7 +202,9 @@ def _sources(command: EvaluateCommand, model: str) -> _Sources:
     training_name = data.data if has_training else None
     if command.train_text is not None:
         training, training_name = _training(command.train_text, command.field), command.train_text
-    return _Sources(valid or data.data, corpus.valid(), training_name, training, corpus.notices)
+    # What was piped in is kept in a file whose name says nothing.
+    own = "standard input" if command.data == STANDARD_INPUT else data.data
+    return _Sources(valid or own, corpus.valid(), training_name, training, corpus.notices)
 
 
 def _training(named: str, field: str | None) -> Stories:

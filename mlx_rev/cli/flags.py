@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import inspect
 import itertools
 import re
@@ -15,7 +16,14 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 from tyro import _errors as refusals
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructTypeInfo,
+)
+from tyro.constructors._struct_spec_dataclass import dataclass_rule
 
 from mlx_rev.cli.help import examples
 from mlx_rev.errors import ConfigError, nearest
@@ -62,6 +70,7 @@ def readers() -> ConstructorRegistry:
     registry.primitive_rule(_number)
     registry.primitive_rule(_optional)
     registry.primitive_rule(_choice)
+    registry.struct_rule(_described)
     return registry
 
 
@@ -114,6 +123,7 @@ def _said(marks: Sequence[Any], what: str, otherwise: str) -> str:
     return next((said for mark in marks if (said := getattr(mark, what, None))), otherwise)
 
 
+@functools.cache
 def _docstrings(command: type) -> dict[str, str]:
     """The docstrings of a dataclass's fields, each in a line."""
     [of_class] = ast.parse(textwrap.dedent(inspect.getsource(command))).body
@@ -175,6 +185,22 @@ def _description(command: type) -> str:
         textwrap.fill(each, width, initial_indent=_INDENT, subsequent_indent=_INDENT)
         for each in paragraphs
     )
+
+
+def _described(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """How tyro reads a dataclass, each docstring in a line: it would keep the line breaks."""
+    spec, kind = dataclass_rule(info), info.type
+    if spec is None or not isinstance(kind, type):
+        return spec
+    fields = [
+        dataclasses.replace(each, helptext=functools.partial(_docstring, kind, each.name))
+        for each in spec.fields
+    ]
+    return dataclasses.replace(spec, fields=tuple(fields))
+
+
+def _docstring(kind: type, field: str) -> str | None:
+    return _docstrings(kind).get(field)
 
 
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:

@@ -39,7 +39,7 @@ COMMANDS = {
         ),
     ),
     "data": Help(
-        "what is in token shards, verified",
+        "show and verify what is in token shards",
         ("runs/bundled-quick", "runs/mine --context 512 --plot lengths.png"),
     ),
     "runs": Help("list training runs, or show one", ("", "runs/bundled-quick")),
@@ -48,16 +48,16 @@ COMMANDS = {
         ("runs/mine story.gguf", "runs/mine story.gguf --dtype q8", "stories4m folder-for-mlx-lm"),
     ),
     "score": Help(
-        "bits per byte of stories under a model",
+        "how well a model predicts a text, or many",
         ("my-stories.txt --model runs/mine", "bundled"),
     ),
     "evaluate": Help(
-        "what its stories are worth, beside real ones",
+        "measure a model's stories beside real ones",
         ("runs/mine --judge hf:HuggingFaceTB/SmolLM2-135M",),
     ),
     "wtac": Help("reverse the words of standard input", ("< story.txt > reversed.txt",)),
     "completion": Help(
-        "a script that completes commands and options in a shell",
+        "print a script for completion in a shell",
         (
             "bash > ~/.local/share/bash-completion/completions/mlx-rev",
             'zsh > "${fpath[1]}/_mlx-rev"',
@@ -83,12 +83,12 @@ def usage() -> str:
         [
             "usage: mlx-rev COMMAND [options]",
             "",
-            "Llamas that write stories backwards, from their ending. In a terminal, mlx-rev alone",
-            "opens the REPL.",
+            "Llamas that write stories backwards, from their ending. In a terminal, mlx-rev",
+            "alone opens the REPL.",
             "",
             *lines,
             "",
-            "mlx-rev help COMMAND says more of a command and lists its options.",
+            "mlx-rev help COMMAND explains a command and lists its options.",
             "",
         ]
     )

@@ -19,7 +19,7 @@ from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
-from mlx_rev.repl.replies import Edits, Grows, Leaves, Reply, Says, Tells
+from mlx_rev.repl.replies import Grows, Leaves, Reply, Says, Tells
 from mlx_rev.repl.saving import as_object
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.transcript import Kept, Transcript, sessions
@@ -33,11 +33,11 @@ HISTORY, SESSIONS = "repl-history", "sessions"
 
 @dataclass(frozen=True, kw_only=True)
 class ReplCommand:
-    """Type an ending, watch the story grow leftwards from it.
+    """Type an ending, and watch the story grow leftwards from it.
 
     Ctrl-C stops a story, Ctrl-D leaves, /help lists the commands. If standard input is not a
-    terminal, each of its lines is an ending, whose story is printed, with an empty line between
-    stories; empty lines are skipped.
+    terminal, each of its lines is an ending: the stories are printed with an empty line between
+    them, and empty lines are skipped.
     """
 
     choice: Annotated[ModelChoice, MODEL] = field(default_factory=ModelChoice)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     view = View(console)
     if not (sys.stdin and sys.stdin.isatty()):  # None where it is closed
         if command.resume:
-            raise ConfigError("--continue is for a terminal, but standard input is none")
+            raise ConfigError("--continue is for a terminal, but standard input is not one")
         return _answer_lines(_session(command, arguments, program, view), as_json=command.json)
     if command.json:
         raise ConfigError("--json is for pipes, but standard input is a terminal; pipe endings in")
@@ -110,24 +110,26 @@ def _session(
 def _converse(
     session: Session, view: View, history: Path, *, live: bool, pace: float = 0.0
 ) -> None:
-    from mlx_rev.repl.line import typed_lines
+    from mlx_rev.repl.line import Asked, typed_lines
+    from mlx_rev.train.terminal import without_echo
 
     view.console.print(
         Text(session.greeting() + "\n/help lists the commands, ? explains the figures."),
         style="label",
     )
 
-    def ask() -> tuple[str, Edits | None]:
-        return session.prompt, session.draft
+    def ask() -> Asked:
+        return Asked(session.prompt, session.draft, "" if session.told else session.example)
 
     for line in typed_lines(history, ask):
         try:
             replies = session.respond(line)
             shown = _watched(session, replies, pace) if live else _stoppable(session, replies)
-            for reply in shown:
-                if isinstance(reply, Leaves):
-                    return
-                view.show(reply)
+            with without_echo():  # what is typed meanwhile is for the next prompt, which shows it
+                for reply in shown:
+                    if isinstance(reply, Leaves):
+                        return
+                    view.show(reply)
         except BrokenPipeError:
             raise
         except (RevError, OSError) as error:
@@ -158,7 +160,7 @@ def _watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterato
         if isinstance(reply, Grows):
             from mlx_rev.repl.growing import grow
 
-            last = grow(reply, slowly, session.stop, session.teller.model.config.context)
+            last = grow(reply, slowly, session.stop)
         if last is not None:
             yield last
 

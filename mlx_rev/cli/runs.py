@@ -18,13 +18,13 @@ from mlx_rev.ui.runs import read_run, show_run, show_runs
 
 @dataclass(frozen=True, kw_only=True)
 class RunsCommand:
-    """List the training runs in a folder: their models, steps, fewest bits per byte, size, and how
+    """List the training runs in a folder: their models, steps, best bits per byte, size, and how
     long ago they changed. Or show one of them, with its curves."""
 
     run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """A run folder to show."""
     folder: Path = RUNS
-    """Where the runs are that are listed."""
+    """The folder whose runs are listed."""
     plain: bool = False
     """No colours."""
 

@@ -1,7 +1,7 @@
 """`mlx-rev tell`: write stories that end as asked."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +15,13 @@ from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError
 from mlx_rev.estimate import check_telling_fits
 from mlx_rev.generate.judge import Judge, load_judge
+from mlx_rev.generate.narrowing import Narrowing
 from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.program import runnable
-from mlx_rev.repl.meeting import met
-from mlx_rev.repl.replies import Met, Offers, Reply, Says
+from mlx_rev.repl.meeting import forwards, met
+from mlx_rev.repl.replies import Grows, Met, Offers, Reply, Says
 from mlx_rev.repl.session import Session
 from mlx_rev.ui.console import is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
@@ -35,26 +36,24 @@ class TellCommand:
     endings: Annotated[
         tuple[str, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="ENDING..."),
+        tyro.conf.arg(metavar="ENDING...", help_behavior_hint=""),
     ] = ()
     """How the stories end; put each in quotes. Without any, each line of standard input is one."""
     choice: Annotated[ModelChoice, MODEL] = field(default_factory=ModelChoice)
     count: int = 1
     """Stories for each ending, with consecutive seeds."""
     best_of: int = 1
-    """Write so many for each story, all at once, and print the one judged best: by how it leads to
-    its ending, how it repeats itself, and whether it has a beginning."""
+    """Write so many for each story, all at once, and print the one that is judged best: by how it
+    leads to its ending, whether it repeats itself, and whether it has a beginning."""
     begin: str | None = None
-    """How the stories begin: they are written from both sides until they meet. The judge goes on
-    from here."""
+    """How the stories begin: they are written from both sides until they meet."""
     judge: str | None = None
-    """A model that reads forwards: it chooses the best of several, and writes from a beginning.
-    Without one, a model of both directions does that itself; any other chooses by its own
-    figures."""
+    """A model that reads forwards: it chooses the best of several, or goes on from the beginning.
+    A model of both directions needs none; any other chooses by its own figures."""
     judge_tokenizer: Path | None = None
     """The judge's tokenizer, if it comes without one."""
     pace: float = 8.0
-    """Words a second that a story grows by in a terminal; 0 is as fast as can be."""
+    """How many words a second a story grows by in a terminal; 0 is as fast as can be."""
     plain: bool = False
     """Print stories when they are complete, without colours: for screen readers."""
     sample: Annotated[SampleConfig, SAMPLING] = field(default_factory=SampleConfig)
@@ -89,8 +88,10 @@ def main(arguments: Sequence[str], program: str) -> int:
     else:
         judge = _judge(command, teller)
         for ending in endings:
-            several = _told(session, session.stories([ending] * command.best_of), pace)
-            stories.append(ranked(teller.model, teller.codec, several, judge)[0].story)
+            narrowing = Narrowing(teller.codec, judge)
+            replies = session.stories([ending] * command.best_of)
+            left = narrowing(_told(session, replies, pace, narrowing))
+            stories.append(ranked(teller.model, teller.codec, left, judge)[0].story)
             if session.stopped:
                 break
     if pace is not None:
@@ -126,22 +127,28 @@ def _judge(command: TellCommand, teller: Teller) -> Judge | None:
 
 def _forward(command: TellCommand, teller: Teller) -> Teller:
     """Who goes on from the beginning. Raises ConfigError where nobody reads forwards."""
-    forward = teller.opposite
     if command.judge is not None:
-        forward = load(command.judge, tokenizer=command.judge_tokenizer)
-        if not forward.says_reversal:
+        teller = load(command.judge, tokenizer=command.judge_tokenizer)
+        if not teller.says_reversal:
             say_not_reversed(command.judge)
+    forward = forwards(teller)
     if forward is None:
         raise ConfigError(
-            f"--begin: {command.choice.reference} only reads one way; give a model that reads "
-            "forwards with --judge"
+            f"--begin: {command.judge or command.choice.reference} does not read forwards; name a "
+            "model that does with --judge"
         )
     return forward
 
 
-def _told(session: Session, replies: Iterator[Reply], pace: float | None) -> Sequence[Story]:
+def _told(
+    session: Session,
+    replies: Iterator[Reply],
+    pace: float | None,
+    grown: Callable[[Sequence[Story]], object] = len,
+) -> Sequence[Story]:
     """The stories that the replies end with, with a pace after they grew before one's eyes; what
-    there is to say goes to standard error."""
+    there is to say goes to standard error. Where nobody watches, `grown` is called with the stories
+    whenever they have grown."""
     stories: Sequence[Story] = ()
     for reply in replies if pace is None else telling.watched(session, replies, pace):
         match reply:
@@ -149,6 +156,8 @@ def _told(session: Session, replies: Iterator[Reply], pace: float | None) -> Seq
                 _say(text)
             case Offers():
                 stories = reply.stories
+            case Grows():
+                grown(reply.stories)
             case Met():
                 stories = [reply.story]
                 if not reply.good:

@@ -10,9 +10,7 @@ from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.generate.story import Story
 from mlx_rev.repl.replies import Grows, Meets, Reply
 from mlx_rev.repl.session import Session
-from mlx_rev.repl.view import READING_COLUMNS
-from mlx_rev.ui.console import story_text
-from mlx_rev.ui.visible import visible
+from mlx_rev.repl.view import READING_COLUMNS, in_colour
 
 _LONGEST_WAIT = 0.25
 """Seconds: meanwhile no key is read, not even Ctrl-C."""
@@ -35,10 +33,9 @@ def watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator
     for reply in slowly:
         last: Reply | None = reply
         if isinstance(reply, Grows):
-            context = session.teller.model.config.context
             # Keys come from the terminal, where endings come from a pipe.
             keys = create_input(always_prefer_tty=True)
-            last = grow(reply, slowly, session.stop, context, input=keys)
+            last = grow(reply, slowly, session.stop, input=keys)
         if last is not None:
             yield last
 
@@ -69,8 +66,7 @@ def show(stories: Sequence[Story], console: Console) -> None:
     for number, story in enumerate(stories):
         if number:
             console.print()
-        text = story_text(visible(story.text), visible(story.prompt))
-        console.print(text, width=min(console.width, READING_COLUMNS))
+        console.print(in_colour(story), width=min(console.width, READING_COLUMNS))
 
 
 def piped_endings() -> list[str]:

@@ -21,6 +21,7 @@ from mlx_rev.config import (
     validate_run,
 )
 from mlx_rev.config_file import EARLIER, read_toml, to_toml
+from mlx_rev.data.meanwhile import Meanwhile
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.sources.names import short_name
 from mlx_rev.errors import (
@@ -102,7 +103,10 @@ def _train(
         config = replace(config, data=replace(source, tokenizer=str(own)))
     elif command.resume is not None:
         source = _with_own_tokenizer(source, command.resume)
-    data = prepare_shown(source, config.model.vocab_size, command.cache, console)
+    # Nodes wait for one another, so none begins before it has all stories.
+    early = config.train.packing == "shards" and nodes.count == 1
+    vocab_size, cache = config.model.vocab_size, command.cache
+    data = prepare_shown(source, vocab_size, cache, console, first_only=early)
     outlook = _outlook(config, data, run if command.resume is not None else None)
     for line in outlook.lines():
         say(console, line)
@@ -115,6 +119,9 @@ def _train(
         return
     with ExitStack() as stack:
         stack.enter_context(_saying_what_is_kept(run))
+        more = None
+        if not data.whole:
+            more = stack.enter_context(Meanwhile(data, source, vocab_size, cache)).more
         view = stack.enter_context(
             view_for(console, ending=config.train.ending, plain=command.plain, outlook=outlook)
         )
@@ -137,6 +144,7 @@ def _train(
             write_story=_story_writer(data, config.train.ending),
             should_stop=should_stop,
             nodes=nodes,
+            more=more,
         )
 
 
@@ -204,6 +212,7 @@ def _outlook(config: RunConfig, data: Prepared, resumed: Path | None) -> Outlook
     return Outlook(
         parameters=estimate.parameters(model),
         corpus_tokens=sum(part.train.token_count for part in data.directions),
+        corpus_is_whole=data.whole,
         steps=train.steps,
         first_step=run_folder.step_of(latest) if latest else 0,
         tokens_per_step=train.batch_size * train.accumulation * model.context,

@@ -10,7 +10,7 @@ Shapes: B rows, T positions, H query heads, K key/value heads, G = H / K, E = he
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
@@ -19,6 +19,10 @@ from mlx_rev.cpu.exp import exp_neg, sigmoid
 from mlx_rev.cpu.loss import token_nats
 from mlx_rev.model.cache import Cache
 from mlx_rev.model.ops import Ops, rope_frequencies
+from mlx_rev.model.scorer import Scorer
+
+if TYPE_CHECKING:
+    from mlx_rev.model.llama import Llama
 
 _ATTENTION_BLOCK = 64
 """Query rows per block; each block is held against the keys up to its own end."""
@@ -90,6 +94,12 @@ class CpuOps(Ops):
     def token_nats(self, hidden: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
         """See `Ops`."""
         return token_nats(hidden, weight, targets)
+
+    def scorer(self, model: "Llama") -> Scorer:
+        """See `Ops`."""
+        from mlx_rev.cpu.scorer import NumpyScorer  # which takes its angles from here
+
+        return NumpyScorer(model)
 
 
 class BlockBias:

@@ -1,14 +1,13 @@
 """Batches as a pure function of the step: resume needs no loader state."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 
 from mlx_rev.config import Packing
 from mlx_rev.data.row_plan import plan_rows
+from mlx_rev.data.rows import More, PlannedRows, Rows, ShardRows
 from mlx_rev.data.shard_set import ShardSet
 from mlx_rev.errors import DataError
 from mlx_rev.text.tokenizer import BOUNDARY
@@ -44,7 +43,8 @@ class Batches:
     """The stories of all `directions` together, packed into rows.
 
     Row i of step s is row s · rows_per_step + i of the endless sequence of epochs, whatever the
-    number of machines and workers that share a step's rows. Raises DataError if the stories do not
+    number of machines and workers that share a step's rows. With `more`, the directions need to
+    have their first shards only, and `packing` is "shards". Raises DataError if the stories do not
     fill one micro-batch.
     """
 
@@ -57,11 +57,16 @@ class Batches:
         accumulation: int = 1,
         seed: int = 0,
         packing: Packing = "epoch",
+        more: More | None = None,
     ) -> None:
-        self._directions, self._context = directions, context
-        lengths = [shards.lengths for shards in directions]
-        self._first_story = list(accumulate(map(len, lengths), initial=0))
-        self._plan = plan_rows(lengths, context=context, seed=seed, packing=packing)
+        self._vocab_size, self._context = directions[0].vocab_size, context
+        self._rows: Rows
+        if packing == "shards":
+            self._rows = ShardRows(directions, context, seed, more)
+        else:
+            lengths = [shards.lengths for shards in directions]
+            plan = plan_rows(lengths, context=context, seed=seed, packing=packing)
+            self._rows = PlannedRows(directions, plan)
         if self.row_count < batch_size:
             raise DataError(
                 f"the stories make {self.row_count} rows of {context} tokens, too few for a "
@@ -71,12 +76,17 @@ class Batches:
 
     @property
     def row_count(self) -> int:
-        """Rows of an epoch."""
-        return self._plan.row_count
+        """Rows of an epoch; with `more`, of the part of the first one that is there."""
+        return self._rows.row_count
+
+    def has(self, step: int) -> bool:
+        """Whether all stories that step `step`, from 0, reads are there. Raises DataError where
+        they will not come."""
+        return self._rows.has((step + 1) * self._batch_size * self._accumulation - 1)
 
     def batch_at(self, step: int) -> Batch:
-        """What step `step`, from 0, reads. Raises DataError for an id beyond the vocabulary, as
-        only a damaged shard has it."""
+        """What step `step` reads, which must be there. Raises DataError for an id beyond the
+        vocabulary, as only a damaged shard has it."""
         per_step = self._batch_size * self._accumulation
         shape = (self._accumulation, self._batch_size, self._context)
         inputs = np.full(shape, BOUNDARY, np.int32)
@@ -91,22 +101,17 @@ class Batches:
         self, row: int, inputs: np.ndarray, targets: np.ndarray, segment_start: np.ndarray
     ) -> None:
         place = 0
-        for story, offset, length in zip(*map(np.ndarray.tolist, self._plan.row(row)), strict=True):
-            tokens = self._story(story)[offset : offset + length + 1]
+        for tokens in self._rows.segments(row):
+            length = len(tokens) - 1
             inputs[place : place + length] = tokens[:-1]
             targets[place : place + length] = tokens[1:]
             segment_start[place : place + length] = place
             place += length
 
-    def _story(self, number: int) -> np.ndarray:
-        direction = bisect_right(self._first_story, number) - 1
-        return self._directions[direction].story(number - self._first_story[direction])
-
     def _check(self, largest: int) -> None:
         """Shards of gigabytes are not read through when training begins."""
-        vocab_size = self._directions[0].vocab_size
-        if largest >= vocab_size:
+        if largest >= self._vocab_size:
             raise DataError(
-                f"a token shard has token {largest} in a vocabulary of {vocab_size}, so it is "
-                "damaged; mlx-rev data says which one"
+                f"a token shard has token {largest} in a vocabulary of {self._vocab_size}, so it "
+                "is damaged; mlx-rev data says which one"
             )

@@ -14,7 +14,7 @@ from mlx_rev.config import DataConfig, validate
 from mlx_rev.data.corpus import Corpus, open_corpus
 from mlx_rev.data.progress import Notify, Progress, telling
 from mlx_rev.data.reading import Reading
-from mlx_rev.data.shard_set import ShardSet
+from mlx_rev.data.shard_set import ShardSet, is_done
 from mlx_rev.data.tokenising import Direction, make_shards
 from mlx_rev.data.vocabulary_sample import sample
 from mlx_rev.data.workers import Encoders, worker_count
@@ -45,6 +45,8 @@ class Prepared:
     """sha256 of all that decides the tokens and which stories are held out."""
     opposite: "Prepared | None" = None
     """For a model that also reads forwards: the same stories, read so."""
+    whole: bool = True
+    """Whether all stories to train on are there, or those of the first shard only."""
 
     @property
     def directions(self) -> "tuple[Prepared, ...]":
@@ -59,8 +61,10 @@ def prepare(
     notify: Notify = lambda progress: None,
     warn: Warn = lambda notice: None,
     workers: int | None = None,
+    first_only: bool = False,
 ) -> Prepared:
-    """Open the corpus, learn or load the tokenizer, and write or find the token shards.
+    """Open the corpus, learn or load the tokenizer, and write or find the token shards; with
+    `first_only`, of those to train on no more than the first.
 
     A run that was interrupted is gone on with at the shard that it was at. `workers` processes
     tokenise a corpus of more than a few megabytes, by default as many as there are cores, up to
@@ -84,14 +88,19 @@ def prepare(
     if config.tokenizer is not None and (loss := loss_of(codec, corpus.train())):
         warn(f"{config.tokenizer}: {loss}")
     files.remove_leftovers(cache / "tokenizers")
-    prepared = _prepared(codec, corpus, cache, notify, workers or worker_count())
+    prepared = _prepared(codec, corpus, cache, notify, workers or worker_count(), first_only)
     if left_out := corpus.problems.summary():
         warn(left_out)
     return prepared
 
 
 def _prepared(
-    codec: StoryCodec, corpus: Corpus, cache: Path, notify: Notify, workers: int
+    codec: StoryCodec,
+    corpus: Corpus,
+    cache: Path,
+    notify: Notify,
+    workers: int,
+    first_only: bool,
 ) -> Prepared:
     """The corpus as token shards in each direction of the codec."""
     fingerprints = [_fingerprint(each, corpus) for each in codec.directions]
@@ -99,17 +108,20 @@ def _prepared(
         Direction(each, corpus.fingerprint, cache / "shards" / fingerprint[:32])
         for each, fingerprint in zip(codec.directions, fingerprints, strict=True)
     ]
-    parts = []
+    parts, is_whole = [], True
     with Encoders(codec, workers) as encoders:
         for name, part in (("train", corpus.train), ("valid", corpus.valid)):
             found = [direction.found(name) for direction in directions]
             whole = [shards for shards in found if shards is not None]
             if len(whole) < len(found):
                 tell = telling(f"tokenising the {name} stories of {corpus.name}", notify)
-                whole = make_shards(directions, name, Reading(part, tell), encoders)
+                first = first_only and name == "train"
+                reading = Reading(part, tell)
+                whole = make_shards(directions, name, reading, encoders, first_only=first)
+                is_whole &= all(is_done(direction.folder / name) for direction in directions)
             parts.append(whole)
     backward, *forward = (
-        Prepared(direction.codec, train, valid, fingerprint)
+        Prepared(direction.codec, train, valid, fingerprint, whole=is_whole)
         for direction, fingerprint, train, valid in zip(
             directions, fingerprints, *parts, strict=True
         )

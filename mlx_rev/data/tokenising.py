@@ -14,7 +14,7 @@ from pathlib import Path
 from mlx_rev import files
 from mlx_rev.data.encoding import Block, size_of
 from mlx_rev.data.reading import Place, Reading
-from mlx_rev.data.shard_set import ShardSet, is_done, open_shards, shard_path, write_done
+from mlx_rev.data.shard_set import DONE, ShardSet, is_done, open_shards, shard_path, write_done
 from mlx_rev.data.shards import Shard, ShardContent, check_origin, open_shard
 from mlx_rev.data.workers import Encoders
 from mlx_rev.errors import DataError, RevError
@@ -92,16 +92,27 @@ class Direction:
 
 
 def make_shards(
-    directions: Sequence[Direction], part: str, reading: Reading, encoders: Encoders
+    directions: Sequence[Direction],
+    part: str,
+    reading: Reading,
+    encoders: Encoders,
+    *,
+    first_only: bool = False,
 ) -> list[ShardSet]:
-    """The shards of train or valid in each direction, those that are not there yet written.
+    """The shards of train or valid in each direction, those that are not there yet written; with
+    `first_only`, no more than the first.
 
     Raises DataError for what cannot be encoded, where there is no story, and where a worker was
     killed.
     """
     folders = [direction.folder / part for direction in directions]
-    for folder in folders:
+    for direction, folder in zip(directions, folders, strict=True):
         files.remove_leftovers(folder)
+        if direction.found(part) is None:
+            (folder / DONE).unlink(missing_ok=True)  # of shards that were damaged since
+    first_paths = [shard_path(folder, 0) for folder in folders]
+    if first_only and _kept(directions, first_paths):
+        return [ShardSet((open_shard(path),)) for path in first_paths]
     for number in count(_gone_on(directions, folders, reading)):
         paths = [shard_path(folder, number) for folder in folders]
         if kept := _kept(directions, paths):
@@ -109,6 +120,8 @@ def make_shards(
             continue
         if (first := next(reading, None)) is None:
             break
+        if first_only and number:
+            return [ShardSet((open_shard(path),)) for path in first_paths]
         contents = [direction.new_shard() for direction in directions]
         for block, encoded in encoders.encode(_blocks(chain((first,), reading))):
             for content, each in zip(contents, encoded, strict=True):

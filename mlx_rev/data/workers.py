@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from mlx_rev.data.encoding import Block, Encoded, Encoder
 from mlx_rev.errors import DataError, RevError
@@ -84,16 +84,7 @@ class Worker:
     """A process with an encoder, for the process that starts it."""
 
     def __enter__(self) -> "Worker":
-        # It imports what this process does, from wherever that was found: "" is the folder here.
-        path = os.pathsep.join(map(os.path.abspath, sys.path))
-        # In a process group of its own: Ctrl-C is for the process that it works for.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,
-            env={**os.environ, "PYTHONPATH": path, "MLX_REV_BLAS": "off"},
-        )
+        self._process = started(__name__)
         return self
 
     def __exit__(
@@ -153,6 +144,22 @@ class Worker:
             f"a process that tokenises {how}; give the command again, and it goes on from the last "
             "whole shard"
         )
+
+
+def started(module: str, errors: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
+    """A process that runs a module of this program, with pipes to its input and from its output;
+    `errors` takes its standard error, by default this process's own."""
+    # It imports what this process does, from wherever that was found: "" is the folder here.
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    # In a process group of its own: Ctrl-C is for the process that it works for.
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        process_group=0,
+        env={**os.environ, "PYTHONPATH": path, "MLX_REV_BLAS": "off"},
+    )
 
 
 def _work(source: BinaryIO, target: BinaryIO) -> None:

@@ -14,9 +14,8 @@ from mlx.utils import tree_map
 from mlx_rev import backend, hub
 from mlx_rev.errors import ConfigError, FormatError, RevError
 from mlx_rev.formats.detect import open_model
-from mlx_rev.model.cache import chosen_rows, new_cache
-from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import Loaded, load_model
+from mlx_rev.model.scorer import Scorer
 
 if TYPE_CHECKING:
     from mlx_rev.generate.teller import Teller
@@ -30,23 +29,6 @@ _CACHED_AT_ONCE = 8192
 """Positions of endings and of the bodies before them, of which each row has its own copy."""
 _LONGEST = 1 << 14
 """The context of a model by others that does not say."""
-
-
-class Network(Protocol):
-    """A model as a judge needs it."""
-
-    context: int
-    """Most positions in a row."""
-
-    def nats(self, inputs: mx.array, targets: mx.array, cache: Any = None) -> np.ndarray:
-        """The surprise (B, T) of targets (B, T), each after inputs (B, T) up to its place and
-        what the cache holds, in nats."""
-
-    def read(self, ids: Sequence[int], room: int) -> Any:
-        """A cache of one row that holds `ids`, with room for that many more."""
-
-    def shared(self, cache: Any, rows: int) -> Any:
-        """A new cache of so many rows, each of which holds what the row of `cache` does."""
 
 
 class Judge(Protocol):
@@ -95,7 +77,7 @@ class ModelJudge:
     """
 
     name: str
-    network: Network
+    network: Scorer
     encode: Callable[[str], list[int]]
     """From a text to ids, without boundaries."""
     boundary: int
@@ -239,7 +221,7 @@ def judge_of(
     codec = (loaded.codec.opposite if turned else None) or loaded.codec
     return ModelJudge(
         name=name,
-        network=OurNetwork(loaded.model),
+        network=loaded.model.ops.scorer(loaded.model),
         encode=codec.encode,
         boundary=codec.boundary,
         closes=True,
@@ -248,45 +230,19 @@ def judge_of(
     )
 
 
-class OurNetwork:
-    """A `Network` of ours."""
-
-    def __init__(self, model: Llama) -> None:
-        self._model, self.context = model, model.config.context
-
-    def nats(self, inputs: mx.array, targets: mx.array, cache: Any = None) -> np.ndarray:
-        """See `Network`."""
-        hidden = self._model.model(inputs, cache)
-        flat = hidden.reshape(-1, hidden.shape[-1])
-        weight = self._model.output_weight
-        scored = self._model.ops.token_nats(flat, weight, targets.reshape(-1))
-        return np.array(scored).reshape(targets.shape)
-
-    def read(self, ids: Sequence[int], room: int) -> Any:
-        """See `Network`."""
-        cache = new_cache(self._model.config, 1, len(ids) + room)
-        if ids:
-            mx.eval(self._model.model(mx.array([ids]), cache))
-        return cache
-
-    def shared(self, cache: Any, rows: int) -> Any:
-        """See `Network`."""
-        return chosen_rows(cache, [0] * rows)
-
-
 class MlxLmNetwork:
-    """A `Network` that mlx-lm runs."""
+    """A `Scorer` that mlx-lm runs."""
 
     def __init__(self, model: Any, context: int) -> None:
         self._model, self.context = model, context
 
     def nats(self, inputs: mx.array, targets: mx.array, cache: Any = None) -> np.ndarray:
-        """See `Network`."""
+        """See `Scorer`."""
         logits = self._model(inputs, cache=cache).astype(mx.float32)
         return np.array(nn.losses.cross_entropy(logits, targets))
 
     def read(self, ids: Sequence[int], room: int) -> Any:
-        """See `Network`."""
+        """See `Scorer`."""
         from mlx_lm.models.cache import make_prompt_cache
 
         cache = make_prompt_cache(self._model)
@@ -295,7 +251,7 @@ class MlxLmNetwork:
         return cache
 
     def shared(self, cache: Any, rows: int) -> Any:
-        """See `Network`. `state` is how every kind of mlx-lm's caches is saved and restored."""
+        """See `Scorer`. `state` is how every kind of mlx-lm's caches is saved and restored."""
         from mlx_lm.models.cache import make_prompt_cache
 
         fresh = make_prompt_cache(self._model)

@@ -11,6 +11,7 @@ from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate.judge import Judge, ignore, judge_of
 from mlx_rev.generate.measures import EndedStory
+from mlx_rev.generate.narrowing import Narrowing
 from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
@@ -68,8 +69,9 @@ def tell_best(
 
 
 def best_ranked(teller: Teller, stories: Sequence[Story], chooser: Judge | None) -> EndedStory:
-    """Of several stories for one ending the one that `rerank` puts first."""
-    return ended(ranked(teller.model, teller.codec, stories, chooser)[0].story)
+    """Of several whole stories for one ending the one that `Teller.tell` would have chosen."""
+    left = Narrowing(teller.codec, chooser)(stories)
+    return ended(ranked(teller.model, teller.codec, left, chooser)[0].story)
 
 
 def tell_by_sentence(

@@ -41,7 +41,7 @@ _PAIRS, _PAIRS_UNIT = 0.83, 0.05
 """The 90th percentile of the commonest content word's share, and the 10th of the share of different
 pairs of words, of 200 TinyStories; the units are their standard deviations."""
 _CUT, _OPEN_QUOTE = 3.0, 2.0
-_ENDING_UNIT = 0.063
+ENDING_UNIT = 0.063
 """Bits per byte: the spread of an ending's surprise among eight stories for it."""
 _GAIN_UNIT = 10.0
 """Bits: the same of what an ending adds to the likelihood of a story."""
@@ -92,7 +92,7 @@ def ranked(
     else:
         bits, judged = _judged(judge, stories)
         size = max(1, len(stories[0].prompt.encode()))
-        ending, likelihood = bits / size / _ENDING_UNIT, judged
+        ending, likelihood = bits / size / ENDING_UNIT, judged
     spread = max(float(likelihood.std()), 1e-6)
     common = np.array([measures.commonest_share(text) for text in texts])
     pairs = np.array([measures.distinct(text, 2) for text in texts])

@@ -7,7 +7,8 @@ from mlx_rev.config import SampleConfig
 from mlx_rev.text.stream import Growth
 
 StopReason = Literal["boundary", "length", "stopped"]
-"""boundary: the story is complete; length: there was no more room; stopped: by a person."""
+"""boundary: the story is complete; length: there was no more room; stopped: by a person,
+or because others were better."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -20,6 +21,9 @@ class Story:
 
     prompt: str
     """As typed: the ending or, for a forward model, the opening."""
+    beginning: str = ""
+    """What `generated` begins with that was given too, where the story is one between a beginning
+    and an ending."""
     spelling: tuple[int, ...] = field(repr=False)
     """The ids of the prompt that the model reads, in model order, the boundary first."""
     left_out: int = 0
@@ -64,9 +68,21 @@ class Story:
         return self.generated + self.prompt if self.leftwards else self.prompt + self.generated
 
     @property
+    def parts(self) -> tuple[tuple[str, bool], ...]:
+        """The text in reading order, and whether it was given."""
+        written = (self.beginning, True), (self.generated.removeprefix(self.beginning), False)
+        given = self.prompt, True
+        return (*written, given) if self.leftwards else (given, *written)
+
+    @property
     def tokens(self) -> tuple[int, ...]:
         """What was generated, in model order, the boundary included if it was reached."""
         return tuple(self._tokens)
+
+    @property
+    def length(self) -> int:
+        """How many tokens were generated."""
+        return len(self._tokens)
 
     @property
     def surprises(self) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.generate.judge import Judge, judge_of, load_judge
+from mlx_rev.generate.narrowing import Narrowing
 from mlx_rev.generate.rerank import Candidate, ranked
 from mlx_rev.generate.stepwise import write_by_sentence
 from mlx_rev.generate.story import Story
@@ -67,11 +68,21 @@ class Teller:
         judge: "Judge | Teller | str | Path | None" = None,
         **settings: float,
     ) -> Story:
-        """One story: of more than one, that which `candidates` puts first. Settings are
-        SampleConfig's fields, such as temperature=0.5, seed=7."""
+        """One story, or the best of several. Settings are SampleConfig's fields, such as
+        temperature=0.5, seed=7.
+
+        The best is the one that `candidates` would put first, but of those only that are written to
+        their beginning: with a judge, what leads badly to the ending is given up before.
+        """
         if best_of == 1:
             return self.tell_all([ending], **settings)[0]
-        return self.candidates(ending, best_of, judge, **settings)[0].story
+        _check_count(best_of, "stories")
+        other, config = self.judge(judge), self._configured(settings)
+        stories = self.begin([ending] * best_of, config)
+        narrowing = Narrowing(self.codec, other)
+        for _ in self.write(stories, config):
+            narrowing(stories)
+        return ranked(self.model, self.codec, narrowing(stories), other)[0].story
 
     def candidates(
         self,
@@ -86,8 +97,7 @@ class Teller:
         model of two directions judges itself, and any other chooses by what it says of its own
         stories. Raises RevError.
         """
-        if count < 1:
-            raise ConfigError(f"{count} stories to choose from; expected 1 or more")
+        _check_count(count, "stories")
         other = self.judge(judge)
         stories = self.tell_all([ending] * count, **settings)
         return ranked(self.model, self.codec, stories, other)
@@ -102,8 +112,7 @@ class Teller:
         """One story, yielded whenever it has grown by a sentence: of `count` that the model would
         write there, the one that the judge chooses. The judge is as for `candidates`; a model that
         reads one way only needs one. Raises RevError."""
-        if count < 1:
-            raise ConfigError(f"{count} sentences to choose from; expected 1 or more")
+        _check_count(count, "sentences")
         other = self.judge(judge)
         if other is None:
             raise ConfigError("to choose sentences takes a judge that reads the other way")
@@ -135,6 +144,11 @@ class Teller:
         if unknown := sorted(set(settings) - set(known)):
             raise ConfigError(f"no setting {unknown[0]!r}; expected one of {', '.join(known)}")
         return replace(self.settings, **settings)  # type: ignore[arg-type]
+
+
+def _check_count(count: int, what: str) -> None:
+    if count < 1:
+        raise ConfigError(f"{count} {what} to choose from; expected 1 or more")
 
 
 def load(

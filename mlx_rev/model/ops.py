@@ -3,13 +3,17 @@
 Shapes: B rows, T query positions, S key positions, H query heads, K key/value heads, E = head size.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from mlx_rev.config import ModelConfig
 from mlx_rev.model.cache import Cache
+from mlx_rev.model.scorer import PlainScorer, Scorer
+
+if TYPE_CHECKING:
+    from mlx_rev.model.llama import Llama
 
 _LOGITS_AT_ONCE = 1 << 26
 """Logits that exist at once while stories are scored: 256 MB."""
@@ -85,6 +89,10 @@ class Ops:
             mx.eval(part)  # so that the next rows' logits take these ones' memory
             parts.append(part)
         return mx.concatenate(parts)
+
+    def scorer(self, model: "Llama") -> Scorer:
+        """How whole texts are read where no gradient is wanted."""
+        return PlainScorer(model)
 
 
 def rope_frequencies(config: ModelConfig) -> mx.array:

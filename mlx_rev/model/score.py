@@ -64,6 +64,7 @@ def token_nats(model: Llama, stories: Sequence[np.ndarray]) -> list[np.ndarray]:
         for index, story in enumerate(stories)
         for window in _windows(index, len(story) - 1, model.config.context)
     ]
+    scorer = model.ops.scorer(model)
     for batch in _batches(windows, model.config.context):
         width = _padded(batch[0], model.config.context)
         inputs = np.ones((len(batch), width), np.int32)
@@ -72,10 +73,7 @@ def token_nats(model: Llama, stories: Sequence[np.ndarray]) -> list[np.ndarray]:
             story, length = stories[window.story], window.stop - window.start
             inputs[row, :length] = story[window.start : window.stop]
             targets[row, :length] = story[window.start + 1 : window.stop + 1]
-        hidden = model.model(mx.array(inputs))
-        flat = hidden.reshape(-1, hidden.shape[-1])
-        scored = model.ops.token_nats(flat, model.output_weight, mx.array(targets.reshape(-1)))
-        rows = np.array(scored).reshape(len(batch), width)
+        rows = scorer.nats(mx.array(inputs), mx.array(targets))
         for own, window in zip(rows, batch, strict=True):
             counted = slice(window.counted_from - window.start, window.stop - window.start)
             nats[window.story][window.counted_from : window.stop] = own[counted]

@@ -1,5 +1,6 @@
 """Commands that ask for stories, or something about them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from mlx_rev.generate.surprise import word_surprises
 from mlx_rev.model.score import score_stories
 from mlx_rev.repl.command import Command, Given
 from mlx_rev.repl.models import MODEL_OPTIONS, loaded
+from mlx_rev.repl.names import short_name
 from mlx_rev.repl.replies import Grows, Offers, Pieces, Reply, Says, Shades
 
 if TYPE_CHECKING:
@@ -65,7 +67,10 @@ def _compare(session: "Session", given: Given) -> Iterator[Reply]:
     both = len(told) == len(stories)
     if both:
         session.offer_stories(stories)
-    yield Offers(stories, (session.source, other_source), pick=both)
+    titles = short_name(session.source), short_name(other_source)
+    if titles[0] == titles[1]:
+        titles = session.source, other_source
+    yield Offers(stories, titles, pick=both)
 
 
 def _surprise(session: "Session", given: Given) -> Iterator[Reply]:
@@ -93,8 +98,8 @@ def _score(session: "Session", given: Given) -> Iterator[Reply]:
     ids = np.array(codec.enclosed([given.rest])[0])
     score = score_stories(session.teller.model, [ids], len(given.rest.encode()))
     yield Says(
-        f"{score.bits_per_byte:.3f} bits per byte, {score.nats_per_token:.3f} nats per token, "
-        f"{score.tokens} tokens"
+        f"{score.bits_per_byte:.3f} bits per byte, {score.nats_per_token / math.log(2):.3f} bits "
+        f"per token, {score.tokens} tokens"
     )
 
 
@@ -115,7 +120,7 @@ def _spelled(piece: bytes) -> str:
 AGAIN = Command(
     name="again",
     summary="another story with the same ending",
-    explanation="Tells another story from the same ending, with the next seed.",
+    explanation="Tells another story with the same ending, from the next seed.",
     example="/again",
     run=_again,
 )
@@ -123,19 +128,19 @@ CANDIDATES = Command(
     name="candidates",
     argument="[N]",
     summary="several stories at once; pick one by its number",
-    explanation=f"Writes N stories for the same ending at once, 4 where N is left out, at most "
-    f"{MOST_CANDIDATES}. Type the number of one to go on with it. The offer stays until then, or "
-    "until a new story is begun; all of them are in the /history. The one that is marked as the "
-    "best has most to do with its ending, among those that do not repeat themselves.",
+    explanation="Writes N stories with the same ending at once: 4 unless you say how many, at most "
+    f"{MOST_CANDIDATES}. Type the number of one to go on with it. The offer stays until you do, or "
+    "until you begin a new story; all of them are in the /history. The one marked as the best has "
+    "most to do with its ending, among those that do not repeat themselves.",
     example="/candidates 6",
     run=_candidates,
 )
 COMPARE = Command(
     name="compare",
     argument="MODEL",
-    summary="tell the ending with this model and with another",
-    explanation="Both models tell a story from the same ending with the same seed. Type 1 or 2 to "
-    "go on with one; both are in the /history. MODEL is named as for /model.",
+    summary="the same ending, told by this model and by another",
+    explanation="Both models tell a story with the same ending, from the same seed. Type 1 or 2 to "
+    "go on with one of them; both are in the /history. MODEL is named as for /model.",
     example="/compare runs/mine",
     takes_path=True,
     options=MODEL_OPTIONS,
@@ -144,8 +149,8 @@ COMPARE = Command(
 SURPRISE = Command(
     name="surprise",
     summary="how surprising each word of the story was",
-    explanation="Shows the story with each word in a style for how surprising it was to the model, "
-    "in bits: 1 bit is a choice between two words that are equally likely, 10 bits one of a "
+    explanation="Shows each word of the story in a style that says how surprising it was to the "
+    "model, in bits: 1 bit is a choice between two equally likely words, 10 bits is one word in a "
     "thousand. Without colours, the figures stand behind the words.",
     example="/surprise",
     run=_surprise,
@@ -153,8 +158,8 @@ SURPRISE = Command(
 RAW = Command(
     name="raw",
     summary="the story in the order in which the model wrote it",
-    explanation="Shows the story as the model sees it: by word, a backward model writes the last "
-    "word first.",
+    explanation="Shows the story as the model sees it: a backward model that goes word by word "
+    "has written the last word first.",
     example="/raw",
     run=_raw,
 )
@@ -162,8 +167,8 @@ SCORE = Command(
     name="score",
     argument="TEXT",
     summary="how well the model predicts a text",
-    explanation="Reads TEXT as a whole story and says how surprised the model is, per byte of the "
-    "text and per token: the lower, the better it fits what the model has learnt.",
+    explanation="Reads TEXT as a whole story and says how much it surprises the model, per byte "
+    "and per token: the lower, the better it fits what the model has learnt.",
     example="/score Tom had a red ball. He was happy.",
     run=_score,
 )
@@ -172,8 +177,8 @@ TOKENS = Command(
     argument="TEXT",
     summary="the pieces of a text with their ids, in model order",
     explanation="Shows what the model reads instead of letters: each piece in brackets, a space as "
-    "␣ and a line break as ⏎, with its number in the vocabulary. Bytes that are no whole character "
-    "look like <0xE4>.",
+    "␣ and a line break as ⏎, with its number in the vocabulary. Bytes that do not make a whole "
+    "character look like <0xE4>.",
     example="/tokens They went home.",
     run=_tokens,
 )

@@ -157,10 +157,11 @@ def path_of(text: str) -> Path:
         raise ConfigError(f"{text}: no such user") from error
 
 
-def nearest(given: str, known: Iterable[str], mark: str = "") -> str:
-    """What was probably meant by `given`: the nearest name, or the list of names."""
+def nearest(given: str, known: Iterable[str], otherwise: str = "", mark: str = "") -> str:
+    """What was probably meant by `given`: the nearest name or, where none is near, what is said
+    `otherwise`, by default the list of names."""
     names = list(known)
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     if close:
         return f"did you mean {mark}{close[0]}?"
-    return "expected one of " + ", ".join(mark + name for name in names)
+    return otherwise or "expected one of " + ", ".join(names)

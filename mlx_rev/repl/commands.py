@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from mlx_rev.repl.session import Session
 
 FIGURES = (
-    ("◆", "The story is complete: its other end was reached."),
-    ("…", "It grows, was stopped, or did not fit; /more grows it on."),
+    ("◆", "The story is complete: it reached its other end."),
+    ("…", "It is still growing, was stopped, or did not fit; /more goes on with it."),
     (
         "tokens",
-        "The pieces that the model wrote: a short word is one, a rare one several. After them, how "
-        "many it wrote in a second.",
+        "The pieces that the model wrote: a short word is one, a rare one several. Next to them, "
+        "how many it wrote in a second.",
     ),
     (
         "bits per token",
-        "How surprised the model was by what it wrote, on average. At 1 bit it chose between two "
-        "pieces that were equally likely, at 3 between eight. Low is plain or repetitive, high is "
+        "How surprised the model was by what it wrote, on average: 1 bit is a choice between two "
+        "equally likely pieces, 3 bits is one between eight. Low is plain or repetitive, high is "
         "odd. /surprise shows it word by word.",
     ),
     (
         "bits per byte",
         "How surprised a model is by a text that it did not write, for each byte of it: the lower, "
-        "the better it knows such texts. It is comparable between models.",
+        "the better it knows such texts. It can be compared between models.",
     ),
     (
         "seed",
-        "Where the choice among likely pieces begins. The same seed, ending and settings tell the "
-        "same story again; each new story has the next seed.",
+        "The number that chance starts from. The same seed, ending and settings tell the same "
+        "story again; each new story takes the next seed.",
     ),
 )
 """What stands beside a story, and what it means."""
@@ -41,8 +41,8 @@ KEYS = (
     ("Enter", "tell a story from what was typed"),
     ("Alt-Enter", "start a new line in it"),
     ("Tab", "complete a command, a setting or a path"),
-    ("Up, Ctrl-R", "take back what was typed before; search it"),
-    ("Ctrl-C", "stop a story, and keep what there is of it; clear the line"),
+    ("Up, Ctrl-R", "bring back what was typed before; search it"),
+    ("Ctrl-C", "stop a story and keep what there is of it; clear the line"),
     ("Ctrl-Z", "go back to the shell; fg returns"),
     ("Ctrl-D", "leave"),
 )
@@ -65,7 +65,8 @@ def _help(session: "Session", given: Given) -> Iterator[Reply]:
     elif topic in _NAMES:
         yield Says(explained(COMMANDS[_NAMES[topic]]))
     else:
-        raise ConfigError(f"/help {given.rest}: {nearest(topic, [*COMMANDS, *TOPICS])}")
+        known = [*COMMANDS, *TOPICS]
+        raise ConfigError(f"/help {given.rest}: {nearest(topic, known, 'see /help alone')}")
 
 
 def explained(command: Command) -> str:
@@ -84,8 +85,8 @@ HELP = Command(
     name="help",
     argument="[COMMAND]",
     summary="this list, or one command with an example",
-    explanation="Lists the commands. /help COMMAND explains one with an example. /help figures, or "
-    "a question mark alone, explains what stands beside a story: the mark, the bits, the seed; "
+    explanation="Lists the commands. /help COMMAND explains one, with an example. /help figures, "
+    "or a question mark alone, explains what stands beside a story: the mark, the bits, the seed. "
     "/help keys says what the keys do.",
     example="/help cut",
     aliases=("/?", "help"),
@@ -132,7 +133,8 @@ def read(line: str) -> Given | None:
         return None
     name, _, rest = line[1:].strip().partition(" ")
     if name.lower() not in _NAMES:
-        raise ConfigError(f"unknown command /{name}; {nearest(name.lower(), COMMANDS, '/')}")
+        meant = nearest(name.lower(), COMMANDS, "/help lists the commands", mark="/")
+        raise ConfigError(f"unknown command /{name}; {meant}")
     given = Given(COMMANDS[_NAMES[name.lower()]], rest.strip())
     command = given.command
     if command.needs_argument and not given.rest:

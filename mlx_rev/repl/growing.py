@@ -22,26 +22,26 @@ from mlx_rev.repl.replies import Grows, Meets, Reply
 from mlx_rev.repl.view import READING_COLUMNS, summary
 
 FRAMES_PER_SECOND = 30
-_STYLE = Style.from_dict({"ending": "ansicyan bold", "label": "fg:default dim"})
+_STYLE = Style.from_dict({"ending": "ansimagenta bold", "label": "fg:default dim"})
 _LEAST_LINES = 2
 """Of each story, if there are several; those that leaves no room for are only counted."""
-_CELLS_PER_TOKEN = 5
-"""More than an English token has; decides how many lines are reserved for a story."""
+_PEN = ("[SetCursorPosition]", "")
+"""Where the cursor stands: at the newest word."""
 
 
 def grow(
     first: Grows,
     replies: Iterator[Reply],
     stop: Callable[[], None],
-    context: int,
     *,
     input: Input | None = None,
     output: Output | None = None,
 ) -> Reply | None:
     """Show stories as they grow until another reply comes, and return that one.
 
-    Ctrl-C calls `stop`, Ctrl-Z suspends; other keys are kept for the next prompt. `context` is the
-    model's, in tokens. What was drawn is erased at the end: the view prints the complete story.
+    They take as many rows as they need, the newest line at the top of those that grow leftwards.
+    Ctrl-C calls `stop`, Ctrl-Z suspends; other keys are kept for the next prompt. What was drawn is
+    erased at the end: the view prints the complete story.
     """
     shown = first
     last: list[Reply | Exception | None] = []
@@ -49,10 +49,11 @@ def grow(
 
     def content() -> StyleAndTextTuples:
         size = application.output.get_size()
-        return screen(shown, size.columns, size.rows, context)
+        return screen(shown, size.columns, size.rows)
 
+    control = FormattedTextControl(content, show_cursor=len(first.stories) == 1)
     application: Application[None] = Application(
-        layout=Layout(Window(FormattedTextControl(content), wrap_lines=False)),
+        layout=Layout(Window(control, wrap_lines=False)),
         key_bindings=_keys(stop, typed),
         style=_STYLE,
         erase_when_done=True,
@@ -144,34 +145,49 @@ def _keys(stop: Callable[[], None], typed: list[KeyPress]) -> KeyBindings:
     return keys
 
 
-def screen(shown: Grows, columns: int, rows: int, context: int) -> StyleAndTextTuples:
-    """A frame of stories, one above the other, that fits a screen of `rows`."""
-    stories, width = shown.stories, min(columns, READING_COLUMNS)
-    wanted = -(-context * _CELLS_PER_TOKEN // max(1, width)) + 1
+def screen(shown: Grows, columns: int, rows: int) -> StyleAndTextTuples:
+    """A frame of stories, one above the other, in the rows that they need or, of a screen of
+    `rows`, in those that there are."""
+    width = min(columns, READING_COLUMNS)
     if isinstance(shown, Meets):
-        height = max(1, min(wanted // 2, (rows - 2) // 2))
-        opening, ending = (_lines(story, width, height)[0] for story in stories)
-        return [
-            *opening,
-            ("class:label", f"{shown.seam} ".ljust(width, "─")[:width] + "\n"),
-            *ending,
-        ]
-    count, height = _room(len(stories), rows, wanted)
+        return _facing(shown, width, rows)
+    count, most = _room(len(shown.stories), rows)
+    stories, several = shown.stories[:count], len(shown.stories) > 1
+    wrapped = [_wrapped(story, width) for story in stories]
+    height = min(most, max(map(len, wrapped)))
     styled: StyleAndTextTuples = []
-    for number, story in enumerate(stories[:count], 1):
+    for number, (story, lines) in enumerate(zip(stories, wrapped, strict=True), 1):
         if number > 1:
             styled.append(("", "\n"))
-        styled += fragments(story, width, height, number if len(stories) > 1 else None)
-    if count < len(stories):
-        styled.append(("class:label", f"\nand {len(stories) - count} more"[: width + 1]))
+        styled += _described(story, lines, width, height, number if several else None)
+    if count < len(shown.stories):
+        left_out = f"and {len(shown.stories) - count} more"
+        styled.append(("class:label", "\n" + left_out[:width]))
     return styled
 
 
-def fragments(
-    story: Story, width: int, height: int, number: int | None = None
+def _facing(shown: Meets, width: int, rows: int) -> StyleAndTextTuples:
+    """Two stories with the seam between them; where there is no room for all, the one that needs
+    more than half of it gets what the other leaves."""
+    sides = [(story, _wrapped(story, width)) for story in shown.stories]
+    room = max(2, rows - 2)
+    opening, ending = (
+        _lines(story, lines, width, min(len(lines), max(room // 2, room - len(others))))[0]
+        for (story, lines), (_, others) in zip(sides, sides[::-1], strict=True)
+    )
+    seam = f"{shown.seam} ".ljust(width, "─")[:width] + "\n"
+    return [*opening, ("class:label", seam), *ending]
+
+
+def _wrapped(story: Story, width: int) -> list[layout.Line]:
+    return layout.wrapped(story.text, width, leftwards=story.leftwards)
+
+
+def _described(
+    story: Story, wrapped: list[layout.Line], width: int, height: int, number: int | None
 ) -> StyleAndTextTuples:
     """A story in `height` rows, then a row with its figures and, among several, its number."""
-    styled, hidden = _lines(story, width, height)
+    styled, hidden = _lines(story, wrapped, width, height)
     figures = summary(story)
     if hidden:
         # In front, where a narrow screen shows it.
@@ -184,28 +200,35 @@ def fragments(
     return styled
 
 
-def _lines(story: Story, width: int, height: int) -> tuple[StyleAndTextTuples, int]:
+def _lines(
+    story: Story, wrapped: list[layout.Line], width: int, height: int
+) -> tuple[StyleAndTextTuples, int]:
     """A story in `height` rows, and how many lines there is no room for."""
-    frame = layout.frame(story.text, width, height, leftwards=story.leftwards)
+    frame = layout.frame(wrapped, height, leftwards=story.leftwards)
     given = len(story.text) - len(story.prompt) if story.leftwards else len(story.prompt)
     styled: StyleAndTextTuples = []
     for line in frame.lines:
         if line is not None:
             text = line.text
-            if story.leftwards:
-                styled.append(("", " " * (width - cell_len(text))))
             cut = min(max(given - line.start, 0), len(text))
-            before, after = ("", "class:ending") if story.leftwards else ("class:ending", "")
-            styled += [(before, text[:cut]), (after, text[cut:])]
+            newest = line is wrapped[0 if story.leftwards else -1]
+            if story.leftwards:
+                gap = " " * (width - cell_len(text))
+                # The cursor is left of the newest word, on its first letter where there is no room.
+                styled += [("", gap[:-1]), *([_PEN] if newest else []), ("", gap[-1:])]
+                styled += [("", text[:cut]), ("class:ending", text[cut:])]
+            else:
+                styled += [("class:ending", text[:cut]), ("", text[cut:])]
+                styled += [_PEN] if newest else []
         styled.append(("", "\n"))
     return styled, frame.hidden
 
 
-def _room(stories: int, rows: int, wanted: int) -> tuple[int, int]:
-    """How many stories a screen shows, and in how many lines each, at most `wanted`."""
+def _room(stories: int, rows: int) -> tuple[int, int]:
+    """How many stories a screen shows, and in how many lines each at most."""
     free = rows - 1
     shown = stories
     if stories > 1 and stories * (_LEAST_LINES + 1) > free:
         free -= 1
         shown = min(stories, max(1, free // (_LEAST_LINES + 1)))
-    return shown, max(1, min(wanted, free // shown - 1))
+    return shown, max(1, free // shown - 1)

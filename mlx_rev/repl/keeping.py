@@ -99,10 +99,10 @@ SAVE = Command(
     name="save",
     argument="FILE",
     summary="save the story: .md, .txt, .html, .svg or .json",
-    explanation="Writes the story in hand, or with --story the one of that number in the "
-    "/history. The name's end says how: .txt is the text alone, .md has the model and its settings "
-    "below it, .html and .svg replay how the story grew, .json is for programs. What exists is "
-    "replaced with --force only.",
+    explanation="Writes the story in hand, or with --story number N of the /history. How depends "
+    "on the name: .txt is the text alone, .md has the model and its settings below it, .html and "
+    ".svg replay how the story grew, .json is for programs. An existing file is replaced only with "
+    "--force.",
     example="/save 'my story.html'",
     takes_path=True,
     options=(_STORY, FORCE),
@@ -113,8 +113,8 @@ HISTORY = Command(
     argument="[N]",
     summary="the stories so far; with a number, take one up again",
     explanation="Lists the stories of this session with their numbers, candidates included; * "
-    "marks the one in hand. /history N shows story N and takes it up, so that the other commands "
-    "are about it.",
+    "marks the one in hand. /history N shows story N and takes it up: the other commands are then "
+    "about it.",
     example="/history 3",
     run=_history,
 )
@@ -122,9 +122,9 @@ SESSIONS = Command(
     name="sessions",
     argument="[N]",
     summary="earlier sessions; with a number, take one up again",
-    explanation="Lists the sessions before this one. /sessions N brings the stories of one into "
-    "the /history; `mlx-rev repl --continue` goes on with the last. They are kept on this machine "
-    "only, readable by you alone, the newest 50 of them; --no-transcript keeps none.",
+    explanation="Lists earlier sessions. /sessions N brings the stories of one into the /history; "
+    "`mlx-rev repl --continue` goes on with the last. The newest 50 are kept, on this machine only "
+    "and readable by you alone; --no-transcript keeps none.",
     example="/sessions 1",
     run=_sessions,
 )

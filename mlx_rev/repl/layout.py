@@ -1,5 +1,6 @@
 """Where the characters of a growing story go on the screen: pure functions, no terminal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -27,23 +28,19 @@ class Frame:
     """Lines that there is no room for: below, or above if the story grows rightwards."""
 
 
-def frame(text: str, width: int, height: int, *, leftwards: bool) -> Frame:
-    """Lay out a story that grows leftwards from its end, or rightwards from its beginning.
+def wrapped(text: str, width: int, *, leftwards: bool) -> list[Line]:
+    """The lines of a story that grows leftwards from its end, or rightwards from its beginning:
+    while it grows, only the newest changes."""
+    return (lines_from_end if leftwards else lines_from_start)(text, width)
 
-    While a story grows, only its newest line changes, and none moves until there are more than
-    `height`; then the newest are shown. Lines of a story that grows leftwards end at the right
-    edge.
-    """
-    lines: list[Line | None]
+
+def frame(wrapped: Sequence[Line], height: int, *, leftwards: bool) -> Frame:
+    """So many rows of a story, the newest where there are too many."""
+    hidden = max(0, len(wrapped) - height)
+    empty = [None] * (height - len(wrapped))
     if leftwards:
-        lines = [*lines_from_end(text, width)]
-        hidden = max(0, len(lines) - height)
-        shown = [None] * (height - len(lines)) + lines[:height]
-    else:
-        lines = [*lines_from_start(text, width)]
-        hidden = max(0, len(lines) - height)
-        shown = lines[hidden:] + [None] * (height - len(lines))
-    return Frame(tuple(shown), hidden)
+        return Frame((*empty, *wrapped[:height]), hidden)
+    return Frame((*wrapped[hidden:], *empty), hidden)
 
 
 def lines_from_end(text: str, width: int) -> list[Line]:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -109,26 +109,38 @@ def _paths(last: str, typed: int, event: CompleteEvent) -> Iterator[Completion]:
         yield Completion(path, -typed, display=found.display)
 
 
-def typed_lines(history: Path | None, ask: Callable[[], tuple[str, Edits | None]]) -> Iterator[str]:
+@dataclass(frozen=True)
+class Asked:
+    """What the next line is asked for with."""
+
+    prompt: str
+    draft: Edits | None = None
+    """What is to be changed, if anything: then Ctrl-C gives an empty line."""
+    example: str = ""
+    """What Enter alone puts into the line."""
+
+
+def typed_lines(history: Path | None, ask: Callable[[], Asked]) -> Iterator[str]:
     """Lines typed at the terminal until Ctrl-D; Ctrl-C clears the line, Alt-Enter breaks it.
 
-    `ask` gives the prompt, and what is to be changed, if anything: then Ctrl-C gives an empty line.
     `history` is kept between sessions or, if that is not possible, for this session only.
     """
+    asked = Asked("")
     session: PromptSession[str] = PromptSession(
         history=_history(history),
         completer=CommandCompleter(),
         complete_while_typing=False,
-        key_bindings=_keys(),
+        key_bindings=_keys(lambda: asked.example),
         enable_history_search=True,
         enable_suspend=True,
         tempfile_suffix=".txt",
     )
     while True:
-        prompt, draft = ask()
+        asked = ask()
+        draft = asked.draft
         begin = _open_in_editor if draft is not None and draft.in_editor else None
         try:
-            yield session.prompt(prompt, default=draft.text if draft else "", pre_run=begin)
+            yield session.prompt(asked.prompt, default=draft.text if draft else "", pre_run=begin)
         except KeyboardInterrupt:
             if draft is not None:
                 yield ""
@@ -136,8 +148,17 @@ def typed_lines(history: Path | None, ask: Callable[[], tuple[str, Edits | None]
             return
 
 
-def _keys() -> KeyBindings:
+def _keys(example: Callable[[], str]) -> KeyBindings:
     keys = KeyBindings()
+
+    @Condition
+    def has_example() -> bool:
+        return bool(example()) and not get_app().current_buffer.text
+
+    @keys.add("enter", filter=has_example)
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text(example())
+        event.current_buffer.validate_and_handle()
 
     @keys.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 _JUDGE = "--judge "
 
 
+def forwards(teller: Teller) -> Teller | None:
+    """The teller that reads forwards: itself, or the other direction of its model, if it has
+    one."""
+    return teller.opposite if teller.grows_leftwards else teller
+
+
 def met(session: "Session", forward: Teller, beginning: str, ending: str) -> Iterator[Reply]:
     """Two stories that grow towards each other, then those that were chosen, then Met; that is left
     out if the session is stopped before. Raises ConfigError for what cannot meet."""
@@ -34,6 +40,7 @@ def met(session: "Session", forward: Teller, beginning: str, ending: str) -> Ite
         if isinstance(step, Meeting):
             yield from _growing(session, step)
             story.growth = Settled(step.text.removesuffix(ending))
+            story.beginning = step.beginning
             story.stop("boundary")
             yield Met(story, _described(step), step.good)
         else:
@@ -64,12 +71,12 @@ def _growing(session: "Session", found: Meeting) -> Iterator[Meets]:
 
 def _begin(session: "Session", given: Given) -> Iterator[Reply]:
     name, beginning = _parts(given.rest)
-    ending, forward = session.in_hand().prompt, session.teller.opposite
-    if name:
-        forward = load(path_of(name) if name.startswith("~") else name)
+    ending, source = session.in_hand().prompt, name or session.source
+    teller = load(path_of(name) if name.startswith("~") else name) if name else session.teller
+    forward = forwards(teller)
     if forward is None:
         raise ConfigError(
-            f"/begin: {session.source} does not read forwards; name a model that does: "
+            f"/begin: {source} does not read forwards; name a model that does: "
             "/begin --judge MODEL TEXT"
         )
     for reply in met(session, forward, beginning, ending):
@@ -105,7 +112,8 @@ def _described(meeting: Meeting) -> str:
     if meeting.good:
         return f"The two sides meet at {seam} after {rounds}, as well as most sentences do."
     return (
-        f"The best seam that {rounds} gave has {seam}, more than most; /begin again may do better."
+        f"The best of {rounds} meets at {seam}, worse than most sentences do; another /begin may "
+        "do better."
     )
 
 
@@ -113,10 +121,10 @@ BEGIN = Command(
     name="begin",
     argument="TEXT",
     summary="a story from this beginning to the same ending",
-    explanation="Writes a story that begins with TEXT and has the ending of the story in hand, "
-    "both as they stand: a model that reads forwards goes on from TEXT, the backward one comes "
-    "from the ending, and they meet where the sentences fit best. A model of both directions does "
-    "both; for any other, name one that reads forwards: /begin --judge MODEL TEXT.",
+    explanation="Writes a story that begins with TEXT and ends like the story in hand, word for "
+    "word: a model that reads forwards goes on from TEXT, the backward one comes from the ending, "
+    "and they meet where their sentences fit best. A model of both directions does both; for any "
+    "other, name one that reads forwards: /begin --judge MODEL TEXT.",
     example="/begin Once there was a fox who could not sleep.",
     run=_begin,
 )

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 MODEL_OPTIONS = (Option("--reversal", "ORDER", ORDER_NAMES), Option("--tokenizer", "FILE"))
 
 
+_RECIPES = Path(__file__).parents[1] / "configs"
+"""Of the built-in models."""
+
+
 def loaded(given: Given) -> tuple[str, Teller]:
     """The model that a command names: its reference, and the model loaded."""
     source, options = given.argument, given.options
@@ -62,16 +66,19 @@ def _export(session: "Session", given: Given) -> Iterator[Reply]:
 def _info(session: "Session", given: Given) -> Iterator[Reply]:
     config, codec = session.teller.model.config, session.teller.codec
     grows = "leftwards from an ending" if codec.order.grows_leftwards else "from an opening"
+    if session.teller.opposite is not None:
+        grows += "; with /begin, from both sides"
+    name = short_name(session.source)
     rows = [
-        ("model", short_name(session.source)),
-        ("from", session.source),
+        ("model", name),
+        *([] if name == session.source else [("from", session.source)]),
         ("stories grow", grows),
-        ("reading order", codec.order.name),
+        ("reversal", codec.order.name),
         ("parameters", f"{parameters(config):,}"),
         (
             "shape",
-            f"{config.n_layers} layers of width {config.dim}, {config.n_heads} heads "
-            f"({config.n_kv_heads} for keys and values), {config.hidden_dim} in the feed-forward",
+            f"layers {config.n_layers}, width {config.dim}, heads {config.n_heads} "
+            f"({config.n_kv_heads} for keys and values), feed-forward {config.hidden_dim}",
         ),
         ("vocabulary", f"{config.vocab_size:,} pieces"),
         ("context", f"{config.context} tokens"),
@@ -84,23 +91,20 @@ def _recorded(source: str) -> list[tuple[str, str]]:
     """What a model's folder knows of its training."""
     folder = Path(source)
     folder = folder if folder.exists() else built_in_models().get(source, folder)
-    in_run = folder.parent.name == run_folder.CHECKPOINTS
-    found: list[tuple[str, str]] = []
-    for place in (folder.parent.parent,) if in_run else (folder,):
-        try:
-            entries = read_metrics(place / run_folder.METRICS)
-        except RevError:
-            continue
-        if not entries:
-            continue
-        steps = max(int(entry["step"]) for entry in entries)
-        found.append(("trained for", f"{steps:,} steps"))
-        measured = [entry["bits_per_byte"] for entry in entries if entry["kind"] == "eval"]
-        if measured:
-            found.append(("bits per byte", f"{min(measured):.4f} on held-out stories, at best"))
-        if (place / run_folder.CONFIG).is_file():
-            found.append(("recipe", str(place / run_folder.CONFIG)))
-        break
+    place = folder.parent.parent if folder.parent.name == run_folder.CHECKPOINTS else folder
+    try:
+        entries = read_metrics(place / run_folder.METRICS)
+    except RevError:
+        return []
+    if not entries:
+        return []
+    steps = max(int(entry["step"]) for entry in entries)
+    found = [("trained for", f"{steps:,} steps")]
+    measured = [entry["bits_per_byte"] for entry in entries if entry["kind"] == "eval"]
+    if measured:
+        found.append(("bits per byte", f"{min(measured):.4f} on held-out stories, at best"))
+    recipes = place / run_folder.CONFIG, _RECIPES / f"{place.name}.toml"
+    found += [("recipe", str(recipe)) for recipe in recipes if recipe.is_file()][:1]
     return found
 
 
@@ -131,8 +135,8 @@ MODEL = Command(
     summary="talk to another model",
     explanation="MODEL is a training run, a checkpoint, a model folder, a .bin or .gguf file, "
     "hf:owner/repo[/file] or a built-in model's name. --reversal (word2, word, token or none) and "
-    "--tokenizer say what its file does not say. Settings that were not changed become those with "
-    "which the model comes.",
+    "--tokenizer say what its file does not. Settings that you have not changed become the model's "
+    "own.",
     example="/model runs/mine",
     takes_path=True,
     options=MODEL_OPTIONS,
@@ -143,7 +147,7 @@ EXPORT = Command(
     argument="TARGET",
     summary="convert this model: .bin, .gguf, a folder, a run",
     explanation="Writes the model in another format, which TARGET's name implies or --to names. "
-    "What exists is replaced with --force only.",
+    "An existing target is replaced only with --force.",
     example="/export story.gguf --dtype q8",
     takes_path=True,
     options=(
@@ -157,7 +161,8 @@ INFO = Command(
     name="info",
     summary="the model's shape, size, training and bits per byte",
     explanation="Says what is known of the model: its shape, its size, the order in which it reads "
-    "and, where its folder has them, how long it was trained and how well it predicts stories.",
+    "and, if its folder has them, how long it was trained, how well it predicts stories, and its "
+    "recipe.",
     example="/info",
     run=_info,
 )
@@ -174,8 +179,8 @@ SET = Command(
     summary="change a setting",
     explanation="Changes how the next token is chosen, from the next story on. The settings are "
     + ", ".join(field.name for field in fields(SampleConfig))
-    + ". A lower temperature writes the likelier, a higher one the more unusual; the same seed "
-    "tells the same story again.",
+    + ". A lower temperature makes for likelier words, a higher one for more unusual ones; the "
+    "same seed tells the same story again.",
     example="/set temperature 0.6",
     run=_set,
 )

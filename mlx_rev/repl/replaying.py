@@ -105,14 +105,13 @@ class _Word:
 
 def _placed(story: Story, line: layout.Line, row: int) -> list[_Word]:
     """The words of a line, and which of them the person gave."""
-    seam = len(story.generated) if story.leftwards else len(story.prompt)
-    cut = min(max(seam - line.start, 0), len(line.text))
     indent = COLUMNS - cell_len(line.text) if story.leftwards else 0
-    words = []
-    for start, end, first in ((0, cut, True), (cut, len(line.text), False)):
-        for found in re.finditer(r"\S+", line.text[start:end]):
+    words, end = [], -line.start
+    for part, given in story.parts:
+        start, end = max(end, 0), end + len(part)
+        for found in re.finditer(r"\S+", line.text[start : max(end, 0)]):
             column = indent + cell_len(line.text[: start + found.start()])
-            words.append(_Word(found[0], column, row, given=first != story.leftwards))
+            words.append(_Word(found[0], column, row, given=given))
     return words
 
 
@@ -120,9 +119,11 @@ def _words(story: Story) -> list[tuple[str, bool]]:
     """The text in reading order, a word at a time with the gap before or behind it, and whether it
     was given."""
     pattern = r"\S+\s*|\s+" if story.leftwards else r"\s*\S+|\s+"
-    written = [(word, False) for word in re.findall(pattern, story.generated)]
-    given = [(story.prompt, True)] if story.prompt else []
-    return [*written, *given] if story.leftwards else [*given, *written]
+    words = []
+    for part, given in story.parts:
+        found = [part] if given and part else re.findall(pattern, part)
+        words += [(word, given) for word in found]
+    return words
 
 
 def _escaped(text: str) -> str:

@@ -23,7 +23,8 @@ def save_story(story: Story, path: Path, *, force: bool = False) -> None:
     }
     suffix = path.suffix.lower()
     if suffix not in makers:
-        raise ConfigError(f"{path}: expected a name that ends in {', '.join(makers)}")
+        *others, last = makers
+        raise ConfigError(f"{path}: expected a name that ends in {', '.join(others)} or {last}")
     if path.exists() and not force:
         raise ConfigError(f"{path}: exists; choose another name, or replace it with --force")
     files.write_text(path, makers[suffix](story))
@@ -34,6 +35,7 @@ def as_object(story: Story) -> dict[str, object]:
     settings = asdict(story.settings) if story.settings else {}
     return {
         "ending": story.prompt,
+        **({"beginning": story.beginning} if story.beginning else {}),
         "story": story.text,
         "tokens": len(story.tokens),
         "seconds": round(story.seconds, 4),
@@ -55,6 +57,8 @@ def _as_json(story: Story) -> str:
 
 def _as_markdown(story: Story) -> str:
     side = "Ending" if story.leftwards else "Opening"
-    given = " ".join(story.prompt.split())
+    given = f"{side} given: {' '.join(story.prompt.split())}"
+    if story.beginning:
+        given = f"Beginning given: {' '.join(story.beginning.split())}\n\n{given}"
     body = "\n\n".join(line for line in story.text.split("\n") if line.strip())
-    return f"{body}\n\n---\n\n{described(story)}. {side} given: {given}\n"
+    return f"{body}\n\n---\n\n{described(story)}. {given}\n"

@@ -217,8 +217,9 @@ class Session:
         yield from self._offer[number - 1]()
 
     def _changed(self, text: str) -> Iterator[Reply]:
-        self.draft = None
-        if not text.strip():
+        draft, self.draft = self.draft, None
+        unsaved = draft is not None and draft.in_editor and text == draft.text
+        if unsaved or not text.strip():
             yield Says("Nothing was changed; the story is as it was.")
         else:
             yield from self.tell(text)

@@ -107,6 +107,7 @@ class Settled(Growth):
 def _as_object(story: Story) -> dict[str, object]:
     return {
         "prompt": story.prompt,
+        "beginning": story.beginning,
         "generated": story.generated,
         "leftwards": story.leftwards,
         "model": lasting_reference(story.model),
@@ -125,6 +126,7 @@ def _story(line: str) -> Story | None:
         settings = _settings(entry["settings"])
         story = Story(
             prompt=_a(str, entry["prompt"]),
+            beginning=_a(str, entry.get("beginning", "")),
             spelling=(),
             leftwards=_a(bool, entry["leftwards"]),
             growth=Settled(_a(str, entry["generated"])),

@@ -25,7 +25,7 @@ from mlx_rev.repl.replies import (
     Tells,
 )
 from mlx_rev.ui import conversion
-from mlx_rev.ui.console import is_interactive, story_text
+from mlx_rev.ui.console import is_interactive
 from mlx_rev.ui.visible import visible
 
 READING_COLUMNS = 100
@@ -62,20 +62,23 @@ class View:
                 self._print(Text(visible(text)))
             case Tells(story):
                 self._print(Text(summary(story), style="label"))
-                self._print(story_text(visible(story.text), visible(story.prompt)))
+                self._print(in_colour(story))
             case Lists(rows, after):
                 narrow = self.console.width < _TWO_COLUMNS
                 self._print(_stacked(rows) if narrow else _lists(rows))
                 if after:
                     self._print(Text(visible(after), style="label"))
-            case Edits(_, in_editor):
-                where = "in your editor" if in_editor else "below; Enter"
+            case Edits(text, in_editor):
                 hint = (
-                    f"Change the story {where} grows it on from there, Ctrl-C leaves it as it is."
+                    "Change the story below; Enter grows it on from there, Ctrl-C leaves it as it "
+                    "is."
                 )
                 if in_editor:
-                    hint = "Change the story in your editor; it is grown on from what you save."
+                    hint = "Change the story in your editor; it grows on from what you save."
                 self._print(Text(hint, style="label"))
+                if self.console.is_dumb_terminal and not in_editor:
+                    # Its line would not show the text; Backspace works there all the same.
+                    self._print(Text(visible(text)))
             case Offers():
                 self._show_offer(reply)
             case Alternatives():
@@ -124,6 +127,14 @@ class View:
         self.console.print(renderable, width=min(self.console.width, READING_COLUMNS))
 
 
+def in_colour(story: Story) -> Text:
+    """A story's text, what was given of it in a style of its own."""
+    text = Text()
+    for part, given in story.parts:
+        text.append(visible(part), style="ending" if given else None)
+    return text
+
+
 def summary(story: Story) -> str:
     """A story's mark, tokens, speed, surprise and seed; of one that was not written a token at a
     time, only the mark and the seed."""
@@ -142,7 +153,7 @@ def _panels(stories: Sequence[Story], titles: Sequence[str], width: int) -> Colu
     return Columns(
         [
             Panel(
-                story_text(visible(story.text), visible(story.prompt)),
+                in_colour(story),
                 title=Text(visible(title)),
                 subtitle=Text(_figures(story)),
                 width=min(READING_COLUMNS, (width - beside + 1) // beside),
@@ -157,7 +168,7 @@ def _titled(stories: Sequence[Story], titles: Sequence[str]) -> Text:
     text = Text()
     for story, title in zip(stories, titles, strict=True):
         text.append(f"{visible(title)}: {_figures(story)}\n", style="label")
-        text.append(story_text(visible(story.text), visible(story.prompt))).append("\n\n")
+        text.append(in_colour(story)).append("\n\n")
     text.rstrip()
     return text
 
@@ -195,7 +206,7 @@ def _pieces(tokens: tuple[tuple[str, int], ...]) -> Text:
     text = Text()
     for number, (piece, token) in enumerate(tokens):
         shown = visible(piece.replace("\n", "⏎").replace(" ", "␣"))
-        text.append(f"⟨{shown}⟩", style="cyan" if number % 2 else "magenta")
+        text.append(f"⟨{shown}⟩", style="magenta" if number % 2 else None)
         text.append(f"{token} ", style="label")
     return text
 

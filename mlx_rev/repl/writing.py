@@ -116,9 +116,9 @@ def _check_direction(session: "Session", story: Story) -> None:
 MORE = Command(
     name="more",
     summary="grow on where the story stopped",
-    explanation="Grows a story on that was stopped, or that did not fit. Its newest word, which "
-    "may be half written, is written anew. Of a long story the model sees only the newest half of "
-    "what fits its context.",
+    explanation="Goes on with a story that was stopped or did not fit. Its newest word may be half "
+    "written, so it is written again. Of a long story the model sees only the newest part, half of "
+    "what its context holds.",
     example="/more",
     run=_more,
 )
@@ -126,8 +126,8 @@ CUT = Command(
     name="cut",
     argument="[N]",
     summary="drop the newest sentences and grow again",
-    explanation="Drops the newest N sentences, those that were written last, 1 where N is left "
-    "out, and grows the story again from what is left.",
+    explanation="Drops the N sentences that were written last, 1 unless you say how many, and "
+    "grows the story again from what is left.",
     example="/cut 2",
     run=_cut,
 )
@@ -135,9 +135,10 @@ _EDITOR = Option("--editor")
 EDIT = Command(
     name="edit",
     summary="change the story by hand and grow on from there",
-    explanation="Puts the story into the input line: change it, and Enter grows it on from what "
-    "stands there, which is then the ending (or, for a forward model, the opening). Alt-Enter "
-    "breaks a line. With --editor it opens in the program that $VISUAL or $EDITOR names.",
+    explanation="Puts the story into the input line. Change it and press Enter, and it grows on "
+    "from what you left there, which is now the ending (or, with a forward model, the opening). "
+    "Alt-Enter starts a new line. With --editor the story opens in the program that $VISUAL or "
+    "$EDITOR names; leave it unchanged, and nothing happens.",
     example="/edit --editor",
     options=(_EDITOR,),
     run=_edit,
@@ -145,8 +146,8 @@ EDIT = Command(
 UNDO = Command(
     name="undo",
     summary="go back to the story before",
-    explanation="Takes the story up again that was in hand before. Nothing is lost: both stay in "
-    "the /history.",
+    explanation="Goes back to the story that was in hand before. Nothing is lost: both stay in the "
+    "/history.",
     example="/undo",
     run=_undo,
 )
@@ -154,10 +155,10 @@ ALTERNATIVES = Command(
     name="alternatives",
     argument="[WORD [N]]",
     summary="what else could stand in place of a word; choose one",
-    explanation="Shows what the model would most likely have written in place of WORD, the newest "
-    "one where it is left out, with the probability of each. Type a number to put that word there "
-    "and grow on from it; what was written after it is dropped. Where WORD stands several times, "
-    "the newest is meant, or the Nth from the beginning.",
+    explanation="Shows what the model would most likely have written in place of WORD, or of the "
+    "newest word, each with its probability. Type a number to put that word there and grow on from "
+    "it; what was written after it is dropped. If the story has WORD several times, the newest is "
+    "meant, or the Nth from the beginning.",
     example="/alternatives dog 2",
     run=_alternatives,
 )

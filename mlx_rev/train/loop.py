@@ -13,8 +13,9 @@ from mlx_rev.backend import Backend, choose
 from mlx_rev.config import RunConfig, validate_run
 from mlx_rev.data.batches import Batches
 from mlx_rev.data.prepare import Prepared
+from mlx_rev.data.rows import More
 from mlx_rev.data.shard_set import ShardSet
-from mlx_rev.errors import TrainingError
+from mlx_rev.errors import DataError, TrainingError
 from mlx_rev.model.llama import Llama, Weights, check_weights, get_weights, initialise, set_weights
 from mlx_rev.model.score import Score, score_stories
 from mlx_rev.train import checkpoint, optimizer
@@ -34,6 +35,9 @@ from mlx_rev.train.events import (
 from mlx_rev.train.optimizer import Moments
 from mlx_rev.train.runlog import LARGEST, RunLog
 from mlx_rev.train.step import TrainingStep
+
+_MOMENT = 0.1
+"""Seconds between two looks whether there are more stories."""
 
 StoryWriter = Callable[[Llama, int], str]
 """Writes a sample story with a model; the number is the step, for a seed."""
@@ -61,15 +65,17 @@ def fit(
     should_stop: Callable[[], bool] = lambda: False,
     nodes: Nodes | None = None,
     backend: Backend | None = None,
+    more: More | None = None,
 ) -> Stopped:
     """Train until `config.train.steps`, or until `should_stop` after some step.
 
-    `run` gets metrics.jsonl, samples.md and checkpoints. With `resume` the run is resumed from its
-    latest checkpoint, to the bit as if it had never stopped; with `initial` a new run begins with
-    these weights, in place of what lies there from one that never came to a checkpoint. Of several
+    `run` gets metrics.jsonl, samples.md and checkpoints. With `resume` it is gone on with from its
+    latest checkpoint, to the bit as if it had never stopped; with `initial` a new one begins with
+    these weights, in place of what lies there from one that came to no checkpoint. Of several
     `nodes`, the first alone reports and writes; its process must hold `run` (files.lock). Raises
     ConfigError, CheckpointError, and TrainingError when a loss, weight or moment is not finite or
-    a node is lost; the last checkpoint is then still good.
+    a node is lost; the last checkpoint is then still good. `more` gives the shards after those of
+    `data`, if these are not all; DataError, after a checkpoint, where they will not come.
     """
     nodes, backend = nodes or Nodes(), backend or choose()
     validate_run(config)
@@ -92,15 +98,17 @@ def fit(
             checkpoint.check_new(run)
             log.begin()
         state = _beginning(config, initial)
-    training = _Training(run, config, data, _shared(state, nodes), reporters, nodes, backend)
+    state = _shared(state, nodes)
+    training = _Training(run, config, data, state, reporters, nodes, backend, more)
     if resume:
         training.saved_step = state.progress.step
     with closing(training):
         training.start()
         try:
             while training.step < config.train.steps and not nodes.any(should_stop()):
-                training.advance()
-                training.after_step(write_story)
+                if not training.waits():
+                    training.advance()
+                    training.after_step(write_story)
         except RuntimeError as error:
             if nodes.count == 1:
                 raise
@@ -140,6 +148,7 @@ class _Training:
         reporters: list[Reporter],
         nodes: Nodes,
         backend: Backend,
+        more: More | None,
     ) -> None:
         self._run, self._config, self._data = run, config, data
         self._progress, self._reporters, self._nodes = state.progress, reporters, nodes
@@ -152,7 +161,9 @@ class _Training:
             accumulation=train.accumulation,
             seed=train.seed,
             packing=train.packing,
+            more=more,
         )
+        self._waiting = False
         self._do_step = TrainingStep(
             config.model, train, state.weights, state.moments, nodes, backend
         )
@@ -181,6 +192,24 @@ class _Training:
                 tokens_per_step=train.batch_size * train.accumulation * self._config.model.context,
             )
         )
+
+    def waits(self) -> bool:
+        """Whether the stories of the next step are still being made, after a moment if they are.
+        Raises DataError where they will not come."""
+        try:
+            waiting = not self._batches.has(self.step)
+        except DataError as error:
+            if self.saved_step != self.step:
+                self._save(best=False)
+            raise DataError(
+                f"{error}; step {self.step} is saved: put that right, and go on with --resume"
+            ) from error
+        if waiting:
+            if not self._waiting:
+                self._report(Doing(self.step, "waiting for more stories"))
+            time.sleep(_MOMENT)
+        self._waiting = waiting
+        return waiting
 
     def advance(self) -> None:
         """Do one step; while the device works on it, the loss of the one before is looked at."""

@@ -14,7 +14,7 @@ from mlx_rev.ui.visible import visible
 
 THEME = Theme(
     {
-        "ending": "bold cyan",
+        "ending": "bold magenta",
         "label": "dim",
         "train": "cyan",
         "valid": "magenta",

@@ -28,9 +28,9 @@ def show(evaluation: Evaluation, title: str, console: Console) -> None:
     without frames where there is no terminal."""
     frames = HEAVY_HEAD if is_interactive(console) else None
     table = Table(title=title, title_justify="left", box=frames)
-    table.add_column("mean [95% interval]", no_wrap=True)
+    table.add_column("mean [95% interval]")
     for name in evaluation.rows:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     judged = True
     for measure in evaluation.measures:
         if judged and not measure.judged:

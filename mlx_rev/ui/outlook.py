@@ -16,6 +16,8 @@ class Outlook:
     parameters: int
     corpus_tokens: int
     """Of the stories that are trained on, once."""
+    corpus_is_whole: bool = True
+    """Whether those are all, or those of the first shard only."""
     steps: int
     first_step: int
     tokens_per_step: int
@@ -32,15 +34,16 @@ class Outlook:
         """A line each for the model, the data, the work and the memory."""
         steps = self.steps - self.first_step
         tokens = steps * self.tokens_per_step
-        epochs = tokens / self.corpus_tokens
+        epochs = f", {tokens / self.corpus_tokens:.2g} epochs" if self.corpus_is_whole else ""
+        data = "to train on" if self.corpus_is_whole else "to begin with, while others are made"
         flops = tokens * self.flops_per_token
         more = " more" if self.first_step else ""
         at_best = spoken(flops / self.matrix_speed)
         return [
             f"model    {self.parameters:,} parameters",
-            f"data     {self.corpus_tokens:,} tokens to train on",
+            f"data     {self.corpus_tokens:,} tokens {data}",
             f"training {steps:,}{more} steps of {self.tokens_per_step:,} tokens: {tokens:,} "
-            f"tokens, {epochs:.2g} epochs",
+            f"tokens{epochs}",
             f"work     {_power(flops)} FLOPs: {at_best} or more at the "
             f"{self.matrix_speed / 1e9:,.0f} GFLOP/s of matrix products here",
             f"memory   {in_bytes(self.least_memory)} or more, of {in_bytes(self.machine_memory)}",

@@ -23,7 +23,14 @@ _LOOKED_BACK = 60
 """Half seconds over which speed and time left are measured: what was there already goes faster."""
 
 
-def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Console) -> Prepared:
+def prepare_shown(
+    config: DataConfig,
+    vocab_size: int,
+    cache: Path,
+    console: Console,
+    *,
+    first_only: bool = False,
+) -> Prepared:
     """`prepare`, with its stages shown on `console`. Raises RevError."""
 
     def warn(notice: str) -> None:
@@ -35,7 +42,7 @@ def prepare_shown(config: DataConfig, vocab_size: int, cache: Path, console: Con
     bars = Bars(*columns, console=console, transient=True)
     notify = _bar_notify(bars) if live else line_notify(console)
     with naming_cache(cache), bars if live else nullcontext():
-        return prepare(config, vocab_size, cache, notify, warn)
+        return prepare(config, vocab_size, cache, notify, warn, first_only=first_only)
 
 
 class Stage:

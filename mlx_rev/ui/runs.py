@@ -118,7 +118,8 @@ def _model(run: Run) -> str:
     model = run.config.model
     count = estimate.parameters(model)
     size = f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.0f}K"
-    return f"{size}, {model.n_layers} layers of {model.dim}, {run.config.data.reversal}"
+    layers = "1 layer" if model.n_layers == 1 else f"{model.n_layers} layers"
+    return f"{size}, {layers} of {model.dim}, {run.config.data.reversal}"
 
 
 def _state(run: Run) -> str:

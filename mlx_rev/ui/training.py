@@ -127,7 +127,7 @@ class Seen:
 
 def closing(seen: Seen, stopped: Stopped, ending: str, outlook: Outlook | None) -> list[str]:
     """What to say when a training ends: how it went, and what to type next."""
-    done = f"{stopped.step:,} steps"
+    done = "1 step" if stopped.step == 1 else f"{stopped.step:,} steps"
     went = [f"trained {done}" if stopped.finished else f"stopped after {done}"]
     went.append(f"{spoken(time.monotonic() - seen.begun)} this time")
     if (speed := seen.tokens_per_second) is not None:

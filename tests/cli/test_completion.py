@@ -3,13 +3,23 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from mlx_rev.cli.completion import command_of
-from mlx_rev.cli.flags import options_of
+from mlx_rev.cli import score
+from mlx_rev.cli.completion import _NAMED, command_of
+from mlx_rev.cli.flags import options_of, parse
 from mlx_rev.cli.help import COMMANDS
+from mlx_rev.cli.train_options import given_model
+from mlx_rev.config import DataConfig
+from mlx_rev.formats.detect import open_model
+from mlx_rev.generate.judge import load_judge
+from mlx_rev.generate.teller import load
+from mlx_rev.presets import preset
+from mlx_rev.repl.meeting import forwards
 from tests.conftest import Run
 
 COMPLETED = {
@@ -103,6 +113,36 @@ def test_zsh_completes(scripts: dict[str, str], folder: Path) -> None:
             type_and_see("\t\t", *words)
         type_and_see("\x15\x0c", ">")
     terminal.process.close(force=True)
+
+
+OPENED: dict[str, Callable[[str], object]] = {
+    "--preset": preset,
+    "--model": open_model,
+    "SOURCE": open_model,
+    "[MODEL]": open_model,
+    "--init-from": lambda name: given_model(name, DataConfig()),
+    "--judge": lambda name: load_judge(name).forward and forwards(load(name)),
+    "--chooser": lambda name: load_judge(name).forward,
+    "--data": lambda name: name == "-" or name in ("tinystories", "tinystories-v2", "bundled"),
+    "TEXT|FILE": lambda name: [*islice(score._source(name, None), 1)],
+}
+"""What is done with what is completed, besides reading it."""
+REQUIRED = {"convert": ["a", "b.bin"], "data": ["a"], "completion": ["zsh"]}
+
+
+def test_every_value_that_is_completed_is_accepted() -> None:
+    named = set()
+    for name in COMMANDS:
+        arguments = [*REQUIRED.get(name, [])]
+        for option in options_of(command_of(name)):
+            flag = option.names[0]
+            if option.choices and flag.startswith("-"):
+                arguments += [flag, str(option.choices[-1])]
+            elif not option.choices:
+                named |= {(flag, value) for value in _NAMED.get(flag, ())}
+        parse(command_of(name), arguments, name)
+    for flag, value in named:
+        assert OPENED[flag](value), (flag, value)
 
 
 def test_every_option_says_what_it_is() -> None:

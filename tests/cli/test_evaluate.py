@@ -111,6 +111,16 @@ def test_a_corpus_that_is_named_is_not_taken_for_the_training_text(run: Run, tra
     assert json.loads(done.stdout)["training_text"] is None
 
 
+def test_the_corpus_may_come_through_a_pipe(run: Run, trained: Path, tmp_path: Path) -> None:
+    stories = "\n\n".join(f"A {n} was red. The {n} ran home." for n in range(400))
+    options = ("--data", "-", "--cache", tmp_path, "--count", 3, "--max-tokens", 3)
+    done = run("evaluate", trained, *options, "--json", "-", stdin=stories)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    assert content["real_stories_of"] == "standard input"
+    assert all(story["ending"].endswith("ran home.") for story in content["stories"])
+
+
 def test_fewer_endings_than_asked_for_are_said(run: Run, trained: Path, tmp_path: Path) -> None:
     valid = tmp_path / "valid.txt"
     valid.write_text("\n\n".join(f"A {n} was red. The {n} ran home." for n in "abc"))

@@ -93,8 +93,17 @@ def test_help_says_what_a_command_does_its_options_and_examples(run: Run, name: 
     assert asked.stdout.startswith(f"usage: mlx-rev {name} ")
     assert asked.stdout.endswith(f"\n\n{examples(name, f'mlx-rev {name}')}")
     assert "{None}" not in asked.stdout
+    assert max(map(len, run("help").stdout.splitlines())) <= 80
     for title in ("choice options", "sample options", "train options"):
         assert title not in asked.stdout
+
+
+def test_the_lines_of_help_are_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip("│ ") for line in run("help", "tell").stdout.splitlines()]
+    start = lines.index(next(line for line in lines if line.startswith("--best-of")))
+    assert len(lines[start + 1]) > 50
+    assert "(default: )" not in " ".join(lines)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -136,7 +136,7 @@ def test_what_is_for_a_terminal_is_none_for_a_pipe(run: Run) -> None:
     done = run("repl", "--continue", stdin="He was happy.\n")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "mlx-rev repl: --continue is for a terminal, but standard input is none\n"
+        "mlx-rev repl: --continue is for a terminal, but standard input is not one\n"
     )
     command = parse(repl.ReplCommand, ["--continue", "--no-transcript"], "repl")
     assert (command.resume, command.transcript) == (True, False)
@@ -226,6 +226,36 @@ def test_what_the_system_refuses_is_said_with_the_line_in_pipes(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"first\n")))
     assert repl._answer_lines(Refusing(), as_json=False) == 2  # type: ignore[arg-type]
     assert capsys.readouterr().err == "mlx-rev repl: line 1: some/file: Permission denied\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_what_is_typed_while_a_command_works_is_not_echoed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import os
+    import termios
+
+    _, terminal = os.openpty()
+    echoes = []
+
+    class Working:
+        told = ()
+        prompt = draft = example = ""
+
+        def greeting(self) -> str:
+            return ""
+
+        def respond(self, line: str) -> Iterator[Reply]:
+            echoes.append(bool(termios.tcgetattr(terminal)[3] & termios.ECHO))
+            yield Says("done")
+
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr("sys.__stdin__", stdin)
+        monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["first"])
+        view = View(make_console(io.StringIO(), plain=True))
+        repl._converse(Working(), view, tmp_path, live=False)  # type: ignore[arg-type]
+        echoes.append(bool(termios.tcgetattr(terminal)[3] & termios.ECHO))
+    assert echoes == [False, True]
 
 
 def test_under_plain_nothing_is_framed_and_an_interrupt_ends_an_export(

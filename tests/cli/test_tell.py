@@ -44,7 +44,7 @@ def test_the_best_of_several_is_printed(run: Run, trained: Path, tmp_path: Path)
         (("--judge", "x"), "--judge x: chooses among stories; give --best-of 16, or --begin"),
         (("--best-of", 2, "--judge", "gone.bin"), "gone.bin"),
         (("--best-of", 2, "--begin", "A fox"), "--begin and --best-of: give one of them"),
-        (("--begin", "A fox"), "give a model that reads forwards with --judge"),
+        (("--begin", "A fox"), "does not read forwards; name a model that does with --judge"),
     ],
 )
 def test_what_cannot_be_told(run: Run, trained: Path, flags: tuple[object, ...], said: str) -> None:

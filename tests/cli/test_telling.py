@@ -34,7 +34,7 @@ def test_in_a_terminal_a_story_grows_leftwards_and_stands_there_in_colour(
     assert len(text) > 30
     row = next(n for n, shown in enumerate(terminal.rows) if shown.endswith("The end."))
     cell = terminal.screen.buffer[row][len(terminal.rows[row]) - 1]
-    assert (cell.fg, cell.bold) == ("cyan", True)
+    assert (cell.fg, cell.bold) == ("magenta", True)
     assert terminal.process.exitstatus == 0
 
 

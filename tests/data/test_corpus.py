@@ -6,6 +6,7 @@ import pytest
 
 from mlx_rev.config import DataConfig
 from mlx_rev.data.corpus import open_corpus
+from mlx_rev.data.sources import facts
 from mlx_rev.data.sources.story_files import notices, read_stories
 from mlx_rev.errors import DataError
 
@@ -202,3 +203,23 @@ def test_a_corpus_that_was_read_right_keeps_its_fingerprint(tmp_path: Path) -> N
     assert changed("One.<|endoftext|>Two.")
     assert changed("\ufeffOne.\n\nTwo.")
     assert changed('["One.<|endoftext|>", "Two."]', "s.json")
+
+
+def test_how_much_of_large_files_was_looked_at_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tales"
+    folder.mkdir()
+    (folder / "a.txt").write_text("One.\n\nTwo.", encoding="utf-8")
+    (folder / "b.json").write_text('["Three.", "Four."]', encoding="utf-8")
+    told: list[tuple[str, float]] = []
+    config = DataConfig(data=str(folder), valid_share=0.5)
+    open_corpus(config, tmp_path, lambda stage, share: told.append((stage, share)))
+    assert told == []
+    monkeypatch.setattr(facts, "REMEMBERED", 10)
+    open_corpus(config, tmp_path, lambda stage, share: told.append((stage, share)))
+    assert {stage for stage, _ in told} == {"looking through tales"}
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[0] == 0.0
+    assert 0.8 < shares[-1] <= 1.0

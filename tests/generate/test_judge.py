@@ -15,9 +15,10 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.errors import ConfigError, FormatError
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate import judge
-from mlx_rev.generate.judge import MlxLmNetwork, ModelJudge, OurNetwork, load_judge
+from mlx_rev.generate.judge import MlxLmNetwork, ModelJudge, load_judge
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.score import token_nats
+from mlx_rev.model.scorer import PlainScorer
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import FORWARD, ORDERS, WORD2, Order
 from mlx_rev.text.tokenizer import BOUNDARY
@@ -41,7 +42,7 @@ def model(tiny: ModelConfig) -> Llama:
 
 def judge_of(model: Llama, codec: StoryCodec) -> ModelJudge:
     forward = not codec.order.grows_leftwards
-    return ModelJudge("ours", OurNetwork(model), codec.encode, BOUNDARY, True, forward)
+    return ModelJudge("ours", model.ops.scorer(model), codec.encode, BOUNDARY, True, forward)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -95,14 +96,15 @@ def test_only_what_reads_forwards_can_match(model: Llama, codecs: dict[Order, St
 def test_mlx_lm_says_the_same_of_the_same_weights() -> None:
     import mlx_lm
 
-    ours = OurNetwork(mlx_rev.load().model)
+    model = mlx_rev.load().model
+    ours = model.ops.scorer(model)
     theirs = MlxLmNetwork(mlx_lm.load(str(built_in_model()))[0], 256)
     random = np.random.default_rng(0)
     body = random.integers(3, 2000, 40).tolist()
     rows = mx.array(random.integers(3, 2000, (3, 12)))
     for before in ([], body):
         values = []
-        for network in (ours, theirs):
+        for network in (ours, PlainScorer(model), theirs):
             cache = network.read(before, 12)
             shared = [network.shared(cache, 3) for _ in range(2)]  # the first leaves no trace
             values += [network.nats(rows[:, :-1], rows[:, 1:], own) for own in shared]

@@ -45,7 +45,7 @@ def test_endings_that_begin_like_other_names(line: str) -> None:
     [
         ("/agian", "unknown command /agian; did you mean /again?"),
         ("/SCOR x", "unknown command /SCOR; did you mean /score?"),
-        ("/", "unknown command /; expected one of /again, /candidates"),
+        ("/", "unknown command /; /help lists the commands"),
         ("/score", "/score needs TEXT"),
         ("/quit now", "/quit takes no argument, found 'now'"),
     ],

@@ -32,7 +32,7 @@ def lines(stories: int, rows: int, columns: int = 80, words: int = 60) -> list[s
 
 
 def drawn(shown: Grows, columns: int, rows: int) -> list[str]:
-    styled = growing.screen(shown, columns, rows, 256)
+    styled = growing.screen(shown, columns, rows)
     return "".join(text for _, text, *_ in styled).split("\n")
 
 
@@ -55,15 +55,31 @@ def test_the_hidden_lines_are_counted_where_a_narrow_screen_shows_it() -> None:
     assert lines(2, 12, 40)[-1].startswith("2: 5 more lines below · …")
 
 
+def test_a_story_takes_as_many_rows_as_it_needs_and_the_cursor_is_at_its_newest_word() -> None:
+    for words, needed in ((1, 1), (20, 2), (60, 5), (600, 22)):
+        shown = lines(1, 24, words=words)
+        assert len(shown) == needed + 1
+        assert shown[0].lstrip().startswith("once")
+    for leftwards, text in ((True, "once "), (False, " once")):
+        own = Story(prompt="A", spelling=(), leftwards=leftwards, growth=Settled(text))
+        styled = growing.screen(Grows((own,)), 20, 24)
+        place = styled.index(growing._PEN)
+        before = "".join(text for _, text, *_ in styled[:place])
+        assert before == (" " * 13 if leftwards else "A once")
+
+
 @given(st.integers(0, 90), st.integers(4, 60), st.integers(2, 120))
 def test_two_sides_grow_towards_a_seam(words: int, rows: int, columns: int) -> None:
     opening = Story(prompt="A fox", spelling=(), leftwards=False, growth=Settled(" ran" * words))
     shown = drawn(Meets((opening, told(words)), "they meet", chosen=True), columns, rows)
     seam = next(place for place, row in enumerate(shown) if row.startswith("they meet"[:columns]))
     above, below = shown[:seam], shown[seam + 1 : -1]
-    assert len(above) == len(below) <= rows / 2 - 1
+    assert len(above) + len(below) <= rows - 2
+    assert min(len(above), len(below)) >= 1
+    if words == 0 and columns > 30:  # no more than they need
+        assert (len(above), len(below)) == (1, 1)
     assert max(map(len, shown)) <= columns
-    if len(above) > words and columns > 30:
+    if rows > 2 * words + 4 and columns > 30:
         assert above[0].startswith("A fox")
         assert below[-1].endswith(ENDING)
         assert len(below[-1]) == min(columns, growing.READING_COLUMNS)
@@ -107,7 +123,7 @@ def test_a_resize_while_a_story_grows(monkeypatch: pytest.MonkeyPatch) -> None:
         yield Leaves()
 
     with create_pipe_input() as keys:
-        last = growing.grow(Grows((told(1),)), replies(), lambda: None, 256, input=keys)
+        last = growing.grow(Grows((told(1),)), replies(), lambda: None, input=keys)
     assert last == Leaves()
     assert [len(rows) for rows in feet] == [1] * 4
     assert "more lines below" in feet[2][0]
@@ -136,7 +152,7 @@ def test_keys_typed_meanwhile_are_for_the_next_prompt_and_an_interrupt_stops() -
             yield Leaves()
 
         growing.grow(
-            Grows((told(1),)), replies(), lambda: stopped.append(True), 256, input=keys,
+            Grows((told(1),)), replies(), lambda: stopped.append(True), input=keys,
             output=output,
         )  # fmt: skip
         assert [key.data for key in get_typeahead(keys)] == ["2", "\r"]

@@ -2,13 +2,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from mlx_rev.repl.layout import Line, frame, lines_from_end, lines_from_start, visible
+from mlx_rev.repl import layout
+from mlx_rev.repl.layout import Frame, Line, lines_from_end, lines_from_start, visible
 
 # Words, wide and combining characters, control characters, gaps and paragraphs.
 texts = st.text(st.sampled_from("ab.,'\" \n\t\x07\u0301日本🙂é"), max_size=80) | st.text(
     max_size=60
 )
 widths = st.integers(2, 30)
+
+
+def frame(text: str, width: int, height: int, *, leftwards: bool) -> Frame:
+    lines = layout.wrapped(text, width, leftwards=leftwards)
+    return layout.frame(lines, height, leftwards=leftwards)
 
 
 def letters(text: str) -> str:

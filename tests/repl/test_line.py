@@ -4,11 +4,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
 from mlx_rev.repl.commands import read
-from mlx_rev.repl.line import CommandCompleter, _history, _words
+from mlx_rev.repl.line import Asked, CommandCompleter, _history, _words, typed_lines
 from mlx_rev.text.order import ORDER_NAMES
 
 
@@ -111,3 +114,11 @@ def test_what_was_typed_is_readable_by_nobody_else(tmp_path: Path) -> None:
     _history(path).append_string("They went home.")
     assert path.stat().st_mode & 0o777 == 0o600
     assert [*_history(path).load_history_strings()] == ["They went home."]
+
+
+def test_enter_alone_puts_the_example_into_the_line() -> None:
+    asked = [Asked("> ", example="The end."), Asked("> ", example="The end."), Asked("> ")]
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        keys.send_text("\rmine\r\r")
+        lines = typed_lines(None, lambda: asked.pop(0))
+        assert [next(lines) for _ in range(3)] == ["The end.", "mine", ""]

@@ -91,7 +91,6 @@ def test_a_model_that_reads_forwards_is_needed(session: Session) -> None:
         ("/begin --judge nowhere One day", "nowhere: no such model"),
         ("/begin --judge model", "/begin --judge: needs MODEL TEXT"),
         ("/begin --judge 'model One day", "a quotation mark is not closed"),
-        ("/begin --judge stories4m One day", "reads forwards"),
     ):
         with pytest.raises(RevError, match=re.escape(message)):
             last(session, line)

@@ -107,6 +107,20 @@ def test_words_come_in_the_order_in_which_they_were_written() -> None:
         assert max(begins.values()) < 1
 
 
+def test_a_beginning_is_given_as_the_ending_is(tmp_path: Path) -> None:
+    story = made("A fox ran. It slept. ", "They\nran.")
+    story.beginning = "A fox ran."
+    parts = Page(web_page(story)).words
+    assert [text for kind, text in parts if kind == "given"] == ["A fox ran.", "They\nran."]
+    root = ElementTree.fromstring(picture(story))
+    given = [each.text for each in root.iter(f"{SVG}text") if each.get("class") == "given"]
+    assert given == ["A", "fox", "ran.", "They", "ran."]
+    save_story(story, tmp_path / "story.md")
+    said = "Beginning given: A fox ran.\n\nEnding given: They ran.\n"
+    assert (tmp_path / "story.md").read_text().endswith(said)
+    assert as_object(story)["beginning"] == "A fox ran."
+
+
 @pytest.mark.parametrize("make", [web_page, picture])
 def test_nothing_is_fetched(make: Callable[[Story], str]) -> None:
     content = make(made("One day. ", "They ran."))

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.rerank import ranked
 from mlx_rev.generate.teller import Teller, load
+from mlx_rev.repl.names import short_name
 from mlx_rev.repl.replies import (
     Converted,
     Grows,
@@ -163,9 +165,12 @@ def test_info_has_shape_size_training_and_bits_per_byte() -> None:
     assert isinstance(known, Lists)
     rows = dict(known.rows)
     assert rows["parameters"] == "3,935,424"
-    assert rows["shape"].startswith("8 layers of width 192, 6 heads")
+    assert rows["shape"].startswith("layers 8, width 192, heads 6")
     assert rows["trained for"] == "4,330 steps"
     assert rows["bits per byte"].startswith("0.78")
+    assert Path(rows["recipe"]).name == "stories4m.toml"
+    assert rows["stories grow"].endswith("with /begin, from both sides")
+    assert "from" not in rows
 
 
 def test_info_of_a_checkpoint_is_that_of_its_run(session: Session, tmp_path: Path) -> None:
@@ -213,8 +218,10 @@ def test_scores_are_those_of_the_command(run: Run, tmp_path: Path) -> None:
     assert found, done.stderr
     assert int(found[1]) == len(text.encode())
     said = last(Session(load(), str(built_in_model())), f"/score {text}")
-    nats, bits = float(found[3]), float(found[4])
-    assert said == Says(f"{bits:.3f} bits per byte, {nats:.3f} nats per token, {found[2]} tokens")
+    assert isinstance(said, Says)
+    figures = re.findall(r"[\d.]+", said.text)
+    assert figures[::2] == [f"{float(found[4]):.3f}", found[2]]
+    assert float(figures[1]) * math.log(2) == pytest.approx(float(found[3]), abs=1e-3)
 
 
 def test_both_stories_of_a_comparison_are_shown_from_the_start_and_stopped_together(
@@ -303,7 +310,7 @@ def test_export_and_talk_to_what_was_exported(tmp_path: Path) -> None:
     compared = last(session, f"/compare {source}")
     assert isinstance(compared, Offers)
     assert compared.stories[0].text == compared.stories[1].text
-    assert compared.titles == (str(target), source)
+    assert compared.titles == ("model.bin", short_name(source))
 
 
 def test_a_run_is_exported_to_be_trained_further(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def letters(text: str) -> str:
 def story_rows(rows: list[str]) -> list[str] | None:
     """The rows of a growing story, the newest first; None where none grows."""
     foot = next((n for n, row in enumerate(rows) if re.match(r"… \d+ tokens", row)), 0)
-    top = next((n for n in range(foot - 1, -1, -1) if rows[n] == ""), -1) + 1
+    above = (n for n in range(foot - 1, -1, -1) if rows[n] == "" or rows[n].startswith("ending>"))
+    top = next(above, -1) + 1
     return rows[top:foot] if foot > top else None
 
 

@@ -87,6 +87,14 @@ def test_offers_stand_side_by_side_where_there_is_room(columns: int, beside: int
     assert "type a number" in lines[-1] or columns == 30
 
 
+def test_what_was_given_is_marked_at_both_ends() -> None:
+    own = story("A fox ran. It slept. ")
+    own.beginning = "A fox ran."
+    for reply in (Tells(own), Offers((own,), ("1",))):
+        given = re.findall(r"\x1b\[1;35m(.+?)\x1b\[0m", shown(reply))
+        assert given == ["A fox ran.", "End."]
+
+
 def test_the_best_is_marked() -> None:
     stories = (story("One. "), story("Two. "))
     for plain in (False, True):
@@ -129,6 +137,13 @@ def test_the_figures_of_a_story_fit_in_a_line() -> None:
 def test_it_is_said_how_a_story_is_changed() -> None:
     assert "Ctrl-C leaves it" in shown(Edits("x"), plain=True)
     assert "in your editor" in shown(Edits("x", in_editor=True), plain=True)
+
+
+def test_a_dumb_terminal_shows_what_is_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "A fox ran." not in shown(Edits("A fox ran."))
+    monkeypatch.setenv("TERM", "dumb")
+    assert "A fox ran." in shown(Edits("A fox ran."))
+    assert "A fox ran." not in shown(Edits("A fox ran.", in_editor=True))
 
 
 def test_a_dumb_terminal_has_a_width_too(monkeypatch: pytest.MonkeyPatch) -> None:

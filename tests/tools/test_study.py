@@ -118,12 +118,19 @@ def test_the_report_has_every_arm_that_was_run_and_its_difference(tmp_path: Path
         for seed in (0, 1):
             path = results / f"260k-{name}-{seed}.json"
             path.write_text(json.dumps(result(BY_NAME[name], seed, bits + seed / 100)))
-    write_report(results, out, 7)
+    planned = [f"260k-{arm}-{seed}" for arm in ("forward", "word", "token") for seed in (0, 1)]
+    write_report(results, out, [*planned, "1.5m-forward-0"])
     text = (out / "study.md").read_text()
-    assert "| word order, own vocabulary | 1.1050 | 0.0100 | +10.0% (+10.0% to +10.0%) |" in text
+    row = "| word order, own vocabulary | 1.1050 | 0.0100 | +10.0% (+10.0% to +10.0%) | "
+    assert f"{row}+9.9% to +10.0% |" in text
     assert "| forward | 1.0050 | 0.0100 |  |" in text
     assert "50% (40% to 60%)" in text
     assert "6 of 7 trainings are done" in text
+    assert "- 260k, token order, the same ids from the other end, against forward: +5.0%" in text
+    assert "in 2 seeds (+5.0% to +5.0%): it costs that." in text
+    assert "- 1.5m: nothing is measured yet." in text
+    assert "- 260k, not measured yet: word order with the forward vocabulary against" in text
+    assert "50% of the endings are recognised (40% to 60%), which is more than chance" in text
     assert "not finished" in text
     assert (out / "study" / "arrow-260k.png").stat().st_size > 1000
 

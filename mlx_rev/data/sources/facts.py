@@ -4,7 +4,7 @@ import codecs
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +26,11 @@ from mlx_rev.text.words import BYTE_ORDER_MARK
 REMEMBERED = 64 << 20
 """Bytes from which on the facts of a file are kept. A smaller one is soon read again; it may also
 change twice within a tick of the file system's clock."""
+Tell = Callable[[float], None]
+"""Is told the share of a file that was read."""
+
+_LOOKED = 0.8
+"""The share of the time that it takes to look at a file; hashing it takes the rest."""
 _SENTENCE_ENDS = tuple(".!?…。！？।॥؟۔:;\"'”’»)")
 _MARK = SEPARATOR.encode()
 _BYTE_ORDER_MARK = BYTE_ORDER_MARK.encode()
@@ -47,9 +52,15 @@ class Facts:
     fit; empty for most files."""
 
 
-def facts_of(path: Path, problems: Problems | None = None, cache: Path | None = None) -> Facts:
+def facts_of(
+    path: Path,
+    problems: Problems | None = None,
+    cache: Path | None = None,
+    tell: Tell = lambda share: None,
+) -> Facts:
     """The facts of a file, from `cache` if it is large and has not changed since they were put
-    there. Raises DataError for what is damaged, unless `problems` skips."""
+    there. `tell` is told how much of one was read that is large. Raises DataError for what is
+    damaged, unless `problems` skips."""
     with reading(path):
         about = path.stat()
         place = None
@@ -59,7 +70,8 @@ def facts_of(path: Path, problems: Problems | None = None, cache: Path | None = 
             place = cache / "facts" / f"{name}.json"
             if found := _remembered(place):
                 return found
-        found = _examined(path, problems or Problems())
+        told = tell if about.st_size >= REMEMBERED else lambda share: None
+        found = _examined(path, problems or Problems(), told)
         if place is not None:
             files.write_text(place, json.dumps(asdict(found)))
         return found
@@ -73,15 +85,16 @@ def _remembered(path: Path) -> Facts | None:
         return None
 
 
-def _examined(path: Path, problems: Problems) -> Facts:
+def _examined(path: Path, problems: Problems, tell: Tell) -> Facts:
     compressed = path.suffix.lower() in COMPRESSED
     is_text = (path.with_suffix("") if compressed else path).suffix.lower() == ".txt"
-    layout = _layout(path, problems) if is_text else _Layout()
+    tell(0.0)
+    layout = _layout(path, problems, tell) if is_text else _Layout()
     changed: tuple[str, ...] = ()
     if is_text and not compressed:
         changed = layout.changed
     elif path.suffix.lower() in (".json", ".jsonl"):
-        changed = _changed_json(path)
+        changed = _changed_json(path, tell)
     return Facts(
         sha256=files.sha256_file(path),
         kind=layout.kind if is_text else None,
@@ -145,7 +158,7 @@ class _Layout:
             self._ended += line.endswith(_SENTENCE_ENDS)
 
 
-def _layout(path: Path, problems: Problems) -> _Layout:
+def _layout(path: Path, problems: Problems, tell: Tell) -> _Layout:
     """Raises DataError for damage and what is not UTF-8, unless `problems` skips."""
     layout = _Layout()
     decoder = None if problems.skip else codecs.getincrementaldecoder("utf-8")()
@@ -160,6 +173,7 @@ def _layout(path: Path, problems: Problems) -> _Layout:
                     value = error.object[error.start]
                     raise not_utf8(path, offset - waiting + error.start, value) from error
             layout.add(block, at_start=offset == 0)
+            tell(_LOOKED * content.consumed / content.size)
             offset += len(block)
     if decoder is not None and (cut := decoder.getstate()[0]):
         raise not_utf8(path, offset - len(cut), cut[0])
@@ -195,7 +209,7 @@ def _are_alone(block: bytes, count: int) -> bool:
     )
 
 
-def _changed_json(path: Path) -> tuple[str, ...]:
+def _changed_json(path: Path, tell: Tell) -> tuple[str, ...]:
     looked_for = {
         _BYTE_ORDER_MARK: "byte-order mark",
         b"\\ufeff": "byte-order mark",
@@ -209,5 +223,6 @@ def _changed_json(path: Path) -> tuple[str, ...]:
             for mark, way in looked_for.items():
                 if way not in found and mark in block:
                     found[way] = None
+            tell(_LOOKED * content.consumed / content.size)
             tail = block[-max(map(len, looked_for)) :]
     return tuple(way for way in ("byte-order mark", "marks") if way in found)

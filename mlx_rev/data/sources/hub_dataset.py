@@ -93,9 +93,10 @@ def download(
             info = huggingface_hub.hf_hub_download(
                 repository, filename, repo_type="dataset", revision=revision, dry_run=True
             )
-            if not info.will_download:
+            # What is there of another file or commit with the same content has no name yet.
+            if not info.will_download and Path(info.local_path).exists():
                 return Path(info.local_path)
-            if (info.file_size or 0) >= IN_PARTS:
+            if info.will_download and (info.file_size or 0) >= IN_PARTS:
                 _download_blob(repository, filename, revision, progress or (lambda share: None))
     except Exception as error:
         raise DataError(hub.sentence(repository, filename, error, advice)) from error

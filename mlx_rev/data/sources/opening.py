@@ -10,6 +10,7 @@ from typing import Literal
 from mlx_rev.data import bundled, tinystories
 from mlx_rev.data.sources import hub_files, names
 from mlx_rev.data.sources.chunk import Chunk, State
+from mlx_rev.data.sources.content import reading
 from mlx_rev.data.sources.facts import facts_of
 from mlx_rev.data.sources.names import Named
 from mlx_rev.data.sources.part import Readable
@@ -67,15 +68,16 @@ def open_source(
             described=(name, *(f"{path.name} {path.stat().st_size}" for path in shards)),
         )
     if name == names.STANDARD_INPUT:
-        raise DataError("standard input can be read by mlx-rev train and prepare only, by --data -")
+        raise DataError("standard input is read by --data - of train, prepare and evaluate only")
     if name == names.TINYSTORIES_V2:
         train, valid = tinystories.fetch_version_2(progress)
-        return _of_files(named, [train], [valid], None, cache, problems)
+        return _of_files(named, [train], [valid], None, cache, problems, progress)
     if name.startswith(names.HUB):
         found = hub_files.fetch(name, cache, progress)
-        source = _of_files(named, found.train, found.valid, found.column or field, cache, problems)
+        column = found.column or field
+        source = _of_files(named, found.train, found.valid, column, cache, problems, progress)
         return replace(source, notices=(*found.notices, *source.notices))
-    source = _of_files(named, story_files(name), [], field, cache, problems)
+    source = _of_files(named, story_files(name), [], field, cache, problems, progress)
     return replace(source, notices=(*source.notices, *packed_notice(name)))
 
 
@@ -86,9 +88,24 @@ def _of_files(
     field: str | None,
     cache: Path,
     problems: Problems,
+    progress: Progress,
 ) -> Source:
     """A source that is files, with or without held-out ones among them."""
-    files = [StoryFile(path, facts_of(path, problems, cache), field) for path in (*train, *valid)]
+    paths = (*train, *valid)
+    sizes = []
+    for path in paths:
+        with reading(path):
+            sizes.append(path.stat().st_size)
+    before = 0
+
+    def tell(share: float) -> None:
+        read = before + share * sizes[len(files)]
+        progress(f"looking through {Path(named.name).name}", read / sum(sizes))
+
+    files: list[StoryFile] = []
+    for path, size in zip(paths, sizes, strict=True):
+        files.append(StoryFile(path, facts_of(path, problems, cache, tell), field))
+        before += size
     facts = [file.facts for file in files if file.facts is not None]
     described = [each.sha256 for each in facts]
     described += [f"{number} {way}" for number, each in enumerate(facts) for way in each.changed]

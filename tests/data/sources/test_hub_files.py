@@ -104,6 +104,20 @@ def test_a_column_a_revision_and_a_share_held_out(dataset: type[Dataset], tmp_pa
         list(corpus("hf:me/tales", tmp_path).train())
 
 
+def test_files_of_the_same_content_and_of_a_new_commit_are_found(
+    dataset: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is downloaded once, also where it would come in parts."""
+    monkeypatch.setattr(hub_dataset, "IN_PARTS", 1)
+    same = lines(*map(str, range(20)))
+    dataset.files = {"a.jsonl": same, "b.jsonl": same}
+    for commit in ("0" * 40, "1" * 40):
+        dataset.commit = commit
+        assert len(all_of(corpus("hf:me/tales", tmp_path))) == 40
+    assert [name for name, _ in dataset.asked] == ["a.jsonl"]
+    assert not list((tmp_path / "home").rglob("*.incomplete"))
+
+
 def test_what_was_downloaded_is_read_without_a_hub(
     dataset: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
