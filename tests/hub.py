@@ -32,8 +32,8 @@ class FakeHub(BaseHTTPRequestHandler):
     """What is answered in place of JSON."""
     silent = False
     """Never answers."""
-    asked: list[str] = []  # noqa: RUF012
-    """The methods of all requests."""
+    requests: list[str] = []  # noqa: RUF012
+    """All requests."""
     sends = 1.0
     """The share of a file after which it is silent."""
 
@@ -43,7 +43,7 @@ class FakeHub(BaseHTTPRequestHandler):
 
     def _fails(self) -> bool:
         """Whether the hub is silent, or answers with an error."""
-        self.asked.append(self.command)
+        self.requests.append(f"{self.command} {self.path}")
         if self.silent:
             threading.Event().wait(60)
         if self.status != 200:

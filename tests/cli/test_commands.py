@@ -174,7 +174,7 @@ def test_a_cache_that_cannot_be_written_is_a_line_and_no_place_in_the_source(
 def test_closed_standard_input_is_empty(
     command: list[str], trained: Path, command_environment: dict[str, str]
 ) -> None:
-    model = ["--model", str(trained)] if command != ["wtac"] else []
+    model = ["--model", str(trained)] if command == ["repl"] else []
     line = shlex.join([sys.executable, "-m", "mlx_rev", *command, *model]) + " <&-"
     done = subprocess.run(
         line, shell=True, env=command_environment, capture_output=True, text=True, check=False

@@ -122,7 +122,9 @@ def test_killed_and_resumed_is_the_same_to_the_bit(
     assert_same_run(folder, trained)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     run: Run,
     trained: Path,
