@@ -130,7 +130,7 @@ def test_an_error_is_one_line_at_once(
     bad: type[FakeHub], refused: Callable[..., str], status: int, fetch: Callable[[], Path]
 ) -> None:
     bad.status = status
-    assert str(status) in refused(fetch, within=5)
+    assert str(status) in refused(fetch)
 
 
 @pytest.mark.parametrize("fetch", [download, snapshot])
