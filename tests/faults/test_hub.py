@@ -43,7 +43,7 @@ def refused(
     def refuse(fetch: Callable[[], Any]) -> str:
         with pytest.raises(DataError) as caught:
             fetch()
-        assert sum(slept) < 1  # Nobody waits between attempts.
+        assert sum(slept) < 3  # The library waits a second before it resumes; it can wait minutes.
         assert capfd.readouterr() == ("", "")
         cache = tmp_path / "home" / "a" / "b" / "hub"
         found = {path for path in tmp_path.rglob("*") if path.is_file()}
