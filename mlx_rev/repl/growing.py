@@ -218,7 +218,7 @@ def _lines(
                 styled += [("", gap[:-1]), *([_PEN] if newest else []), ("", gap[-1:])]
                 styled += [("", text[:cut]), ("class:ending", text[cut:])]
             else:
-                # It takes a cell behind the newest word, of a full line the last one.
+                # It takes the cell behind the newest word or, in a full line, the last one.
                 end = len(text) - (newest and cell_len(text) >= width)
                 styled += [("class:ending", text[: min(cut, end)]), ("", text[cut:end])]
                 if newest:
