@@ -8,7 +8,7 @@ most sentence boundaries in what was written, the one is taken whose two sides n
 Only texts pass between the models, so their vocabularies may differ.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -86,8 +86,9 @@ def meeting(
     *,
     rounds: int = _ROUNDS,
 ) -> Iterator[tuple[Story, Story] | Meeting]:
-    """What `meet` does, step by step: whenever the stories of a round have grown by a token, the
-    first from the beginning and the first from the ending; at last the Meeting."""
+    """What `meet` does, step by step: whenever the stories of a round have grown by a token, or
+    seams were judged, the first from the beginning and the first from the ending; at last the
+    Meeting."""
     for teller, leftwards, way in ((backward, True, "backwards"), (forward, False, "forwards")):
         if teller.grows_leftwards != leftwards:
             raise ConfigError(f"to meet in the middle takes a model that reads {way}, too")
@@ -100,7 +101,7 @@ def meeting(
         endings, back = _side(backward, ending, settings or backward.settings, len(tried))
         for _ in chain(onwards, back):
             yield openings[0], endings[0]
-        tried.append(_round(openings, endings, judges))
+        tried.append((yield from _round(openings, endings, judges)))
     best = tried[-1] if tried[-1].good else min(tried, key=lambda one: one.seam_bits_per_byte)
     yield replace(best, rounds=len(tried))
 
@@ -119,10 +120,12 @@ def _side(
 
 def _round(
     openings: Sequence[Story], endings: Sequence[Story], judges: tuple[Judge, Judge]
-) -> Meeting:
+) -> Generator[tuple[Story, Story], None, Meeting]:
+    """The best seam of what was written; the first stories whenever some more were judged."""
     lefts = list(dict.fromkeys(left for story in openings for left in _lefts(story)))
     rights = list(dict.fromkeys(right for story in endings for right in _rights(story)))
-    surprise = seam_surprise(judges, lefts, rights)
+    for surprise in seam_surprise(judges, lefts, rights):  # noqa: B007
+        yield openings[0], endings[0]
     for unfit in (_repeats(lefts, rights), _unbalanced(lefts, rights)):
         if np.isfinite(surprise[~unfit]).any():
             surprise[unfit] = np.inf
@@ -179,19 +182,23 @@ def _unbalanced(lefts: Sequence[str], rights: Sequence[str]) -> np.ndarray:
 
 def seam_surprise(
     judges: tuple[Judge, Judge], lefts: Sequence[str], rights: Sequence[str]
-) -> np.ndarray:
+) -> Iterator[np.ndarray]:
     """How surprising it is that each right side follows each left one: (lefts, rights), in bits per
     byte of the sentence behind the seam and that in front of it, each given the other side.
 
-    The first judge reads forwards, the second backwards.
+    The first judge reads forwards, the second backwards. As that takes seconds, there is an array
+    whenever another side was read; only the last one is complete.
     """
     forward, backward = judges
     heads, tails = [_first_sentences(text) for text in rights], list(map(_last_sentences, lefts))
-    behind = _nats(forward, lefts, heads)
-    in_front = _nats(backward, rights, tails).T
-    size = [[len(tail.encode()) + len(head.encode()) for head in heads] for tail in tails]
-    surprise: np.ndarray = (behind + in_front) * _BITS / np.array(size)
-    return surprise
+    size = np.array([[len(tail.encode()) + len(head.encode()) for head in heads] for tail in tails])
+    nats = np.zeros(size.shape)
+    for row, behind in enumerate(_nats(forward, lefts, heads)):
+        nats[row] += behind
+        yield nats * _BITS / size
+    for column, in_front in enumerate(_nats(backward, rights, tails)):
+        nats[:, column] += in_front
+        yield nats * _BITS / size
 
 
 def paired_surprise(
@@ -210,11 +217,12 @@ def paired_surprise(
     return surprise
 
 
-def _nats(judge: Judge, contexts: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-    """(contexts, texts); a text that occurs several times is judged once."""
+def _nats(judge: Judge, contexts: Sequence[str], texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """For each context (texts,); a text that occurs several times is judged once."""
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    read = [context.strip() for context in contexts]
-    return judge.adjoining_nats(read, list(places), ignore)[:, [places[text] for text in texts]]
+    order = [places[text] for text in texts]
+    for context in contexts:
+        yield judge.adjoining_nats([context.strip()], list(places), ignore)[0, order]
 
 
 def _lefts(story: Story) -> list[str]:

@@ -120,7 +120,8 @@ def test_the_seam_is_judged_by_both_directions(backward: Teller, forward: Teller
     rights = ["Oh! He was so happy now. They ran.", "The cat ran to the house. It sat. They slept."]
     tails = ["It was very red.", "Sam was a happy dog."]
     heads = ["Oh! He was so happy now.", "The cat ran to the house."]
-    found = seam_surprise(judges, lefts, rights)
+    *unfinished, found = seam_surprise(judges, lefts, rights)
+    assert len(unfinished) == len(lefts) + len(rights) - 1  # keys are read between
     for row, left in enumerate(lefts):
         for column, right in enumerate(rights):
             behind = judges[0].adjoining_nats([left.strip()], [heads[column]])[0, 0]
@@ -145,7 +146,11 @@ def test_the_sides_that_need_each_other_are_joined(
         "He thanked her.": [written(backward, "He thanked her.", f"Snow lay deep. {right}")],
     }
     monkeypatch.setattr(infill, "_side", lambda teller, prompt, *_: (stories[prompt], ()))
-    met = meet(backward, forward, "Once there was a fox", "He thanked her.")
+    *judging, met = meeting(backward, forward, "Once there was a fox", "He thanked her.")
+    assert isinstance(met, Meeting)
+    assert len(judging) > 4
+    assert {*judging} == {tuple(story for [story] in stories.values())}
+    assert met == meet(backward, forward, "Once there was a fox", "He thanked her.")
     assert met.before == " who lost a golden ring. "
     assert met.after == right
     assert (met.good, met.rounds) == (True, 1)
