@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -125,7 +126,8 @@ def _converse(
         try:
             replies = session.respond(line)
             shown = _watched(session, replies, pace) if live else _stoppable(session, replies)
-            with without_echo():  # what is typed meanwhile is for the next prompt, which shows it
+            # Where stories grow, what is typed meanwhile is for the next prompt, which shows it.
+            with without_echo() if live else nullcontext():
                 for reply in shown:
                     if isinstance(reply, Leaves):
                         return

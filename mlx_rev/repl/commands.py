@@ -66,7 +66,9 @@ def _help(session: "Session", given: Given) -> Iterator[Reply]:
         yield Says(explained(COMMANDS[_NAMES[topic]]))
     else:
         known = [*COMMANDS, *TOPICS]
-        raise ConfigError(f"/help {given.rest}: {nearest(topic, known, 'see /help alone')}")
+        raise ConfigError(
+            f"/help {given.rest}: {nearest(topic, known, '/help lists the commands')}"
+        )
 
 
 def explained(command: Command) -> str:

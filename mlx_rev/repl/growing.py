@@ -218,8 +218,12 @@ def _lines(
                 styled += [("", gap[:-1]), *([_PEN] if newest else []), ("", gap[-1:])]
                 styled += [("", text[:cut]), ("class:ending", text[cut:])]
             else:
-                styled += [("class:ending", text[:cut]), ("", text[cut:])]
-                styled += [_PEN] if newest else []
+                # It takes the cell behind the newest word or, in a full line, the last one.
+                end = len(text) - (newest and cell_len(text) >= width)
+                styled += [("class:ending", text[: min(cut, end)]), ("", text[cut:end])]
+                if newest:
+                    last = ("class:ending" if cut > end else "", text[end:] or " ")
+                    styled += [_PEN, last]
         styled.append(("", "\n"))
     return styled, frame.hidden
 

@@ -99,10 +99,10 @@ SAVE = Command(
     name="save",
     argument="FILE",
     summary="save the story: .md, .txt, .html, .svg or .json",
-    explanation="Writes the story in hand, or with --story number N of the /history. How depends "
-    "on the name: .txt is the text alone, .md has the model and its settings below it, .html and "
-    ".svg replay how the story grew, .json is for programs. An existing file is replaced only with "
-    "--force.",
+    explanation="Writes the story in hand, or, with --story N, number N of the /history. The "
+    "format depends on the file's ending: .txt is the text alone, .md has the model and its "
+    "settings below it, .html and .svg replay how the story grew, .json is for programs. An "
+    "existing file is replaced only with --force.",
     example="/save 'my story.html'",
     takes_path=True,
     options=(_STORY, FORCE),

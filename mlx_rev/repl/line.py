@@ -16,7 +16,7 @@ from prompt_toolkit.completion import (
     PathCompleter,
 )
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
@@ -155,7 +155,7 @@ def _keys(example: Callable[[], str]) -> KeyBindings:
     def has_example() -> bool:
         return bool(example()) and not get_app().current_buffer.text
 
-    @keys.add("enter", filter=has_example)
+    @keys.add("enter", filter=has_example & ~is_searching)
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text(example())
         event.current_buffer.validate_and_handle()

@@ -39,7 +39,7 @@ def met(session: "Session", forward: Teller, beginning: str, ending: str) -> Ite
             return
         if isinstance(step, Meeting):
             yield from _growing(session, step)
-            story.growth = Settled(step.text.removesuffix(ending))
+            story.growth = Settled(step.beginning + step.before + step.after)
             story.beginning = step.beginning
             story.stop("boundary")
             yield Met(story, _described(step), step.good)

@@ -218,7 +218,12 @@ class Session:
 
     def _changed(self, text: str) -> Iterator[Reply]:
         draft, self.draft = self.draft, None
-        unsaved = draft is not None and draft.in_editor and text == draft.text
+        # prompt_toolkit drops a line break from the end of what comes back from the editor.
+        unsaved = (
+            draft is not None
+            and draft.in_editor
+            and text in (draft.text, draft.text.removesuffix("\n"))
+        )
         if unsaved or not text.strip():
             yield Says("Nothing was changed; the story is as it was.")
         else:

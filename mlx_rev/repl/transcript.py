@@ -124,12 +124,13 @@ def _story(line: str) -> Story | None:
     try:
         entry = json.loads(line)
         settings = _settings(entry["settings"])
+        generated, beginning = _a(str, entry["generated"]), _a(str, entry.get("beginning", ""))
         story = Story(
             prompt=_a(str, entry["prompt"]),
-            beginning=_a(str, entry.get("beginning", "")),
+            beginning=beginning if generated.startswith(beginning) else "",
             spelling=(),
             leftwards=_a(bool, entry["leftwards"]),
-            growth=Settled(_a(str, entry["generated"])),
+            growth=Settled(generated),
             seed=settings.seed,
             model=_a(str, entry["model"]),
             settings=settings,

@@ -229,8 +229,9 @@ def test_what_the_system_refuses_is_said_with_the_line_in_pipes(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_what_is_typed_while_a_command_works_is_not_echoed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("live", [True, False])
+def test_what_is_typed_while_a_command_works_is_echoed_only_where_no_story_grows(
+    live: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import os
     import termios
@@ -253,9 +254,9 @@ def test_what_is_typed_while_a_command_works_is_not_echoed(
         monkeypatch.setattr("sys.__stdin__", stdin)
         monkeypatch.setattr("mlx_rev.repl.line.typed_lines", lambda *_: ["first"])
         view = View(make_console(io.StringIO(), plain=True))
-        repl._converse(Working(), view, tmp_path, live=False)  # type: ignore[arg-type]
+        repl._converse(Working(), view, tmp_path, live=live)  # type: ignore[arg-type]
         echoes.append(bool(termios.tcgetattr(terminal)[3] & termios.ECHO))
-    assert echoes == [False, True]
+    assert echoes == [not live, True]
 
 
 def test_under_plain_nothing_is_framed_and_an_interrupt_ends_an_export(

@@ -10,9 +10,7 @@ from rich.console import Console
 from mlx_rev.config import SampleConfig
 from mlx_rev.errors import RevError
 from mlx_rev.generate.teller import Teller
-from mlx_rev.repl.replies import (
-    Tells,
-)
+from mlx_rev.repl.replies import Says, Tells
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
 from mlx_rev.text.order import ORDERS, WORD, Order
@@ -70,5 +68,14 @@ def test_ten_thousand_inputs_make_no_traceback(
 def test_ten_thousand_emoji(session: Session) -> None:
     ending = "🙂" * 10_000
     *_, told = session.respond(ending)
+    assert isinstance(told, Tells)
+    assert told.story.text.endswith(ending)
+
+
+def test_a_long_ending_is_handled_in_words(session: Session) -> None:
+    ending = "Tom went home. " * 80
+    says, *_, told = session.respond(ending)
+    assert isinstance(says, Says)
+    assert "it sees only the first 47 tokens" in says.text
     assert isinstance(told, Tells)
     assert told.story.text.endswith(ending)

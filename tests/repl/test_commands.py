@@ -95,6 +95,8 @@ def test_what_is_no_command_is_explained_too(line: str, topic: str, session: Ses
 def test_help_for_what_is_not_there(session: Session) -> None:
     with pytest.raises(ConfigError, match=r"^/help figres: did you mean figures\?$"):
         list(session.respond("/help figres"))
+    with pytest.raises(ConfigError, match=r"^/help xyzzy: /help lists the commands$"):
+        list(session.respond("/help xyzzy"))
 
 
 def test_leaving(session: Session) -> None:

@@ -68,6 +68,30 @@ def test_a_story_takes_as_many_rows_as_it_needs_and_the_cursor_is_at_its_newest_
         assert before == (" " * 13 if leftwards else "A once")
 
 
+@pytest.mark.parametrize(
+    ("leftwards", "text", "column"),
+    [(True, "once ", 13), (False, " once", 6), (False, "x" * 19, 19)],
+)
+def test_the_terminal_s_cursor_is_there_too(leftwards: bool, text: str, column: int) -> None:
+    screen = pyte.Screen(20, 24)
+    own = Story(prompt="A", spelling=(), leftwards=leftwards, growth=Settled(text))
+    seen = []
+
+    def replies() -> Iterator[Reply]:
+        for _ in range(6):
+            yield Grows((own,))
+            time.sleep(1 / growing.FRAMES_PER_SECOND)
+        seen.append((screen.cursor.x, screen.cursor.y, screen.display[0].strip()))
+        yield Leaves()
+
+    with create_pipe_input() as keys:
+        growing.grow(
+            Grows((own,)), replies(), lambda: None, input=keys,
+            output=output_to(Paper(screen), screen),
+        )  # fmt: skip
+    assert seen == [(column, 0, own.text)]
+
+
 @given(st.integers(0, 90), st.integers(4, 60), st.integers(2, 120))
 def test_two_sides_grow_towards_a_seam(words: int, rows: int, columns: int) -> None:
     opening = Story(prompt="A fox", spelling=(), leftwards=False, growth=Settled(" ran" * words))

@@ -122,3 +122,10 @@ def test_enter_alone_puts_the_example_into_the_line() -> None:
         keys.send_text("\rmine\r\r")
         lines = typed_lines(None, lambda: asked.pop(0))
         assert [next(lines) for _ in range(3)] == ["The end.", "mine", ""]
+
+
+def test_enter_ends_a_search_before_it_takes_the_example() -> None:
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        keys.send_text("\x12\rmine\r\x07\x04")  # the last two leave what is dead
+        lines = typed_lines(None, lambda: Asked("> ", example="The end."))
+        assert next(lines) == "mine"

@@ -7,8 +7,8 @@ import pytest
 
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.generate.teller import Teller
-from mlx_rev.repl.meeting import _parts
-from mlx_rev.repl.replies import Meets, Reply, Says, Tells
+from mlx_rev.repl.meeting import _parts, met
+from mlx_rev.repl.replies import Meets, Met, Reply, Says, Tells
 from mlx_rev.repl.session import Session
 from mlx_rev.text.order import FORWARD, Order
 
@@ -65,6 +65,16 @@ def test_both_sides_are_kept_as_they_stand(
     last(session, "/undo")
     with pytest.raises(ConfigError, match="not written word by word"):
         last(session, "/surprise")
+
+
+def test_a_byte_order_mark_is_none_of_the_ending(
+    session: Session, tellers: dict[Order, Teller]
+) -> None:
+    *_, reply = met(session, tellers[FORWARD], BEGINNING, "\ufeff" + ENDING)
+    assert isinstance(reply, Met)
+    assert reply.story.prompt == ENDING
+    assert reply.story.text.endswith(ENDING)
+    assert reply.story.text.count(ENDING) == 1
 
 
 def test_stopped_while_it_tries_nothing_changes(

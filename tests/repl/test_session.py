@@ -391,12 +391,3 @@ def test_what_is_wrong_is_said_and_changes_nothing(
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert session.settings == before
-
-
-def test_a_long_ending_is_handled_in_words(session: Session) -> None:
-    ending = "Tom went home. " * 80
-    says, *_, told = session.respond(ending)
-    assert isinstance(says, Says)
-    assert "it sees only the first 47 tokens" in says.text
-    assert isinstance(told, Tells)
-    assert told.story.text.endswith(ending)

@@ -170,6 +170,16 @@ def test_no_link_is_written_through(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == b""
 
 
+def test_a_beginning_is_one_only_where_the_story_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "1.jsonl"
+    entry = transcript._as_object(made("A fox ran. "))
+    rows = [{**entry, "beginning": beginning} for beginning in ("A fox", "A dog")]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    given, damaged = Kept(path, "").stories()
+    assert given.parts[0] == ("A fox", True)
+    assert damaged.parts == (("", True), ("A fox ran. ", False), ("y", True))
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),

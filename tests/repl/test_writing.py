@@ -150,11 +150,13 @@ def test_a_changed_story_is_the_ending_of_the_next(session: Session, text: str) 
 
 
 def test_an_emptied_story_stays_as_it_was(session: Session) -> None:
-    story = told(session, "He ran.")
+    story = told(session, "He ran.\n")
     assert last(session, "/edit --editor") == Edits(story.text, in_editor=True)
     # Who leaves the editor without a change has changed their mind.
     assert "as it was" in str(last(session, story.text))
     assert session.standing is story
+    last(session, "/edit --editor")
+    assert "as it was" in str(last(session, story.text.removesuffix("\n")))
     last(session, "/edit --editor")
     assert isinstance(last(session, " "), Says)
     assert (session.standing, session.draft, len(session.told)) == (story, None, 1)
