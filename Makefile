@@ -71,10 +71,12 @@ setup-dev: .venv/installed-dev
 	@touch $@
 
 # The tests run with the versions in constraints.txt, whatever came out since. uv is many times
-# faster than pip, but does not know pip's settings: where it cannot, pip does it.
+# faster than pip, but does not know pip's settings: where it cannot, or pip was told of another
+# index, pip does it.
 .venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python $(PIP) install --constraint constraints.txt uv
-	UV_SYSTEM_CERTS=1 $(BIN)/uv pip install --quiet --python $(BIN)/python $(PINNED) || \
+	{ ! $(BIN)/python -m pip config list | grep -q '[.]index-url=' && \
+		$(BIN)/python $(PIP) install --constraint constraints.txt uv && \
+		UV_SYSTEM_CERTS=1 $(BIN)/uv pip install --quiet --python $(BIN)/python $(PINNED); } || \
 		$(BIN)/python $(PIP) install --no-compile $(PINNED)
 	@touch $@ .venv/installed
 
@@ -83,7 +85,7 @@ lock: BIN := build/lock/bin
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	$(BIN)/python $(PIP) install --editable . $(DEV)
+	$(BIN)/python $(PIP) install --editable . $(DEV) uv
 	{ echo '# What `make test` installs. Renewed by `make lock`, on Linux.'; \
 		$(BIN)/python $(PIP) freeze --exclude-editable; } > constraints.txt
 	rm -rf build/lock

@@ -119,9 +119,8 @@ def _train(
         return
     with ExitStack() as stack:
         stack.enter_context(_saying_what_is_kept(run))
-        more = None
-        if not data.whole:
-            more = stack.enter_context(Meanwhile(data, source, vocab_size, cache)).more
+        rest = None if data.whole else Meanwhile(data, source, vocab_size, cache)
+        more = stack.enter_context(rest).more if rest else None
         view = stack.enter_context(
             view_for(console, ending=config.train.ending, plain=command.plain, outlook=outlook)
         )
@@ -131,7 +130,6 @@ def _train(
 
         def should_stop() -> bool:
             parent.step_done()
-            view.step_begins()
             return asked()
 
         fit(
@@ -145,6 +143,7 @@ def _train(
             should_stop=should_stop,
             nodes=nodes,
             more=more,
+            step_begins=view.step_begins,
         )
 
 

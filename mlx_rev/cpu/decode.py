@@ -41,6 +41,7 @@ class NumpyReader:
         self._weights: NumpyWeights | None = None
         self._views: WeakKeyDictionary[LayerCache, _Kept] = WeakKeyDictionary()
 
+    @np.errstate(over="ignore", invalid="ignore")  # the caller sees what is not finite
     def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> np.ndarray:
         """The logits (B, V) after the last of tokens (B, T), which join the cache."""
         place = int(cache[0].offset)

@@ -33,6 +33,7 @@ class NumpyScorer:
         self._model, self._config, self.context = model, model.config, model.config.context
         self._cos, self._sin = map(np.asarray, CpuOps().rope_tables(model.config))
 
+    @np.errstate(over="ignore", invalid="ignore")  # the caller sees what is not finite
     def nats(self, inputs: mx.array, targets: mx.array, cache: Any = None) -> np.ndarray:
         """See `Scorer`."""
         hidden = self._hidden(np.asarray(inputs), cache)[0]
@@ -50,6 +51,7 @@ class NumpyScorer:
             nats[part] = np.log(logits.sum(axis=-1)) + largest - chosen
         return nats.reshape(targets.shape)
 
+    @np.errstate(over="ignore", invalid="ignore")  # the caller sees what is not finite
     def read(self, ids: Sequence[int], room: int) -> Context:
         """See `Scorer`: what comes after it is kept nowhere, and needs no room."""
         del room

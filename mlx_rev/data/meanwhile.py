@@ -72,7 +72,12 @@ class Meanwhile:
         ended = self._process.poll() is not None  # asked first: what it made then is there
         paths = [shard_path(folder, number) for folder in self._folders]
         if all(path.exists() for path in paths):
-            shards = [open_shard(path) for path in paths]
+            try:
+                shards = [open_shard(path) for path in paths]
+            except RevError:
+                if not ended:  # one that is damaged is made again
+                    return None
+                raise
             for first, shard in zip(self._first, shards, strict=True):
                 ShardSet((first, shard))  # of one origin
             return [ShardSet((shard,)) for shard in shards]

@@ -15,7 +15,7 @@ from mlx_rev.data.batches import Batches
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.rows import More
 from mlx_rev.data.shard_set import ShardSet
-from mlx_rev.errors import DataError, TrainingError
+from mlx_rev.errors import DataError, RevError, TrainingError
 from mlx_rev.model.llama import Llama, Weights, check_weights, get_weights, initialise, set_weights
 from mlx_rev.model.score import Score, score_stories
 from mlx_rev.train import checkpoint, optimizer
@@ -66,6 +66,7 @@ def fit(
     nodes: Nodes | None = None,
     backend: Backend | None = None,
     more: More | None = None,
+    step_begins: Callable[[], None] = lambda: None,
 ) -> Stopped:
     """Train until `config.train.steps`, or until `should_stop` after some step.
 
@@ -86,19 +87,9 @@ def fit(
         "options or corpora",
         f"{config.model} {config.train} {data.corpus_fingerprint} {tokenizer}",
     )
-    reporters: list[Reporter] = []
-    if nodes.first:
-        log = RunLog(run)
-        reporters += [log, reporter]
-    if resume and nodes.first:
-        state = checkpoint.load(run, config.model, corpus_fingerprint=data.corpus_fingerprint)
-        log.rewind(state.progress.step)
-    else:
-        if nodes.first:
-            checkpoint.check_new(run)
-            log.begin()
-        state = _beginning(config, initial)
-    state = _shared(state, nodes)
+    log = RunLog(run) if nodes.first else None
+    reporters = [] if log is None else [log, reporter]
+    state = _state(run, config, data, log, nodes, resume=resume, initial=initial)
     training = _Training(run, config, data, state, reporters, nodes, backend, more)
     if resume:
         training.saved_step = state.progress.step
@@ -107,6 +98,7 @@ def fit(
         try:
             while training.step < config.train.steps and not nodes.any(should_stop()):
                 if not training.waits():
+                    step_begins()
                     training.advance()
                     training.after_step(write_story)
         except RuntimeError as error:
@@ -117,6 +109,28 @@ def fit(
                 "--resume, from the last checkpoint"
             ) from error
         return training.stop()
+
+
+def _state(
+    run: Path,
+    config: RunConfig,
+    data: Prepared,
+    log: RunLog | None,
+    nodes: Nodes,
+    *,
+    resume: bool,
+    initial: Weights | None,
+) -> TrainingState:
+    """What training goes on from, on every node; the first one's `log` begins there."""
+    if resume and log is not None:
+        state = checkpoint.load(run, config.model, corpus_fingerprint=data.corpus_fingerprint)
+        log.rewind(state.progress.step)
+    else:
+        if log is not None:
+            checkpoint.check_new(run)
+            log.begin()
+        state = _beginning(config, initial)
+    return _shared(state, nodes)
 
 
 def _beginning(config: RunConfig, initial: Weights | None) -> TrainingState:
@@ -198,7 +212,7 @@ class _Training:
         Raises DataError where they will not come."""
         try:
             waiting = not self._batches.has(self.step)
-        except DataError as error:
+        except RevError as error:
             if self.saved_step != self.step:
                 self._save(best=False)
             raise DataError(

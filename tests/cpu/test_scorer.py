@@ -62,3 +62,12 @@ def test_it_takes_the_weights_that_the_model_has_now(tiny: ModelConfig) -> None:
     after = scorer.nats(ids, ids)
     assert after == pytest.approx(PlainScorer(other).nats(ids, ids), abs=1e-3)
     assert np.abs(after - before).max() > 0.1
+
+
+def test_what_is_not_finite_is_said_in_the_figures_alone(tiny: ModelConfig) -> None:
+    """No warning of NumPy's, which would stand on the screen in front of the one sentence."""
+    model, ids = random_model(tiny), random_ids(2, 20)
+    set_weights(model, {name: weight * 1e18 for name, weight in get_weights(model).items()})
+    scorer = NumpyScorer(model)
+    assert not np.isfinite(scorer.nats(ids, ids)).all()
+    scorer.read(ids[0].tolist(), 5)

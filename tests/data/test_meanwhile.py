@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.config import DataConfig
-from mlx_rev.data import tokenising
+from mlx_rev.data import meanwhile, tokenising
 from mlx_rev.data.meanwhile import Meanwhile
 from mlx_rev.data.prepare import Prepared, prepare
-from mlx_rev.data.shard_set import ShardSet
+from mlx_rev.data.shard_set import ShardSet, shard_path
 from mlx_rev.errors import DataError
 
 
@@ -64,7 +64,10 @@ def test_what_is_one_shard_is_whole(config: DataConfig, tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_a_process_makes_the_rest(config: DataConfig, tmp_path: Path, begun: Prepared) -> None:
-    """All of it in one, as its shards have 64 MB."""
+    """All of it in one, as its shards have 64 MB; one that is there and damaged is made again."""
+    [first] = begun.train.shards
+    assert first.path is not None
+    shard_path(first.path.parent, 1).write_bytes(first.path.read_bytes()[:-4] + b"many")
     with Meanwhile(begun, config, 400, tmp_path / "cache") as others:
         [second] = asked(others, 1)
         assert second.story_count == 120 - begun.train.story_count
@@ -88,8 +91,9 @@ def test_why_there_are_no_more_is_said(config: DataConfig, tmp_path: Path, begun
 
 @pytest.mark.process
 def test_a_process_that_is_killed_is_said_and_one_that_is_left_ends(
-    config: DataConfig, tmp_path: Path, begun: Prepared
+    config: DataConfig, tmp_path: Path, begun: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(meanwhile, "_PATIENCE", 60)
     with Meanwhile(begun, config, 400, tmp_path / "cache") as others:
         others._process.kill()
         others._process.wait()

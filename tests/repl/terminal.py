@@ -10,7 +10,7 @@ import pexpect
 import platformdirs
 import pyte
 
-PAUSE = 0.008
+PAUSE = 0.02
 """Seconds without output after which a frame is whole; frames are 33 ms apart at least."""
 
 

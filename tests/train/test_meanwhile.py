@@ -79,7 +79,18 @@ def test_a_run_does_not_depend_on_when_its_shards_come(
     assert [event.what for event in waited if "more stories" in event.what] == [
         "waiting for more stories"
     ] * 2
-    stopped = fit(run, config, first_of(whole), Recorder(), resume=True, more=arriving(whole))
+    [saved] = (run / "checkpoints").glob("step-*")
+    begun: list[None] = []
+    stopped = fit(
+        run,
+        config,
+        first_of(whole),
+        Recorder(),
+        resume=True,
+        more=arriving(whole),
+        step_begins=lambda: begun.append(None),
+    )
     assert stopped.finished
+    assert len(begun) == config.train.steps - int(saved.name.removeprefix("step-"))
     one, other = weights_of(expected), weights_of(run)
     assert all(bool((one[name] == other[name]).all()) for name in one)
