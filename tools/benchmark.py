@@ -5,6 +5,11 @@
     python tools/benchmark.py --no-torch              without PyTorch
     python tools/benchmark.py --run-c llama2.c/run    beside a run.c that was built
 
+Stories alone, on one core, beside both programs by others:
+
+    OPENBLAS_NUM_THREADS=1 taskset -c 0 python tools/benchmark.py --shapes --no-torch \\
+        --run-c llama2.c/run --llama-bench llama-bench
+
 Every contestant is a process of its own (tools/contestants.py), warm and waiting; rounds alternate
 between them, and the median counts, so that a slow minute of the machine slows all of them. Writes
 a table, and benchmark.json and benchmark.png where --out says. PyTorch comes with

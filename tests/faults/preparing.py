@@ -18,7 +18,7 @@ def _wait_at(cache: Path, shards: int) -> None:
     """Before a file gets its name, if there are so many shards, wait."""
 
     def hook(event: str, given: tuple[object, ...]) -> None:
-        if event == "os.rename" and sum(1 for _ in cache.rglob("*.bin")) >= shards:
+        if event == "os.rename" and sum(1 for _ in cache.rglob("[!.]*.bin")) >= shards:
             time.sleep(1000)
 
     sys.addaudithook(hook)

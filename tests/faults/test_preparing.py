@@ -86,7 +86,8 @@ def kill_at(corpus: Path, cache: Path, shards: int) -> None:
 def written(cache: Path) -> set[tuple[str, int]]:
     """The shards, and when each was written."""
     return {
-        (str(path.relative_to(cache)), path.stat().st_mtime_ns) for path in cache.rglob("*.bin")
+        (str(path.relative_to(cache)), path.stat().st_mtime_ns)
+        for path in cache.rglob("[!.]*.bin")  # the others are unfinished, and gone in a moment
     }
 
 
