@@ -7,7 +7,6 @@ from there.
 
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,19 +17,17 @@ from types import TracebackType
 from typing import BinaryIO
 
 from mlx_rev.config import DataConfig
+from mlx_rev.data.child import Child
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.data.shard_set import ShardSet, is_done, shard_path
 from mlx_rev.data.shards import open_shard
-from mlx_rev.data.workers import started
 from mlx_rev.errors import DataError, RevError, in_a_line
 
 _NICENESS = 10
 """Training comes first where both want the same cores."""
-_PATIENCE = 5.0
-"""Seconds that the process gets to end."""
 
 
-class Meanwhile:
+class Meanwhile(Child):
     """Makes the shards of `data` that are not there yet, in a `with` statement; `more` gives them.
 
     `config`, `vocab_size` and `cache` are what `data` was prepared with.
@@ -44,7 +41,7 @@ class Meanwhile:
 
     def __enter__(self) -> "Meanwhile":
         self._errors = tempfile.TemporaryFile()
-        self._process = started(__name__, self._errors)
+        self.start(__name__, self._errors)
         with suppress(OSError):  # it ended at once, as `more` will say
             pickle.dump(self._asked, self._input)
             self._input.flush()
@@ -56,14 +53,7 @@ class Meanwhile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with suppress(OSError):
-            self._input.close()
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._output.close()
+        super().__exit__(kind, error, trace)
         self._errors.close()
 
     def more(self, number: int) -> Sequence[ShardSet] | None:
@@ -86,14 +76,6 @@ class Meanwhile:
         if ended:
             raise self._failure()
         return None
-
-    @property
-    def _input(self) -> BinaryIO:
-        return self._process.stdin  # type: ignore[return-value]
-
-    @property
-    def _output(self) -> BinaryIO:
-        return self._process.stdout  # type: ignore[return-value]
 
     def _failure(self) -> DataError:
         """Why the process ended without the shards."""

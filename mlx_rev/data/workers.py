@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cached_property
-from types import TracebackType
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
+from mlx_rev.data import child
+from mlx_rev.data.child import Child
 from mlx_rev.data.encoding import Block, Encoded, Encoder
 from mlx_rev.errors import DataError, RevError
 from mlx_rev.text.codec import StoryCodec
@@ -26,8 +27,6 @@ ALONE = 4 << 20
 """Bytes of text that this process encodes before it starts others, which takes them a second."""
 _MOST_WORKERS = 4
 """More would wait for the one process that reads the corpus, and each takes up to 100 MB."""
-_PATIENCE = 5.0
-"""Seconds that a worker gets to end."""
 
 
 def worker_count() -> int:
@@ -80,27 +79,12 @@ class Encoders(ExitStack):
             worker.send((tokenizer.content, tokenizer.source, self._codec.order.name, known))
 
 
-class Worker:
+class Worker(Child):
     """A process with an encoder, for the process that starts it."""
 
     def __enter__(self) -> "Worker":
-        self._process = started(__name__)
+        self.start(__name__)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with suppress(OSError):
-            self._input.close()
-        try:
-            self._process.wait(0 if error else _PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._output.close()
 
     def send(self, content: Any) -> None:
         """Give it the tokenizer, or stories. Raises DataError where it has come to its end."""
@@ -121,17 +105,9 @@ class Worker:
             raise found
         return list(found)
 
-    @property
-    def _input(self) -> BinaryIO:
-        return self._process.stdin  # type: ignore[return-value]
-
-    @property
-    def _output(self) -> BinaryIO:
-        return self._process.stdout  # type: ignore[return-value]
-
     def _ended(self) -> DataError:
         try:
-            code = self._process.wait(_PATIENCE)
+            code = self._process.wait(child.PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -144,22 +120,6 @@ class Worker:
             f"a process that tokenises {how}; give the command again, and it goes on from the last "
             "whole shard"
         )
-
-
-def started(module: str, errors: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
-    """A process that runs a module of this program, with pipes to its input and from its output;
-    `errors` takes its standard error, by default this process's own."""
-    # It imports what this process does, from wherever that was found: "" is the folder here.
-    path = os.pathsep.join(map(os.path.abspath, sys.path))
-    # In a process group of its own: Ctrl-C is for the process that it works for.
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        process_group=0,
-        env={**os.environ, "PYTHONPATH": path, "MLX_REV_BLAS": "off"},
-    )
 
 
 def _work(source: BinaryIO, target: BinaryIO) -> None:

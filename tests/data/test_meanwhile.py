@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.config import DataConfig
-from mlx_rev.data import meanwhile, tokenising
+from mlx_rev.data import child, tokenising
 from mlx_rev.data.meanwhile import Meanwhile
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.data.shard_set import ShardSet, shard_path
@@ -93,7 +93,7 @@ def test_why_there_are_no_more_is_said(config: DataConfig, tmp_path: Path, begun
 def test_a_process_that_is_killed_is_said_and_one_that_is_left_ends(
     config: DataConfig, tmp_path: Path, begun: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meanwhile, "_PATIENCE", 60)
+    monkeypatch.setattr(child, "PATIENCE", 60)
     with Meanwhile(begun, config, 400, tmp_path / "cache") as others:
         others._process.kill()
         others._process.wait()

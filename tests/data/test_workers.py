@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_rev.data import workers
+from mlx_rev.data import child, workers
 from mlx_rev.data.encoding import Block
 from mlx_rev.data.workers import Encoders, Worker
 from mlx_rev.errors import DataError
@@ -95,7 +95,7 @@ def test_what_a_worker_says_that_is_no_answer_ends_it(
     monkeypatch: pytest.MonkeyPatch, script: str, said: str
 ) -> None:
     # One that has ended of itself is waited for however long the system takes to say so.
-    monkeypatch.setattr(workers, "_PATIENCE", 0.3 if "sleep" in script else 60)
+    monkeypatch.setattr(child, "PATIENCE", 0.3 if "sleep" in script else 60)
     popen = subprocess.Popen
 
     def other(command: object, **options: object) -> object:
