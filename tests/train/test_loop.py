@@ -97,6 +97,7 @@ def test_the_logged_learning_rate_is_that_of_its_step(
 def test_the_loss_falls(run_config: RunConfig, prepared: Prepared, tmp_path: Path) -> None:
     recorder = Recorder()
     config = changed(run_config, steps=60, log_every=20, eval_every=60, save_every=60)
+    config = replace(config, model=replace(config.model, context=48))
     fit(tmp_path, config, prepared, recorder)
     losses = [event.loss for event in recorder.of(Stepped)]
     assert losses[0] > 4
@@ -143,13 +144,17 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(
     assert logged(tmp_path) == expected
 
 
+SHORT = {"steps": 6, "log_every": 3, "eval_every": 6, "save_every": 6}
+
+
 def test_the_compiled_step_gives_the_same_losses(
     run_config: RunConfig, prepared: Prepared, tmp_path: Path
 ) -> None:
     """With no dropout, as in the tests of the step, which have these kernels."""
     plain = replace(run_config, model=replace(run_config.model, dropout=0.0))
     for name in ("eager", "compiled"):
-        fit(tmp_path / name, changed(plain, compile=name == "compiled"), prepared, Recorder())
+        config = changed(plain, compile=name == "compiled", **SHORT)
+        fit(tmp_path / name, config, prepared, Recorder())
     eager, compiled = (
         [e["loss"] for e in logged(tmp_path / name) if e["kind"] == "step"]
         for name in ("eager", "compiled")
@@ -162,7 +167,7 @@ def test_accumulated_micro_batches_are_one_batch(
 ) -> None:
     plain = replace(run_config, model=replace(run_config.model, dropout=0.0))
     for name, sizes in (("one", (8, 1)), ("four", (2, 4))):
-        config = changed(plain, batch_size=sizes[0], accumulation=sizes[1], log_every=4)
+        config = changed(plain, batch_size=sizes[0], accumulation=sizes[1], **SHORT)
         fit(tmp_path / name, config, prepared, Recorder())
     one, four = (
         [e["loss"] for e in logged(tmp_path / name) if e["kind"] == "step"]
