@@ -30,22 +30,15 @@ from mlx_rev.estimate import parameters
 from mlx_rev.generate.evaluate import REAL, SHUFFLED, Figure, Yardstick, held_out, measure_rows
 from mlx_rev.generate.judge import Judge, ModelJudge, judge_of, load_judge
 from mlx_rev.generate.measures import EndedStory, known_names
-from mlx_rev.generate.methods import (
-    best_opening,
-    best_ranked,
-    ended,
-    tell,
-    tell_by_sentence,
-    tell_several,
-)
+from mlx_rev.generate.methods import best_opening, best_ranked, ended, tell, tell_several
 from mlx_rev.generate.narrowing import Narrowing
-from mlx_rev.generate.rerank import likeliest, ranked
+from mlx_rev.generate.rerank import Candidate, likeliest, ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 
 ROOT = Path(__file__).resolve().parents[1]
-ONE, LIKELIEST, JUDGED, SENTENCES, OPENINGS = (
-    "one", "likeliest", "judged", "sentences", "openings",
+ONE, LIKELIEST, BOTH_WAYS, JUDGED, OPENINGS = (
+    "one", "likeliest", "both_ways", "judged", "openings",
 )  # fmt: skip
 """The rows, besides real and shuffled stories."""
 COST = "cost"
@@ -113,8 +106,9 @@ class Options(Measured):
     """Endings."""
     best_of: int = 16
     """Stories to choose from."""
-    sentences: int = 8
-    """Sentences to choose from: with these a story takes about as long as one of 16."""
+    weight: float = 0.0
+    """Of a story's own likelihood beside that under its forward half; tools/evaluation_weight.py
+    chooses it."""
 
 
 class Watch:
@@ -197,11 +191,6 @@ def cost(
         ONE: lambda ending: _written(teller, [ending]),
         JUDGED: lambda ending: _chosen(teller, [ending] * options.best_of, judge),
     }
-    if judge is not None:
-        count = options.sentences
-        ways[SENTENCES] = lambda ending: (
-            [story] for story in teller.tell_by_sentence(ending, count, judge)
-        )
     sums = {name: {"seconds": 0.0, "first": 0.0, "tokens": 0.0} for name in ways}
     for number, ending in enumerate(("Warm.", *endings)):
         for name, way in ways.items():
@@ -261,20 +250,18 @@ def _methods(
             began, judge = time.process_time(), judge_of(forward, turned=False)
             best = [best_ranked(teller, own, judge) for own in told]
             rows[JUDGED] = best, seconds + _each(began, endings)
+            began = time.process_time()
+            all_ranked = [ranked(teller.model, teller.codec, own, judge) for own in told]
+            best = [likeliest_both_ways(own, options.weight) for own in all_ranked]
+            rows[BOTH_WAYS] = best, seconds + _each(began, endings)
         return rows
 
     yield (ONE,), one
-    yield (LIKELIEST, *((JUDGED,) if forward else ())), several
+    yield (LIKELIEST, *((JUDGED, BOTH_WAYS) if forward else ())), several
     if forward is None:
         say("without a forward half, nothing is chosen by a judge: give --forward")
         return
-    forwards, chooser = forward, judge_of(forward, turned=False)
-
-    def by_sentence() -> dict[str, Row]:
-        began = time.process_time()
-        stage = watch.of(f"{options.sentences} of each sentence")
-        told = tell_by_sentence(teller, endings, settings, options.sentences, chooser, stage)
-        return {SENTENCES: (told, _each(began, endings))}
+    forwards = forward
 
     def openings() -> dict[str, Row]:
         began = time.process_time()
@@ -285,8 +272,18 @@ def _methods(
         best = [best_opening(forwards, stories, ending) for stories, ending in pairs]
         return {OPENINGS: (best, _each(began, endings))}
 
-    yield (SENTENCES,), by_sentence
     yield (OPENINGS,), openings
+
+
+def likeliest_both_ways(candidates: Sequence[Candidate], weight: float) -> EndedStory:
+    """The story that is likeliest under the judge and, with a weight, under its own model, both for
+    each byte: log P_forward + weight * log P_backward."""
+    return ended(
+        min(
+            candidates,
+            key=lambda own: (own.judge_bits_per_byte or 0) + weight * own.bits_per_byte,
+        ).story
+    )
 
 
 def _each(began: float, endings: Sequence[str]) -> float:
@@ -297,7 +294,7 @@ def _each(began: float, endings: Sequence[str]) -> float:
 def _about(options: Options, teller: Teller, count: int) -> dict[str, Any]:
     """What a row depends on."""
     settings = {key: value for key, value in vars(teller.settings).items() if key != "seed"}
-    own = {"best_of": options.best_of, "sentences": options.sentences, "settings": settings}
+    own = {"best_of": options.best_of, "weight": options.weight, "settings": settings}
     return options.about(teller, count) | own
 
 
