@@ -17,6 +17,7 @@ FAULTS = ("loops", "cut", "stray_names", "unbalanced_quotes")
 LABELS = {
     "real": "real stories",
     "shuffled": "real stories, each with another's ending",
+    "smaller": "one story by `{smaller}`",
     "one": "one story at the model's own settings",
     "likeliest": "best of {best_of} by the model's own likelihood",
     "both_ways": "best of {best_of} by forward + {weight:g} × backward likelihood",
@@ -103,14 +104,14 @@ def _read(path: Path) -> Result | None:
 
 
 def _table_of_rows(rows: dict[str, Result]) -> list[str]:
-    about = next(iter(rows.values()))["about"]
+    about = rows["real"]["about"]
     settings = ", ".join(f"{key} {value:g}" for key, value in about["settings"].items() if value)
     for row in rows.values():
         row["figures"]["faults"] = _faults(row["figures"], about["seed"])
     head = ["", *(label for _, label, _ in COLUMNS), "CPU s"]
     lines = [
         [
-            _label(name, about),
+            _label(name, row["about"]),
             *(_cell(row["figures"][key], form) for key, _, form in COLUMNS),
             f"{row['cpu_seconds']:.1f}" if row["cpu_seconds"] else "",
         ]
@@ -163,7 +164,7 @@ def _faults(figures: Result, seed: int) -> Result:
 
 
 def _label(name: str, about: Result) -> str:
-    return LABELS[name].format(**about)
+    return LABELS[name].format(**{**about, "smaller": Path(about.get("smaller", "")).name})
 
 
 def _cell(figure: Result, form: str) -> str:
@@ -180,8 +181,9 @@ def _differences(one: Result, others: dict[str, Result], about: Result) -> list[
             continue
         found = {key: _difference(row, one, key, about["seed"]) for key in COMPARED}
         cells = [_signed(found[key], shown[key][1]) for key in COMPARED]
-        lines.append([_label(name, about), *cells])
-        said.append(f"- {_label(name, about)}: {_in_words(found)}")
+        label = _label(name, row["about"])
+        lines.append([label, *cells])
+        said.append(f"- {label}: {_in_words(found)}")
     heads = ["against one story", *(shown[key][0] for key in COMPARED)]
     return [
         "Differences from one story, paired by ending:\n",

@@ -37,8 +37,8 @@ from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 
 ROOT = Path(__file__).resolve().parents[1]
-ONE, LIKELIEST, BOTH_WAYS, JUDGED, OPENINGS = (
-    "one", "likeliest", "both_ways", "judged", "openings",
+SMALLER, ONE, LIKELIEST, BOTH_WAYS, JUDGED, OPENINGS = (
+    "smaller", "one", "likeliest", "both_ways", "judged", "openings",
 )  # fmt: skip
 """The rows, besides real and shuffled stories."""
 COST = "cost"
@@ -106,6 +106,8 @@ class Options(Measured):
     """Endings."""
     best_of: int = 16
     """Stories to choose from."""
+    smaller: str | None = None
+    """A smaller model that reads backwards, for a row of its own."""
     weight: float = 0.0
     """Of a story's own likelihood beside that under its forward half; tools/evaluation_weight.py
     chooses it."""
@@ -150,18 +152,21 @@ def make_rows(options: Options) -> None:
     real = held_out(stories, options.count)
     names = known_names([*stories, *(story.ending for story in real)])
     yardstick = Yardstick(real=real, names=names, judges=(judge,))
-    about = _about(options, teller, len(real))
+    about_all = _about(options, teller, len(real))
     watch = Watch()
 
+    def about(name: str) -> dict[str, Any]:
+        return about_all | ({"smaller": options.smaller} if name == SMALLER else {})
+
     def missing(*names: str) -> bool:
-        return any(_about_in(options.out / f"{name}.json") != about for name in names)
+        return any(_about_in(options.out / f"{name}.json") != about(name) for name in names)
 
     def write(rows: Mapping[str, Row], *, references: bool = False) -> None:
         told = {name: stories for name, (stories, _) in rows.items()}
         _, figures = measure_rows(told, yardstick, options.seed, watch, references=references)
         for name, own in figures.items():
             told_there, seconds = rows.get(name, (real, 0.0))
-            content = {"row": name, "about": about, "cpu_seconds": round(seconds, 3)}
+            content = {"row": name, "about": about(name), "cpu_seconds": round(seconds, 3)}
             content |= {"figures": {key: _plain(figure) for key, figure in own.items()}}
             content |= {"stories": [asdict(story) for story in told_there]}
             files.write_text(
@@ -176,7 +181,7 @@ def make_rows(options: Options) -> None:
             write(make())
     if missing(COST):
         endings = [story.ending for story in real[:_TIMED]]
-        content = {"about": about, "ways": cost(options, teller, forward, endings)}
+        content = {"about": about(COST), "ways": cost(options, teller, forward, endings)}
         files.write_text(options.out / f"{COST}.json", json.dumps(content, indent=1) + "\n")
         say(f"{COST}: done")
 
@@ -240,6 +245,12 @@ def _methods(
         told = tell(teller, endings, settings, watch.of("one story each"))
         return {ONE: (told, _each(began, endings))}
 
+    def smaller() -> dict[str, Row]:
+        began, small = time.process_time(), load(options.smaller)
+        own = replace(small.settings, seed=options.seed)
+        told = tell(small, endings, own, watch.of("one story each by --smaller"))
+        return {SMALLER: (told, _each(began, endings))}
+
     def several() -> dict[str, Row]:
         began = time.process_time()
         stage = watch.of(f"{count} stories each")
@@ -256,6 +267,8 @@ def _methods(
             rows[BOTH_WAYS] = best, seconds + _each(began, endings)
         return rows
 
+    if options.smaller is not None:
+        yield (SMALLER,), smaller
     yield (ONE,), one
     yield (LIKELIEST, *((JUDGED, BOTH_WAYS) if forward else ())), several
     if forward is None:

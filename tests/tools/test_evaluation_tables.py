@@ -12,7 +12,7 @@ import evaluation_weight
 import meeting_table
 import numpy as np
 import pytest
-from evaluation_table import JUDGED, LIKELIEST, ONE, OPENINGS, REAL, SHUFFLED
+from evaluation_table import JUDGED, LIKELIEST, ONE, OPENINGS, REAL, SHUFFLED, SMALLER
 
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.generate import bootstrap
@@ -24,7 +24,7 @@ from mlx_rev.model.load import Loaded
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import BOTH_WAYS, FORWARD, WORD2, Order
 
-ROWS = [REAL, SHUFFLED, ONE, LIKELIEST, evaluation_table.BOTH_WAYS, JUDGED, OPENINGS]
+ROWS = [REAL, SHUFFLED, ONE, LIKELIEST, evaluation_table.BOTH_WAYS, JUDGED, OPENINGS, SMALLER]
 
 
 @pytest.fixture
@@ -53,7 +53,9 @@ def files(
 def test_every_row_is_made_once_and_written_up(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = evaluation_table.Options(judge="j.bin", count=4, best_of=3, weight=0.5, **files)
+    options = evaluation_table.Options(
+        judge="j.bin", count=4, best_of=3, weight=0.5, smaller="models/small", **files
+    )
     with monkeypatch.context() as patch:
         patch.setattr(evaluation_table, "best_opening", None)
         with pytest.raises(TypeError):
@@ -70,6 +72,10 @@ def test_every_row_is_made_once_and_written_up(
         assert [story["ending"] for story in row["stories"]] == endings
         assert all(story["text"].endswith(story["ending"]) for story in row["stories"])
         assert len(row["figures"]["retrieved"]["values"]) == 4
+    assert (rows[SMALLER]["about"]["smaller"], "smaller" in rows[ONE]["about"]) == (
+        "models/small",
+        0,
+    )
     assert rows[LIKELIEST]["stories"] != rows[ONE]["stories"]
     assert rows[JUDGED]["cpu_seconds"] > rows[LIKELIEST]["cpu_seconds"] > 0
 
@@ -77,12 +83,19 @@ def test_every_row_is_made_once_and_written_up(
     evaluation_table.make_rows(options)
     with pytest.raises(TypeError):
         evaluation_table.make_rows(replace(options, seed=1))
+    with pytest.raises(TypeError):
+        evaluation_table.make_rows(replace(options, smaller="another"))
 
     evaluation_report.write_report(files["out"], files["report"])
     text = files["report"].read_text()
-    for label in ("best of 3 by the model's own", "forward + 0.5 × backward", "j.bin"):
+    for label in (
+        "best of 3 by the model's own",
+        "forward + 0.5 × backward",
+        "by `small`",
+        "j.bin",
+    ):
         assert label in text
-    assert text.count("\n- ") == 4
+    assert text.count("\n- ") == 5
     assert "{" not in text
     ways = json.loads((files["out"] / "cost.json").read_text())["ways"]
     assert list(ways) == [ONE, JUDGED]
