@@ -37,6 +37,10 @@ COLUMNS = (
     ("distinct_2", "distinct pairs", "{:.1%}"),
     ("words", "words", "{:.0f}"),
 )
+OF_TRAINING = (
+    ("unknown_words", "words not in the training text", "{:.2%}"),
+    ("copied", "longest copied run, in words", "{:.1f}"),
+)
 COMPARED = ("retrieved", "reciprocal_rank", "ending_bits_per_byte", "faults")
 TITLE = "# What it is worth to choose\n"
 EXPLAINED = """\
@@ -86,6 +90,9 @@ def write_report(folder: Path, target: Path) -> None:
     known = {name: row for name, row in rows.items() if row is not None}
     if known:
         parts += _table_of_rows(known)
+    training = _read(folder / "training.json")
+    if training is not None:
+        parts += _training(training, known)
     weights = _read(folder / "weights.json")
     if weights is not None:
         parts += _weights(weights)
@@ -123,6 +130,18 @@ def _table_of_rows(rows: dict[str, Result]) -> list[str]:
         others = {name: row for name, row in rows.items() if name not in ("real", "shuffled")}
         parts += _differences(one, others, about)
     return parts
+
+
+def _training(content: Result, rows: dict[str, Result]) -> list[str]:
+    """What the training text says of each row."""
+    lines = [
+        [_label(name, rows[name]["about"])]
+        + [_cell(content["rows"][name][key], form) for key, _, form in OF_TRAINING]
+        for name in LABELS
+        if name in content["rows"] and name in rows
+    ]
+    said = f"Beside the text that the model was trained on, `{content['about']['training']}`:\n"
+    return [said, markdown(["", *(label for _, label, _ in OF_TRAINING)], lines)]
 
 
 def _weights(content: Result) -> list[str]:

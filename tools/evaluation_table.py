@@ -21,7 +21,7 @@ from typing import Any, cast
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import tyro
-from evaluation_report import write_report
+from evaluation_report import LABELS, write_report
 
 from mlx_rev import files
 from mlx_rev.data.sources.story_files import read_stories
@@ -41,7 +41,7 @@ SMALLER, ONE, LIKELIEST, BOTH_WAYS, JUDGED, OPENINGS = (
     "smaller", "one", "likeliest", "both_ways", "judged", "openings",
 )  # fmt: skip
 """The rows, besides real and shuffled stories."""
-COST = "cost"
+COST, TRAINING = "cost", "training"
 _TIMED = 5
 """Stories that are told one by one, to see what each takes."""
 
@@ -108,6 +108,8 @@ class Options(Measured):
     """Stories to choose from."""
     smaller: str | None = None
     """A smaller model that reads backwards, for a row of its own."""
+    training: str | None = None
+    """The stories that it was trained on: what is copied from them, which words they lack."""
     weight: float = 0.0
     """Of a story's own likelihood beside that under its forward half; tools/evaluation_weight.py
     chooses it."""
@@ -184,6 +186,34 @@ def make_rows(options: Options) -> None:
         content = {"about": about(COST), "ways": cost(options, teller, forward, endings)}
         files.write_text(options.out / f"{COST}.json", json.dumps(content, indent=1) + "\n")
         say(f"{COST}: done")
+    if options.training is not None:
+        rows = [path.stem for path in _rows_in(options.out)]
+        about_training = about_all | {"training": Path(options.training).name, "rows": rows}
+        if _about_in(options.out / f"{TRAINING}.json") != about_training:
+            content = {"about": about_training, "rows": with_training(options, yardstick, watch)}
+            files.write_text(options.out / f"{TRAINING}.json", json.dumps(content, indent=1) + "\n")
+            say(f"{TRAINING}: done")
+
+
+def with_training(
+    options: Options, yardstick: Yardstick, watch: Watch
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Of each row that is there, what the training text says of its stories."""
+    told = {
+        path.stem: [EndedStory(**story) for story in json.loads(path.read_text())["stories"]]
+        for path in _rows_in(options.out)
+    }
+    alone = replace(yardstick, judges=(), training=lambda: read_stories(str(options.training)))
+    _, figures = measure_rows(told, alone, options.seed, watch, references=False)
+    return {
+        name: {key: vars(row[key].estimate) for key in ("unknown_words", "copied")}
+        for name, row in figures.items()
+    }
+
+
+def _rows_in(folder: Path) -> list[Path]:
+    """The files of the rows that are there, by name."""
+    return [path for path in sorted(folder.glob("*.json")) if path.stem in LABELS]
 
 
 def cost(

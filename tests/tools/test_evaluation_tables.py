@@ -17,6 +17,7 @@ from evaluation_table import JUDGED, LIKELIEST, ONE, OPENINGS, REAL, SHUFFLED, S
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.generate import bootstrap
 from mlx_rev.generate.judge import judge_of
+from mlx_rev.generate.measures import EndedStory, words_of
 from mlx_rev.generate.rerank import Candidate
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, initialise
@@ -56,6 +57,7 @@ def test_every_row_is_made_once_and_written_up(
     options = evaluation_table.Options(
         judge="j.bin", count=4, best_of=3, weight=0.5, smaller="models/small", **files
     )
+    options = replace(options, training=str(files["valid"]))
     with monkeypatch.context() as patch:
         patch.setattr(evaluation_table, "best_opening", None)
         with pytest.raises(TypeError):
@@ -97,6 +99,13 @@ def test_every_row_is_made_once_and_written_up(
         assert label in text
     assert text.count("\n- ") == 5
     assert "{" not in text
+    # The real stories are in what is taken for the training text here.
+    found = json.loads((files["out"] / "training.json").read_text())["rows"]
+    assert set(found) == set(ROWS)
+    lengths = [len(words_of(EndedStory(**story).body)) for story in rows[REAL]["stories"]]
+    assert found[REAL]["copied"]["mean"] == np.mean(lengths)
+    assert found[REAL]["unknown_words"]["mean"] == 0 < found[ONE]["unknown_words"]["mean"]
+    assert found[ONE]["copied"]["mean"] < np.mean(lengths)
     ways = json.loads((files["out"] / "cost.json").read_text())["ways"]
     assert list(ways) == [ONE, JUDGED]
     assert all(0 < way["first"] < way["seconds"] for way in ways.values())
