@@ -20,7 +20,7 @@ LABELS = {
     "smaller": "one story by `{smaller}`",
     "one": "one story at the model's own settings",
     "likeliest": "best of {best_of} by the model's own likelihood",
-    "both_ways": "best of {best_of} by forward + {weight:g} × backward likelihood",
+    "both_ways": "best of {best_of} by likelihood, forward + {weight:g} × backward",
     "judged": "best of {best_of} by the forward half (`tell --best-of`)",
     "openings": "forward: best of {best_of}, the ending put in place of its last sentence",
 }
