@@ -23,20 +23,25 @@ export PYTHONDONTWRITEBYTECODE :=
 # Two tests at a time, each with one BLAS thread: more threads than cores starve one another.
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: train test quick parity setup setup-dev check lint types format lock clean
+.PHONY: train test pytest quick parity setup setup-dev check lint types format lock clean
 
 train: setup
 	@echo "mlx-rev is in $(BIN): 'source $(BIN)/activate' puts it on your path"
 	@$(BIN)/mlx-rev train $(ARGS)
 
-test: setup-dev check
+# mypy takes one core for a while, so the tests begin beside it.
+test: setup-dev lint
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
+
+pytest: setup-dev
 	$(PYTEST) $(ARGS)
 
-# For the loop of work: without the tests that start programs, train, or compile kernels.
+# For the loop of work: without the tests that start programs, train, compile kernels or write
+# models in every format.
 quick: setup-dev
 	$(PYTEST) -m 'not slow and not gpu and not parity and not process' \
 		--hypothesis-profile quick --ignore tests/cpu --ignore tests/train \
-		--ignore tests/cli --ignore tests/faults --ignore tests/formats/tokenizers $(ARGS)
+		--ignore tests/cli --ignore tests/faults --ignore tests/formats --ignore tests/tools $(ARGS)
 
 # Against PyTorch's transformers. On Linux the index has the build without CUDA.
 parity: setup-dev
