@@ -92,16 +92,11 @@ def main() -> None:
         for module, line in modules_of(options.modules):
             scores.append(try_module(module, line, options))
     print(f"\n{'module':44}{'mutants':>8}{'tried':>8}{'killed':>8}{'score':>8}")
-    for score in (*scores, total(scores)):
+    total = (sum(column) for column in zip(*(score[1:] for score in scores), strict=True))
+    for score in (*scores, Score("all", *total)):
         killed = score.tried - score.survived
         share = f"{killed / score.tried:.0%}" if score.tried else ""
         print(f"{score.module:44}{score.mutants:8}{score.tried:8}{killed:8}{share:>8}")
-
-
-def total(scores: Sequence[Score]) -> Score:
-    """The sum of all."""
-    counts = [sum(column) for column in zip(*(score[1:] for score in scores), strict=True)]
-    return Score("all", *counts)
 
 
 def copy_tree(folder: Path) -> None:
@@ -187,7 +182,7 @@ def mutants(
     ):
         init([module], db, {})
         found = list(db.work_items)
-    types = annotations(module.read_text(encoding="utf-8"))
+    types = declarations(module.read_text(encoding="utf-8"))
     every = sorted(
         (item for item in found if not _within(_start(item), types)),
         key=lambda item: (
@@ -208,14 +203,19 @@ def mutants(
     return every, [generator.choice(places[place]) for place in sorted(drawn)]
 
 
-def annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where types stand, from line and column to line and column: a mutant of one says nothing."""
+def declarations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where types stand, and what kind of class a class is, from line and column to line and
+    column: a mutant of one says nothing."""
     types: list[ast.expr | None] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.arg, ast.AnnAssign)):
             types.append(node.annotation)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             types.append(node.returns)
+        elif isinstance(node, ast.ClassDef):
+            types.extend(node.decorator_list)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            types.append(node.test)
     return [
         ((found.lineno, found.col_offset), (found.end_lineno or 0, found.end_col_offset or 0))
         for found in types

@@ -22,11 +22,19 @@ def test_every_module_of_the_rooms_has_tests_of_its_own(monkeypatch: pytest.Monk
     ]
 
 
-def test_types_are_told_from_code() -> None:
-    source = (
-        "def f(a: int | None, b=1 | 2) -> int | None:\n    c: int | None = a or b\n    return c\n"
-    )
-    spans = mutation.annotations(source)
+def test_declarations_are_told_from_code() -> None:
+    source = """\
+if TYPE_CHECKING:
+    b = 1
+@dataclass(frozen=True)
+class A:
+    a: int | None = 1 | 2
+
+    @property
+    def f(self, b: int | None = a or 1) -> int | None:
+        return b
+"""
     lines = source.splitlines()
-    assert {lines[first[0] - 1][first[1] : last[1]] for first, last in spans} == {"int | None"}
-    assert len(spans) == 3
+    assert sorted(
+        lines[first[0] - 1][first[1] : last[1]] for first, last in mutation.declarations(source)
+    ) == ["TYPE_CHECKING", "dataclass(frozen=True)", *["int | None"] * 3]
