@@ -204,22 +204,24 @@ def mutants(
 
 
 def declarations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where types stand, and what kind of class a class is, from line and column to line and
-    column: a mutant of one says nothing."""
-    types: list[ast.expr | None] = []
+    """Where code only says what there is, from line and column to line and column: types, what kind
+    of class a class is, what is abstract. A mutant of that says nothing."""
+    found: list[ast.expr | None] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.arg, ast.AnnAssign)):
-            types.append(node.annotation)
+            found.append(node.annotation)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            types.append(node.returns)
+            abstract = len(node.body) == 1 and ast.get_docstring(node)
+            found += [node.returns, *(node.decorator_list if abstract else ())]
         elif isinstance(node, ast.ClassDef):
-            types.extend(node.decorator_list)
+            found.extend(node.decorator_list)
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            types.append(node.test)
+            found.append(node.test)
+    # From the @ in front of a decorator on.
     return [
-        ((found.lineno, found.col_offset), (found.end_lineno or 0, found.end_col_offset or 0))
-        for found in types
-        if found is not None
+        ((one.lineno, one.col_offset - 1), (one.end_lineno or 0, one.end_col_offset or 0))
+        for one in found
+        if one is not None
     ]
 
 

@@ -185,6 +185,23 @@ def test_without_a_boundary_it_is_said_where_one_could_stand(theirs: Peer) -> No
     assert is_byte_level(content)
 
 
+@pytest.mark.parametrize(
+    ("piece", "said"),
+    [
+        ("日", "piece 300, '日', does not stand for bytes"),
+        ("a\n", r"piece 300, 'a\\n', does not stand for bytes"),
+        ("", "piece 300, '', does not stand for bytes"),
+        ("a", "has a piece twice"),
+        (MARKS[1], "has a piece twice"),
+    ],
+)
+def test_a_vocabulary_that_makes_no_sense_is_refused(theirs: Peer, piece: str, said: str) -> None:
+    known = ours(theirs).vocabulary
+    pieces = (*known.pieces[:300], piece, *known.pieces[301:])
+    with pytest.raises(DataError, match=f"^t.json: {said}"):
+        ByteLevel(replace(known, pieces=pieces, merges=()), source="t.json")
+
+
 def test_every_byte_has_its_character() -> None:
     assert len(set(BYTES)) == 256
     assert b"".join(map(spelled, BYTES)) == bytes(range(256))

@@ -33,8 +33,16 @@ class A:
     @property
     def f(self, b: int | None = a or 1) -> int | None:
         return b
+
+    @abstractmethod
+    def g(self):
+        'More.'
 """
     lines = source.splitlines()
-    assert sorted(
-        lines[first[0] - 1][first[1] : last[1]] for first, last in mutation.declarations(source)
-    ) == ["TYPE_CHECKING", "dataclass(frozen=True)", *["int | None"] * 3]
+    found = [
+        lines[row - 1][column:last] for (row, column), (_, last) in mutation.declarations(source)
+    ]
+    types = [" int | None"] * 3
+    assert sorted(found) == sorted(
+        [" TYPE_CHECKING", "@dataclass(frozen=True)", *types, "@abstractmethod"]
+    )
