@@ -46,6 +46,7 @@ TESTS = {
     "text/chunking": ("text/test_chunk_cache.py",),
     "text/load": ("text/test_tokenizer.py",),
     "text/order": ("text/test_codec.py",),
+    "text/sentencepiece": ("text/test_chunk_cache.py",),
     "train/events": ("train/test_loop.py",),
     "train/rehearsal": ("ui/test_training.py",),
     "train/runlog": ("train/test_loop.py", "faults/test_run_records.py"),
