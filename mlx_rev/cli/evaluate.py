@@ -24,7 +24,8 @@ from mlx_rev.config import DataConfig, ReversalMode, SampleConfig, validate
 from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
 from mlx_rev.data.corpus import Stories, open_corpus
-from mlx_rev.data.sources.names import STANDARD_INPUT, is_downloaded
+from mlx_rev.data.sources.names import is_downloaded
+from mlx_rev.data.sources.standard_input import naming_standard_input, said
 from mlx_rev.data.sources.story_files import read_stories, story_files
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.estimate import check_telling_fits
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         )
     check_telling_fits(loaded.model.config, command.best_of)
     console = make_console(stderr=True, plain=command.plain)
-    with naming_cache(command.cache):
+    with naming_cache(command.cache), naming_standard_input(command.cache):
         sources = _sources(command, choice.reference)
         stories = list(islice(sources.held_out, _MOST_STORIES))
     real = held_out(stories, command.count)
@@ -202,9 +203,8 @@ def _sources(command: EvaluateCommand, model: str) -> _Sources:
     training_name = data.data if has_training else None
     if command.train_text is not None:
         training, training_name = _training(command.train_text, command.field), command.train_text
-    # What was piped in is kept in a file whose name says nothing.
-    own = "standard input" if command.data == STANDARD_INPUT else data.data
-    return _Sources(valid or own, corpus.valid(), training_name, training, corpus.notices)
+    name, *notices = (said(text, command.cache) for text in (valid or data.data, *corpus.notices))
+    return _Sources(name, corpus.valid(), training_name, training, tuple(notices))
 
 
 def _training(named: str, field: str | None) -> Stories:

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.progress import Progress as Bars
 from mlx_rev.config import DataConfig
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.data.progress import Notify, Progress
+from mlx_rev.data.sources.standard_input import naming_standard_input, said
 from mlx_rev.files import naming_cache
 from mlx_rev.ui.console import is_interactive, say
 from mlx_rev.ui.durations import spoken
@@ -33,15 +35,19 @@ def prepare_shown(
     """`prepare`, with its stages shown on `console`. Raises RevError."""
 
     def warn(notice: str) -> None:
-        say(console, f"note: {notice}")
+        say(console, f"note: {said(notice, cache)}")
+
+    def tell(now: Progress) -> None:
+        notify(replace(now, stage=said(now.stage, cache)))
 
     live = is_interactive(console)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(),
                TextColumn("{task.fields[figures]}"), TimeElapsedColumn())  # fmt: skip
     bars = Bars(*columns, console=console, transient=True)
     notify = _bar_notify(bars) if live else line_notify(console)
-    with naming_cache(cache), bars if live else nullcontext():
-        return prepare(config, vocab_size, cache, notify, warn, first_only=first_only)
+    naming = naming_cache(cache), naming_standard_input(cache)
+    with naming[0], naming[1], bars if live else nullcontext():
+        return prepare(config, vocab_size, cache, tell, warn, first_only=first_only)
 
 
 class Stage:
