@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.progress import Progress
 
 from mlx_rev import backend, files
 from mlx_rev.cli.flags import parse
@@ -36,6 +35,7 @@ from mlx_rev.generate.teller import Teller
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.model.score import Score
 from mlx_rev.text.order import order_named
+from mlx_rev.ui.bars import Bars
 from mlx_rev.ui.console import is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
 
@@ -199,7 +199,7 @@ def _scored(
     live = is_interactive(console)
     if not live and tokens > _LONG:
         console.print(f"scoring {tokens:,} tokens", soft_wrap=True)
-    with Progress(console=console, transient=True, disable=not live) as shown:
+    with Bars(console=console, shown=live) as shown:
         task = shown.add_task("scoring", total=tokens)
         scored = score_encoded(loaded.model, encoded, lambda more: shown.advance(task, more))
         judged = None

@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.box import HEAVY_HEAD
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from mlx_rev.files import atomic_path
 from mlx_rev.generate.bootstrap import Estimate
 from mlx_rev.generate.evaluate import MODEL, Evaluation, Measure
+from mlx_rev.ui.bars import Bars
 from mlx_rev.ui.console import is_interactive
 
 _COLUMNS = 3
@@ -108,7 +108,7 @@ def bar(console: Console) -> Iterator[Callable[[str, float], None]]:
     """A progress bar on a terminal; elsewhere a line for each stage."""
     live = is_interactive(console)
     seen: set[str] = set()
-    with Progress(console=console, transient=True, disable=not live) as progress:
+    with Bars(console=console, shown=live) as progress:
         task = progress.add_task("evaluating", total=1.0)
 
         def notify(stage: str, share: float) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 
 from mlx_rev.config import DataConfig
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.data.progress import Notify, Progress
 from mlx_rev.data.sources.standard_input import naming_standard_input, said
 from mlx_rev.files import naming_cache
+from mlx_rev.ui.bars import Bars
 from mlx_rev.ui.console import is_interactive, say
 from mlx_rev.ui.durations import spoken
 
@@ -43,7 +43,7 @@ def prepare_shown(
     live = is_interactive(console)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(),
                TextColumn("{task.fields[figures]}"), TimeElapsedColumn())  # fmt: skip
-    bars = Bars(*columns, console=console, transient=True)
+    bars = Bars(*columns, console=console)
     notify = _bar_notify(bars) if live else line_notify(console)
     naming = naming_cache(cache), naming_standard_input(cache)
     with naming[0], naming[1], bars if live else nullcontext():
