@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from mlx_rev import files, run_folder
+from mlx_rev import files
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import (
     SAMPLING,
     ModelChoice,
     cache_folder,
+    options_of_run,
     sample_settings,
     with_standard_input,
 )
@@ -188,7 +189,7 @@ def _check(command: EvaluateCommand) -> None:
 
 def _sources(command: EvaluateCommand, model: str) -> _Sources:
     """Where held-out stories and, if that is known, the training text come from."""
-    run = _run_of(Path(model)) if command.data is None else None
+    run = options_of_run(Path(model)) if command.data is None else None
     given = DataConfig(data=command.data or "bundled")
     data = read_toml(run).data if run else with_standard_input(given, command.cache)
     valid, field = command.valid or data.valid, command.field or data.field
@@ -213,14 +214,6 @@ def _training(named: str, field: str | None) -> Stories:
         return lambda: (story.text for story in bundled.stories("train"))
     story_files(named)
     return lambda: read_stories(named, field)
-
-
-def _run_of(model: Path) -> Path | None:
-    """The options of the run that a model is, or is a checkpoint of."""
-    for folder in (model, model.parent.parent):
-        if (folder / run_folder.CONFIG).is_file() and (folder / run_folder.CHECKPOINTS).is_dir():
-            return folder / run_folder.CONFIG
-    return None
 
 
 def _read_endings(path: Path) -> list[str]:

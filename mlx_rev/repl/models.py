@@ -118,7 +118,9 @@ def _set(session: "Session", given: Given) -> Iterator[Reply]:
     name, _, value = given.rest.partition(" ")
     kinds = get_type_hints(SampleConfig)
     if name not in kinds:
-        raise ConfigError(f"/set {name}: {nearest(name, kinds, '/settings lists them')}")
+        raise ConfigError(
+            f"/set {name}: {nearest(name, kinds, 'no such setting; /settings lists them')}"
+        )
     try:
         settings = replace(session.settings, **{name: kinds[name](value)})
     except ValueError as error:

@@ -127,7 +127,9 @@ def _place(story: Story, asked: str) -> tuple[int, int]:
     if found and story.beginning:  # It stays as it was given.
         found = [match for match in found if match.start() >= len(story.beginning)]
         if not found:
-            raise ConfigError(f"/alternatives: {word!r} stands in the beginning that you gave only")
+            raise ConfigError(
+                f"/alternatives: {word!r} stands only in the beginning, which stays as you gave it"
+            )
     if not found:
         what = f"the story has no word {word!r}" if word else "the story has no word"
         raise ConfigError(f"/alternatives: {what}; name one as it stands there")

@@ -1,18 +1,49 @@
-"""Progress bars that leave nothing behind when the window shrinks."""
+"""Progress bars that fit any width and leave nothing behind when the window shrinks."""
+
+from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.control import Control
 from rich.live_render import LiveRender
-from rich.progress import Progress, ProgressColumn
+from rich.progress import Progress, ProgressColumn, Task, TextColumn
 from rich.segment import Segment
+from rich.table import Column, Table
+
+Columns = tuple[ProgressColumn, ...]
+
+
+def words(form: str) -> TextColumn:
+    """A text that may be wrapped."""
+    return TextColumn(form, markup=False, table_column=Column())
+
+
+_NARROW: Columns = (words("{task.description}  {task.percentage:.0f}%"),)
 
 
 class Bars(Progress):
-    """Progress, which disappears when it is done; nothing at all unless `shown`."""
+    """Progress, which disappears when it is done; nothing at all unless `shown`.
 
-    def __init__(self, *columns: ProgressColumn, console: Console, shown: bool = True) -> None:
-        super().__init__(*columns, console=console, transient=True, disable=not shown)
+    With fewer than `least` columns on the console it is what `narrow` says, without bars.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        shown: bool = True,
+        wide: Columns | None = None,
+        narrow: Columns = _NARROW,
+        least: int = 70,
+    ) -> None:
+        self._console = console  # asked for while the rest is made
+        self._wide, self._narrow, self._least = wide or self.get_default_columns(), narrow, least
+        super().__init__(console=console, transient=True, disable=not shown)
         self.live._live_render = _Rewrapped(self.live.get_renderable(), console)
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """What is shown, for the width that the console now has."""
+        self.columns = self._wide if self._console.width >= self._least else self._narrow
+        return super().make_tasks_table(tasks)
 
 
 class _Rewrapped(LiveRender):

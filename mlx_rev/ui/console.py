@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable
 from typing import IO
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -23,6 +24,10 @@ THEME = Theme(
     }
 )
 """Colours of the terminal's own palette, so that they fit light and dark backgrounds."""
+
+
+_LEAST_BESIDE = 16
+"""Columns in which a text can still be read."""
 
 
 class _SafeConsole(Console):
@@ -71,6 +76,21 @@ def is_interactive(console: Console) -> bool:
 def say(console: Console, line: str) -> None:
     """Print a sentence: wrapped at words in a terminal, in one line elsewhere."""
     console.print(line, soft_wrap=not console.is_terminal)
+
+
+def beside(console: Console, head: str, text: str) -> None:
+    """Print a text in a terminal wrapped at words, its lines below each other to the right of
+    `head` or, where there is too little room for that, below it."""
+    indent = cell_len(head)
+    if console.width - indent < _LEAST_BESIDE:
+        if head.strip():
+            console.print(head, soft_wrap=True)
+        head, indent = "", 2 if head else 0
+    lines = Text(visible(text)).wrap(console, max(1, console.width - indent))
+    for number, line in enumerate(lines):
+        first = head if head and not number else " " * indent
+        line.rstrip()
+        console.print(Text(first).append(line))
 
 
 def story_text(story: str, ending: str) -> Text:

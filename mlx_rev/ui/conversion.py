@@ -42,6 +42,6 @@ def show(done: Conversion, console: Console) -> None:
 @contextmanager
 def bar(console: Console) -> Iterator[Callable[[str, float], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
-    with Bars(console=console, shown=is_interactive(console)) as progress:
+    with Bars(console, shown=is_interactive(console)) as progress:
         task = progress.add_task("converting", total=1.0)
         yield lambda name, share: progress.update(task, description=name, completed=share)

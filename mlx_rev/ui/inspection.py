@@ -128,7 +128,7 @@ def picture(found: Found, target: Path) -> None:
 def bar(console: Console) -> Iterator[Callable[[float], None]]:
     """A progress bar on a terminal; elsewhere nothing."""
     live = is_interactive(console)
-    with Bars(console=console, shown=live) as progress:
+    with Bars(console, shown=live) as progress:
         task = progress.add_task("verifying checksums", total=1.0)
 
         def notify(share: float) -> None:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -137,7 +136,7 @@ def show_run(run: Run, console: Console) -> None:
     """Print what a run is and how far it came, its curves, and what to type next."""
     data, train = run.config.data, run.config.train
     finished = run.step >= train.steps
-    facts: dict[str, Any] = {
+    found = {
         "model": f"{_model(run)}, vocabulary {run.config.model.vocab_size:,}, context "
         f"{run.config.model.context:,}",
         "data": data.data,
@@ -146,8 +145,10 @@ def show_run(run: Run, console: Console) -> None:
         "size": f"{in_bytes(run.size)}, last changed {_age(run)} ago",
     }
     console.print(Text(str(run.path), style="bold"))
-    for name, fact in facts.items():
-        console.print(Text.assemble((f"{name:<6}", "label"), f" {fact}"))
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    for name, fact in found.items():
+        facts.add_row(Text(name, style="label"), Text(fact))
+    console.print(facts)
     width = min(console.width, _WIDEST_CURVE)
     for title, points, style in (
         ("training loss, nats per token", run.losses, "train"),

@@ -125,7 +125,7 @@ def test_what_is_written_anew_keeps_a_beginning_that_was_given(
         ("/cut 4", "/cut 4: expected 1 to 3"),
         ("/cut", "/cut: tiny does not read forwards, from a beginning on; name a"),
         ("/again", "/again: tiny does not read forwards"),
-        ("/alternatives fox", "'fox' stands in the beginning that you gave only"),
+        ("/alternatives fox", "'fox' stands only in the beginning, which stays"),
     ],
 )
 def test_a_beginning_that_was_given_is_never_dropped(

@@ -18,7 +18,8 @@ def test_what_was_drawn_for_a_wider_window_is_erased(narrow: int) -> None:
     that becomes narrow."""
     console = Console(file=io.StringIO(), force_terminal=True, width=80, height=20)
     console.print(ABOVE, soft_wrap=True)
-    bars = Bars(TextColumn("{task.description}"), BarColumn(bar_width=None), console=console)
+    wide = TextColumn("{task.description}"), BarColumn(bar_width=None)
+    bars = Bars(console, wide=wide, narrow=wide)
     for number in range(2):
         bars.add_task(f"the task that has number {number}, of which there are two", total=1.0)
     bars.expand = True
@@ -43,3 +44,17 @@ def test_what_was_drawn_for_a_wider_window_is_erased(narrow: int) -> None:
     bars.stop()
     stream.feed(console.file.getvalue())  # type: ignore[attr-defined]
     assert screen.display == before.display
+
+
+@pytest.mark.parametrize("width", [24, 69, 70, 200])
+def test_narrow_screens_have_words_and_no_bars(width: int) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    bars = Bars(console)
+    bars.live.auto_refresh = False
+    bars.add_task("reading the training text", total=4, completed=1)
+    with bars:
+        pass
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("━" in shown) is (width >= 70)
+    assert "25%" in shown
+    assert "…" not in shown
