@@ -167,7 +167,7 @@ def picture(frames: Sequence[Frame], lines: int) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" '
-        f'font-size="14" style="white-space: pre">\n'
+        f'font-size="14" xml:space="preserve">\n<style>text {{ white-space: pre; }}</style>\n'
         f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>\n{body}\n</svg>\n'
     )
 

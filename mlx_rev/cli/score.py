@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from rich.text import Text
 
 from mlx_rev import backend, files
 from mlx_rev.cli.flags import parse
@@ -302,7 +303,7 @@ def _write(text: str, head: str = "") -> None:
     """Write a line; in a terminal it is wrapped at words, to the right of `head`."""
     console = make_console()
     if console.is_terminal:
-        beside(console, head, text)
+        beside(console, Text(head), text)
     else:
         write_story(sys.stdout, f"{head}{text}\n")
 

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterable
 from typing import IO
 
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -78,19 +77,20 @@ def say(console: Console, line: str) -> None:
     console.print(line, soft_wrap=not console.is_terminal)
 
 
-def beside(console: Console, head: str, text: str) -> None:
-    """Print a text in a terminal wrapped at words, its lines below each other to the right of
-    `head` or, where there is too little room for that, below it."""
-    indent = cell_len(head)
+def beside(console: Console, head: Text, text: str) -> None:
+    """Print a text to the right of `head`: in a terminal wrapped at words, its lines below each
+    other or, where there is too little room, all below `head`; in one line elsewhere."""
+    if not console.is_terminal:
+        console.print(head + Text(text), soft_wrap=True)
+        return
+    indent = head.cell_len
     if console.width - indent < _LEAST_BESIDE:
-        if head.strip():
-            console.print(head, soft_wrap=True)
-        head, indent = "", 2 if head else 0
+        console.print(head, soft_wrap=True)
+        head, indent = Text("  "), 2
     lines = Text(visible(text)).wrap(console, max(1, console.width - indent))
     for number, line in enumerate(lines):
-        first = head if head and not number else " " * indent
         line.rstrip()
-        console.print(Text(first).append(line))
+        console.print((Text(" " * indent) if number else head) + line)
 
 
 def story_text(story: str, ending: str) -> Text:

@@ -14,7 +14,7 @@ from mlx_rev.config import RunConfig
 from mlx_rev.config_file import read_toml
 from mlx_rev.errors import RevError
 from mlx_rev.train.runlog import read_metrics
-from mlx_rev.ui.console import say
+from mlx_rev.ui.console import beside, say
 from mlx_rev.ui.curves import drawing
 from mlx_rev.ui.durations import spoken
 from mlx_rev.ui.outlook import in_bytes
@@ -136,7 +136,7 @@ def show_run(run: Run, console: Console) -> None:
     """Print what a run is and how far it came, its curves, and what to type next."""
     data, train = run.config.data, run.config.train
     finished = run.step >= train.steps
-    found = {
+    facts = {
         "model": f"{_model(run)}, vocabulary {run.config.model.vocab_size:,}, context "
         f"{run.config.model.context:,}",
         "data": data.data,
@@ -145,10 +145,8 @@ def show_run(run: Run, console: Console) -> None:
         "size": f"{in_bytes(run.size)}, last changed {_age(run)} ago",
     }
     console.print(Text(str(run.path), style="bold"))
-    facts = Table.grid(padding=(0, 2, 0, 0))
-    for name, fact in found.items():
-        facts.add_row(Text(name, style="label"), Text(fact))
-    console.print(facts)
+    for name, fact in facts.items():
+        beside(console, Text.assemble((f"{name:<7}", "label")), fact)
     width = min(console.width, _WIDEST_CURVE)
     for title, points, style in (
         ("training loss, nats per token", run.losses, "train"),
