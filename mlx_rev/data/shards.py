@@ -85,10 +85,10 @@ class ShardContent:
         self._starts.append(len(self._tokens) - 1)
         self._text_bytes.append(text_bytes)
 
-    def extend(self, tokens: bytes, lengths: Sequence[int], text_bytes: Sequence[int]) -> None:
+    def extend(self, tokens: bytes, lengths: np.ndarray, text_bytes: Sequence[int]) -> None:
         """Add stories: their ids one after another, each with a boundary after it, as bytes of the
         vocabulary's `id_type`; the tokens of each, its boundary included; and its text's bytes."""
-        ends = np.cumsum(np.asarray(lengths, np.uint64), dtype=np.uint64) + self._starts[-1]
+        ends = np.cumsum(lengths, dtype=np.uint64) + self._starts[-1]
         self._tokens.frombytes(tokens)
         self._starts.frombytes(ends.tobytes())
         self._text_bytes.extend(text_bytes)

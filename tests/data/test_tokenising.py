@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.data import tokenising, workers
-from mlx_rev.data.encoding import Encoded, Encoder
+from mlx_rev.data.encoding import Encoder
 from mlx_rev.data.reading import Reading
 from mlx_rev.data.shard_set import ShardSet, open_shards
 from mlx_rev.data.shards import write_shard
@@ -18,8 +18,9 @@ from mlx_rev.data.sources.chunk import Chunk, State
 from mlx_rev.data.sources.part import Part, Stream
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.tokenising import Direction, make_shards
-from mlx_rev.data.workers import Encoders
+from mlx_rev.data.workers import Encoders, Worker
 from mlx_rev.errors import DataError
+from mlx_rev.text.chunk_cache import Encoded
 from mlx_rev.text.codec import StoryCodec
 from tests.byte_level import byte_level
 
@@ -110,14 +111,29 @@ def test_a_shard_is_the_one_that_write_shard_writes(
 @pytest.mark.process
 @pytest.mark.parametrize("kind", ["SentencePiece", "byte-level BPE"])
 def test_they_are_the_same_from_any_number_of_workers(
-    codec: StoryCodec, tmp_path: Path, some_stories: list[str], kind: str
+    codec: StoryCodec,
+    tmp_path: Path,
+    some_stories: list[str],
+    kind: str,
+    busy_workers: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    worked: list[Worker] = []
+    receive = Worker.receive
+
+    def noted(self: Worker) -> list[Encoded]:
+        worked.append(self)
+        return receive(self)
+
+    monkeypatch.setattr(Worker, "receive", noted)
     if kind == "byte-level BPE":
         codec = StoryCodec(byte_level(some_stories[:50], 400, marks_last=True), codec.order)
     stories = [*some_stories[:60], "Ende gut, alles gut: <|endoftext|>"]
     for count in (1, 3):
         made(codec, tmp_path / str(count), stories, count)
     assert content(tmp_path / "1") == content(tmp_path / "3")
+    assert len(set(worked)) == 2
+    assert len(worked) > 6
 
 
 def test_what_is_whole_is_kept_whatever_happened(
