@@ -23,7 +23,7 @@ import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,26 @@ class Shard:
     def story(self, index: int) -> np.ndarray:
         """A story's ids in model order, with the boundary at both ends."""
         return self.tokens[int(self.starts[index]) : int(self.starts[index + 1]) + 1]
+
+
+def divided(shard: Shard, text_bytes: int) -> tuple[Shard, ...]:
+    """The stories of a shard in several, each of which ends with the story that fills it up to
+    `text_bytes`."""
+    sizes = np.cumsum(shard.text_bytes, dtype=np.int64)
+    parts, first, size = [], 0, 0
+    while first < shard.story_count:
+        last = min(int(np.searchsorted(sizes, size + text_bytes)), shard.story_count - 1)
+        start, end = int(shard.starts[first]), int(shard.starts[last + 1])
+        parts.append(
+            replace(
+                shard,
+                starts=shard.starts[first : last + 2] - shard.starts[first],
+                text_bytes=shard.text_bytes[first : last + 1],
+                tokens=shard.tokens[start : end + 1],
+            )
+        )
+        first, size = last + 1, int(sizes[last])
+    return tuple(parts)
 
 
 class ShardContent:

@@ -15,7 +15,7 @@ from mlx_rev import files
 from mlx_rev.data.encoding import Block, size_of
 from mlx_rev.data.reading import Place, Reading
 from mlx_rev.data.shard_set import DONE, ShardSet, is_done, open_shards, shard_path, write_done
-from mlx_rev.data.shards import Shard, ShardContent, check_origin, open_shard
+from mlx_rev.data.shards import Shard, ShardContent, check_origin, divided, open_shard
 from mlx_rev.data.workers import Encoders
 from mlx_rev.errors import DataError, RevError
 from mlx_rev.text.codec import StoryCodec
@@ -46,8 +46,8 @@ class Direction:
         try:
             if is_done(folder):
                 shards = open_shards(folder)
-            elif old.exists():  # before a corpus had several
-                shards = ShardSet((open_shard(old),))
+            elif old.exists():  # From before a corpus had several: divided as it is now.
+                shards = ShardSet(divided(open_shard(old), SHARD_BYTES))
             else:
                 return None
         except DataError:

@@ -185,7 +185,7 @@ class _Parts:
         """Whether there is a newline at either end of what `texts` gives."""
         begins: np.ndarray = self._values[self._starts[heads]] == ord("\n")
         ends: np.ndarray = self._values[self._ends[tails] - 1] == ord("\n")
-        return np.logical_or(begins, ends)
+        return begins | ends  # type: ignore[no-any-return]
 
     def chunks(self, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(chunks,) each: the first and the last part of every chunk. `ends` says how each part

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,7 +13,7 @@ import pytest
 from mlx_rev.data import tokenising, workers
 from mlx_rev.data.encoding import Encoder
 from mlx_rev.data.reading import Reading
-from mlx_rev.data.shard_set import ShardSet, open_shards
+from mlx_rev.data.shard_set import ShardSet, open_shards, shard_path
 from mlx_rev.data.shards import write_shard
 from mlx_rev.data.sources.chunk import Chunk, State
 from mlx_rev.data.sources.part import Part, Stream
@@ -106,6 +107,24 @@ def test_a_shard_is_the_one_that_write_shard_writes(
     [shard] = shards.shards
     assert shard.path is not None
     assert shard.path.read_bytes() == (tmp_path / "one.bin").read_bytes()
+
+
+def test_an_old_shard_of_all_stories_is_read_as_new_ones(
+    codec: StoryCodec, tmp_path: Path, some_stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So rows that begin with the first shards are those of a cache that is made now."""
+    new = made(codec, tmp_path / "new", some_stories[:60])
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenising, "SHARD_BYTES", 1 << 30)
+        made(codec, tmp_path / "old", some_stories[:60])
+    for direction, expected in zip(directions(codec, tmp_path / "old"), new, strict=True):
+        shard_path(direction.folder / "train", 0).rename(direction.folder / "train.bin")
+        shutil.rmtree(direction.folder / "train")
+        found = direction.found("train")
+        assert found is not None
+        for one, other in zip(found.shards, expected.shards, strict=True):
+            assert one.tokens.tolist() == other.tokens.tolist()
+            assert one.starts.tolist() == other.starts.tolist()
 
 
 @pytest.mark.process
