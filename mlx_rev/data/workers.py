@@ -33,6 +33,9 @@ second, and as many before it starts one more."""
 _MOST = 4
 """More processes would wait for the one that reads the corpus, and each takes up to 70 MB."""
 
+_WAITING = 2
+"""Blocks that wait for a worker, so that it has the next one soon."""
+
 
 def worker_count() -> int:
     """How many processes this machine's cores are good for."""
@@ -42,7 +45,7 @@ def worker_count() -> int:
 
 @dataclass
 class _Given:
-    """A block, and the worker that has it or its tokens."""
+    """A block, and the worker that has it, or its tokens; neither while it waits."""
 
     block: Block
     worker: "Worker | None" = None
@@ -53,8 +56,8 @@ class Encoders(ExitStack):
     """An encoder in this process and in up to `count` - 1 others, which are started one by one when
     there is much text, and end with the `with` statement that this is used in.
 
-    A block goes to a worker that has nothing to do. Where there is none, this process encodes it,
-    so that no core waits.
+    A block waits for a worker. Where some wait already, this process encodes one, so that no core
+    is idle.
     """
 
     def __init__(self, codec: StoryCodec, count: int) -> None:
@@ -63,6 +66,7 @@ class Encoders(ExitStack):
         self._starting: Worker | None = None
         self._started = 0
         self._idle: list[Worker] = []
+        self._busy = 0
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -76,27 +80,35 @@ class Encoders(ExitStack):
         """
         given: list[_Given] = []
         for block in blocks:
-            for each in given:
-                self._take(each)
-            given.append(self._give(block))
+            given.append(_Given(block))
+            self._hand_out(given, _WAITING if self._idle or self._busy else 0)
             while given and (given[0].encoded is not None or len(given) > 2 * self._count):
                 yield self._finished(given.pop(0))
-        yield from map(self._finished, given)
+        while given:
+            self._hand_out(given, 0)
+            yield self._finished(given.pop(0))
 
-    def _give(self, block: Block) -> _Given:
-        """Have a block encoded, here or elsewhere."""
+    def _hand_out(self, given: list[_Given], waiting: int) -> None:
+        """Take what workers have done, give them more, and encode a block here where more than so
+        many wait for one."""
+        for each in given:
+            self._take(each)
         if self._starting and self._starting.has_answered:
             self._begin(self._starting)
             self._starting, self._alone = None, 0
-        if self._idle:
-            worker = self._idle.pop()
-            worker.send(block.stories)
-            return _Given(block, worker)
-        self._alone += sum(block.text_bytes)
+        new = [each for each in given if each.worker is None and each.encoded is None]
+        while new and self._idle:
+            first = new.pop(0)
+            first.worker = self._idle.pop()
+            first.worker.send(first.block.stories)
+            self._busy += 1
+        if len(new) <= waiting:
+            return
+        new[0].encoded = self._encoder(new[0].block.stories)
+        self._alone += sum(new[0].block.text_bytes)
         if self._alone > ALONE and self._started < self._count - 1 and not self._starting:
             self._started += 1
             self._starting = self.enter_context(Worker())
-        return _Given(block, encoded=self._encoder(block.stories))
 
     def _begin(self, worker: "Worker") -> None:
         """Let a worker that is there know what this process does."""
@@ -110,12 +122,15 @@ class Encoders(ExitStack):
         if given.worker and (patiently or given.worker.has_answered):
             given.encoded = given.worker.receive()
             self._idle.append(given.worker)
+            self._busy -= 1
             given.worker = None
 
     def _finished(self, given: _Given) -> tuple[Block, list[Encoded]]:
         """A block and its tokens."""
         self._take(given, patiently=True)
-        return given.block, given.encoded or []
+        if given.encoded is None:
+            given.encoded = self._encoder(given.block.stories)
+        return given.block, given.encoded
 
 
 class Worker(Child):

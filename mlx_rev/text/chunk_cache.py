@@ -22,6 +22,9 @@ from mlx_rev.text.codec import StoryCodec
 MOST = 100_000
 """Chunks after which all are forgotten; or ids, 16 times as many."""
 
+_LOOKED_AT = 20_000
+"""New parts that are looked at one by one, before the rest of a block is looked up again."""
+
 
 def id_type(vocab_size: int) -> Literal["H", "I"]:
     """The type of ids, by its letter in `array`: 2 bytes each where that is enough, else 4."""
@@ -91,15 +94,17 @@ class ChunkCache:
         """(parts,): the number of each; new ones have one from now on."""
         known, found = self.known, self.known.find(parts.keys)
         others = np.flatnonzero(found < 0)
-        texts = parts.texts(others, others)
-        places = dict(zip(texts, others.tolist(), strict=True))
-        if new := [text for text in places if text not in known.long]:
-            numbers = self._learn(new)
+        while len(others):
+            # Some at a time: what comes often is known then.
+            some, others = others[:_LOOKED_AT], others[_LOOKED_AT:]
+            texts = parts.texts(some, some)
+            places = dict(zip(texts, some.tolist(), strict=True))
+            numbers = self._learn([text for text in places if text not in known.long])
             at = np.array([places[text] for text in numbers], np.int64)
             known.remember([*numbers], parts.keys.some(at), [*numbers.values()])
-            found[others] = [numbers.get(text) or known.long[text] for text in texts]
-        elif texts:
-            found[others] = [known.long[text] for text in texts]
+            found[some] = [numbers.get(text) or known.long[text] for text in texts]
+            found[others] = known.find(parts.keys.some(others))
+            others = others[found[others] < 0]
         return found
 
     def _learn(self, new: Sequence[bytes]) -> dict[bytes, int]:

@@ -16,7 +16,7 @@ together: see `Chunking.ends_of`.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from mlx_rev.text.words import WordPattern
 
@@ -57,10 +57,21 @@ class Chunking:
 
     def ends_of(self, part: str) -> int:
         """BEGINS, ENDS, both or neither for what is between two cuts, and perhaps UNCUT."""
-        found = ENDS if self.end.search(part) else 0
-        if self.begin.match(part):
+        begin, end = self._sufficient
+        found = ENDS if part[-1:] in end or self.end.search(part) else 0
+        if part[:1] in begin or self.begin.match(part):
             return found | BEGINS
         return found | UNCUT if self.uncut.match(part) else found
+
+    @cached_property
+    def _sufficient(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The ASCII characters that are enough to begin and to end a part well: a look at one is
+        faster than the pattern."""
+        characters = list(map(chr, range(128)))
+        return (
+            frozenset(each for each in characters if self.begin.match(each)),
+            frozenset(each for each in characters if self.end.search(each)),
+        )
 
     def joined(self, chunks: Sequence[str]) -> str:
         """A text that the tokenizer sees as these chunks, in this order."""
