@@ -22,7 +22,7 @@ from mlx_rev.text.codec import StoryCodec
 
 SHARD_BYTES = 64 << 20
 """Bytes of text after which a shard ends: with a story, and of about 35 MB."""
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 """Bytes of text that are encoded at a time."""
 _PLACE = "place.json"
 """Beside unfinished shards: where in the corpus the last story in them is."""
