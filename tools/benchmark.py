@@ -4,6 +4,7 @@
     python tools/benchmark.py --shapes 128-2048       one shape
     python tools/benchmark.py --no-torch              without PyTorch
     python tools/benchmark.py --run-c llama2.c/run    beside a run.c that was built
+    python tools/benchmark.py --before ../old         beside another checkout of mlx-rev
 
 Stories alone, on one core, beside both programs by others:
 
@@ -39,6 +40,8 @@ from rich.table import Table
 TRAINING = ("mlx-rev", "stock", "mlx-lm")
 TORCH = ("torch-eager", "torch-compile", "torch-eager-2", "torch-compile-2")
 TELLING = ("mlx-rev-tells", "mlx-lm-tells")
+BEFORE = "before-"
+"""Begins the name of a contestant that is another checkout's."""
 LABELS = {
     "mlx-rev": "mlx-rev",
     "stock": "mlx-lm's Llama, MLX as installed",
@@ -49,6 +52,8 @@ LABELS = {
     "torch-compile-2": "PyTorch, torch.compile, 2 processes",
     "mlx-rev-tells": "mlx-rev",
     "mlx-lm-tells": "mlx-lm",
+    f"{BEFORE}mlx-rev": "mlx-rev, before",
+    f"{BEFORE}mlx-rev-tells": "mlx-rev, before",
     "mlx-rev-tokenises": "mlx-rev",
     "llama2.c-tokenises": "llama2.c's way",
     "llama.cpp-tells": "llama.cpp, float32",
@@ -82,6 +87,8 @@ class Options:
     """llama.cpp's llama-bench; by default the one on the path, if there is one."""
     run_c: Path | None = None
     """llama2.c's run, built with OpenMP."""
+    before: Path | None = None
+    """Another checkout of mlx-rev, an older one for instance, to take part."""
     out: Path = Path("benchmark")
     """Folder of benchmark.json and benchmark.png."""
 
@@ -106,9 +113,16 @@ class Worker:
     """A contestant's process."""
 
     def __init__(self, kind: str, shape: Shape, program: str = "") -> None:
+        script = Path(__file__).with_name("contestants.py")
+        if kind.startswith(BEFORE):
+            kind, script, program = (
+                kind.removeprefix(BEFORE),
+                Path(program, "tools", script.name),
+                "",
+            )
+        given = [kind, ",".join(map(str, shape)), *filter(None, [program])]
         self._process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("contestants.py"), kind,
-             ",".join(map(str, shape)), program],
+            [sys.executable, script, *given],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         if self._line() != "ready":
@@ -125,11 +139,8 @@ class Worker:
 
     def end(self) -> int:
         """End it; its peak memory in bytes."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        peak = json.loads(self._line())["peak"]
-        self._process.wait()
-        return int(peak)
+        said, _ = self._process.communicate()
+        return int(json.loads(said)["peak"])
 
     def _line(self) -> str:
         if self._process.stdout is None:
@@ -143,12 +154,11 @@ def main() -> None:
     console = Console()
     if unknown := set(options.shapes) - set(SHAPES):
         raise SystemExit(f"--shapes {min(unknown)}: expected {', '.join(SHAPES)}")
-    torch = TORCH if options.torch and find_spec("torch") else ()
-    tests = [(name, SHAPES[name], TRAINING + torch) for name in options.shapes]
+    training = training_contestants(options)
+    tests = [(name, SHAPES[name], training) for name in options.shapes]
     if options.telling:
-        others = tuple(programs(options))
         tests += [
-            (name, shape, TELLING + (others if shape.rows == 1 else ()))
+            (name, shape, telling_contestants(options, shape.rows))
             for name, shape in TELLING_SHAPES.items()
         ]
     peak = compare("matmul", SHAPES["15m-32000"], ("matmul",), options)[0].speed
@@ -170,13 +180,29 @@ def main() -> None:
     console.print(f"written: {options.out}/benchmark.json, {options.out}/benchmark.png")
 
 
+def training_contestants(options: Options) -> tuple[str, ...]:
+    """Who trains."""
+    torch = TORCH if options.torch and find_spec("torch") else ()
+    return TRAINING + torch + ((f"{BEFORE}mlx-rev",) if options.before else ())
+
+
+def telling_contestants(options: Options, rows: int) -> tuple[str, ...]:
+    """Who tells so many stories at once."""
+    one = tuple(kind for kind in programs(options) if not kind.startswith(BEFORE))
+    before = (f"{BEFORE}mlx-rev-tells",) if options.before else ()
+    return TELLING + (one if rows == 1 else ()) + before
+
+
 def programs(options: Options) -> dict[str, str]:
-    """The programs by others that are there, by the contestant that runs them."""
+    """The programs by others that are there, and the other checkout, by the contestant that runs
+    them."""
     beside = Path(sys.executable).with_name("llama-bench")
     found = options.llama_bench or shutil.which("llama-bench") or shutil.which(beside)
     run_c = str(options.run_c.resolve()) if options.run_c else None
-    named = {"llama.cpp-tells": found, "run.c-tells": run_c}
-    return {kind: program for kind, program in named.items() if program}
+    before = str(options.before.resolve()) if options.before else None
+    own = {f"{BEFORE}{kind}": before for kind in ("mlx-rev", "mlx-rev-tells")}
+    named = {"llama.cpp-tells": found, "run.c-tells": run_c, **own}
+    return {kind: path for kind, path in named.items() if path}
 
 
 def compare(test: str, shape: Shape, kinds: tuple[str, ...], options: Options) -> list[Result]:

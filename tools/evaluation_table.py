@@ -21,7 +21,7 @@ from typing import Any, cast
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import tyro
-from evaluation_report import write_report
+from evaluation_report import LABELS, write_report
 
 from mlx_rev import files
 from mlx_rev.data.sources.story_files import read_stories
@@ -30,25 +30,18 @@ from mlx_rev.estimate import parameters
 from mlx_rev.generate.evaluate import REAL, SHUFFLED, Figure, Yardstick, held_out, measure_rows
 from mlx_rev.generate.judge import Judge, ModelJudge, judge_of, load_judge
 from mlx_rev.generate.measures import EndedStory, known_names
-from mlx_rev.generate.methods import (
-    best_opening,
-    best_ranked,
-    ended,
-    tell,
-    tell_by_sentence,
-    tell_several,
-)
+from mlx_rev.generate.methods import best_opening, best_ranked, ended, tell, tell_several
 from mlx_rev.generate.narrowing import Narrowing
-from mlx_rev.generate.rerank import likeliest, ranked
+from mlx_rev.generate.rerank import Candidate, likeliest, ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 
 ROOT = Path(__file__).resolve().parents[1]
-ONE, LIKELIEST, JUDGED, SENTENCES, OPENINGS = (
-    "one", "likeliest", "judged", "sentences", "openings",
+SMALLER, ONE, LIKELIEST, BOTH_WAYS, JUDGED, OPENINGS = (
+    "smaller", "one", "likeliest", "both_ways", "judged", "openings",
 )  # fmt: skip
 """The rows, besides real and shuffled stories."""
-COST = "cost"
+COST, TRAINING = "cost", "training"
 _TIMED = 5
 """Stories that are told one by one, to see what each takes."""
 
@@ -113,8 +106,13 @@ class Options(Measured):
     """Endings."""
     best_of: int = 16
     """Stories to choose from."""
-    sentences: int = 8
-    """Sentences to choose from: with these a story takes about as long as one of 16."""
+    smaller: str | None = None
+    """A smaller model that reads backwards, for a row of its own."""
+    training: str | None = None
+    """The stories that it was trained on: what is copied from them, which words they lack."""
+    weight: float = 0.0
+    """Of a story's own likelihood beside that under its forward half; tools/evaluation_weight.py
+    chooses it."""
 
 
 class Watch:
@@ -156,18 +154,21 @@ def make_rows(options: Options) -> None:
     real = held_out(stories, options.count)
     names = known_names([*stories, *(story.ending for story in real)])
     yardstick = Yardstick(real=real, names=names, judges=(judge,))
-    about = _about(options, teller, len(real))
+    about_all = _about(options, teller, len(real))
     watch = Watch()
 
+    def about(name: str) -> dict[str, Any]:
+        return about_all | ({"smaller": options.smaller} if name == SMALLER else {})
+
     def missing(*names: str) -> bool:
-        return any(_about_in(options.out / f"{name}.json") != about for name in names)
+        return any(_about_in(options.out / f"{name}.json") != about(name) for name in names)
 
     def write(rows: Mapping[str, Row], *, references: bool = False) -> None:
         told = {name: stories for name, (stories, _) in rows.items()}
         _, figures = measure_rows(told, yardstick, options.seed, watch, references=references)
         for name, own in figures.items():
             told_there, seconds = rows.get(name, (real, 0.0))
-            content = {"row": name, "about": about, "cpu_seconds": round(seconds, 3)}
+            content = {"row": name, "about": about(name), "cpu_seconds": round(seconds, 3)}
             content |= {"figures": {key: _plain(figure) for key, figure in own.items()}}
             content |= {"stories": [asdict(story) for story in told_there]}
             files.write_text(
@@ -182,9 +183,37 @@ def make_rows(options: Options) -> None:
             write(make())
     if missing(COST):
         endings = [story.ending for story in real[:_TIMED]]
-        content = {"about": about, "ways": cost(options, teller, forward, endings)}
+        content = {"about": about(COST), "ways": cost(options, teller, forward, endings)}
         files.write_text(options.out / f"{COST}.json", json.dumps(content, indent=1) + "\n")
         say(f"{COST}: done")
+    if options.training is not None:
+        rows = [path.stem for path in _rows_in(options.out)]
+        about_training = about_all | {"training": Path(options.training).name, "rows": rows}
+        if _about_in(options.out / f"{TRAINING}.json") != about_training:
+            content = {"about": about_training, "rows": with_training(options, yardstick, watch)}
+            files.write_text(options.out / f"{TRAINING}.json", json.dumps(content, indent=1) + "\n")
+            say(f"{TRAINING}: done")
+
+
+def with_training(
+    options: Options, yardstick: Yardstick, watch: Watch
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Of each row that is there, what the training text says of its stories."""
+    told = {
+        path.stem: [EndedStory(**story) for story in json.loads(path.read_text())["stories"]]
+        for path in _rows_in(options.out)
+    }
+    alone = replace(yardstick, judges=(), training=lambda: read_stories(str(options.training)))
+    _, figures = measure_rows(told, alone, options.seed, watch, references=False)
+    return {
+        name: {key: vars(row[key].estimate) for key in ("unknown_words", "copied")}
+        for name, row in figures.items()
+    }
+
+
+def _rows_in(folder: Path) -> list[Path]:
+    """The files of the rows that are there, by name."""
+    return [path for path in sorted(folder.glob("*.json")) if path.stem in LABELS]
 
 
 def cost(
@@ -197,11 +226,6 @@ def cost(
         ONE: lambda ending: _written(teller, [ending]),
         JUDGED: lambda ending: _chosen(teller, [ending] * options.best_of, judge),
     }
-    if judge is not None:
-        count = options.sentences
-        ways[SENTENCES] = lambda ending: (
-            [story] for story in teller.tell_by_sentence(ending, count, judge)
-        )
     sums = {name: {"seconds": 0.0, "first": 0.0, "tokens": 0.0} for name in ways}
     for number, ending in enumerate(("Warm.", *endings)):
         for name, way in ways.items():
@@ -251,6 +275,12 @@ def _methods(
         told = tell(teller, endings, settings, watch.of("one story each"))
         return {ONE: (told, _each(began, endings))}
 
+    def smaller() -> dict[str, Row]:
+        began, small = time.process_time(), load(options.smaller)
+        own = replace(small.settings, seed=options.seed)
+        told = tell(small, endings, own, watch.of("one story each by --smaller"))
+        return {SMALLER: (told, _each(began, endings))}
+
     def several() -> dict[str, Row]:
         began = time.process_time()
         stage = watch.of(f"{count} stories each")
@@ -261,20 +291,20 @@ def _methods(
             began, judge = time.process_time(), judge_of(forward, turned=False)
             best = [best_ranked(teller, own, judge) for own in told]
             rows[JUDGED] = best, seconds + _each(began, endings)
+            began = time.process_time()
+            all_ranked = [ranked(teller.model, teller.codec, own, judge) for own in told]
+            best = [likeliest_both_ways(own, options.weight) for own in all_ranked]
+            rows[BOTH_WAYS] = best, seconds + _each(began, endings)
         return rows
 
+    if options.smaller is not None:
+        yield (SMALLER,), smaller
     yield (ONE,), one
-    yield (LIKELIEST, *((JUDGED,) if forward else ())), several
+    yield (LIKELIEST, *((JUDGED, BOTH_WAYS) if forward else ())), several
     if forward is None:
         say("without a forward half, nothing is chosen by a judge: give --forward")
         return
-    forwards, chooser = forward, judge_of(forward, turned=False)
-
-    def by_sentence() -> dict[str, Row]:
-        began = time.process_time()
-        stage = watch.of(f"{options.sentences} of each sentence")
-        told = tell_by_sentence(teller, endings, settings, options.sentences, chooser, stage)
-        return {SENTENCES: (told, _each(began, endings))}
+    forwards = forward
 
     def openings() -> dict[str, Row]:
         began = time.process_time()
@@ -285,8 +315,18 @@ def _methods(
         best = [best_opening(forwards, stories, ending) for stories, ending in pairs]
         return {OPENINGS: (best, _each(began, endings))}
 
-    yield (SENTENCES,), by_sentence
     yield (OPENINGS,), openings
+
+
+def likeliest_both_ways(candidates: Sequence[Candidate], weight: float) -> EndedStory:
+    """The story that is likeliest under the judge and, with a weight, under its own model, both for
+    each byte: log P_forward + weight * log P_backward."""
+    return ended(
+        min(
+            candidates,
+            key=lambda own: (own.judge_bits_per_byte or 0) + weight * own.bits_per_byte,
+        ).story
+    )
 
 
 def _each(began: float, endings: Sequence[str]) -> float:
@@ -297,7 +337,7 @@ def _each(began: float, endings: Sequence[str]) -> float:
 def _about(options: Options, teller: Teller, count: int) -> dict[str, Any]:
     """What a row depends on."""
     settings = {key: value for key, value in vars(teller.settings).items() if key != "seed"}
-    own = {"best_of": options.best_of, "sentences": options.sentences, "settings": settings}
+    own = {"best_of": options.best_of, "weight": options.weight, "settings": settings}
     return options.about(teller, count) | own
 
 

@@ -74,25 +74,6 @@ def best_ranked(teller: Teller, stories: Sequence[Story], chooser: Judge | None)
     return ended(ranked(teller.model, teller.codec, left, chooser)[0].story)
 
 
-def tell_by_sentence(
-    teller: Teller,
-    endings: Sequence[str],
-    settings: SampleConfig,
-    count: int,
-    chooser: Judge | None,
-    progress: Progress,
-) -> tuple[EndedStory, ...]:
-    """A story for each ending of which every sentence is the best of `count`; story i has the seed
-    `settings.seed` + i."""
-    told = []
-    for number, ending in enumerate(endings):
-        chosen = {**vars(settings), "seed": settings.seed + number}
-        *_, story = teller.tell_by_sentence(ending, count, chooser, **chosen)
-        told.append(ended(story))
-        progress((number + 1) / len(endings))
-    return tuple(told)
-
-
 def best_opening(forward: Teller, stories: Sequence[Story], ending: str) -> EndedStory:
     """Of several stories by a forward model the one whose own last sentences the ending replaces
     best: after what is left, the ending surprises that model least.

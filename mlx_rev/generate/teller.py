@@ -14,7 +14,6 @@ from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.generate.judge import Judge, judge_of, load_judge
 from mlx_rev.generate.narrowing import Narrowing
 from mlx_rev.generate.rerank import Candidate, ranked
-from mlx_rev.generate.stepwise import write_by_sentence
 from mlx_rev.generate.story import Story
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import order_named
@@ -101,23 +100,6 @@ class Teller:
         other = self.judge(judge)
         stories = self.tell_all([ending] * count, **settings)
         return ranked(self.model, self.codec, stories, other)
-
-    def tell_by_sentence(
-        self,
-        ending: str,
-        count: int,
-        judge: "Judge | Teller | str | Path | None" = None,
-        **settings: float,
-    ) -> Iterator[Story]:
-        """One story, yielded whenever it has grown by a sentence: of `count` that the model would
-        write there, the one that the judge chooses. The judge is as for `candidates`; a model that
-        reads one way only needs one. Raises RevError."""
-        _check_count(count, "sentences")
-        other = self.judge(judge)
-        if other is None:
-            raise ConfigError("to choose sentences takes a judge that reads the other way")
-        config = self._configured(settings)
-        return write_by_sentence(self.model, self.codec, ending, count, other, config, self._reader)
 
     def judge(self, judge: "Judge | Teller | str | Path | None" = None) -> Judge | None:
         """Who chooses among this model's stories: the one given or, of a model of two directions,

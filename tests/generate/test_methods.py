@@ -44,9 +44,6 @@ def test_the_best_of_several_is_what_the_api_gives(both: Teller) -> None:
         seed = 5 + len(ENDINGS) + 3 * number
         alone = both.tell(ending, best_of=3, max_tokens=8, temperature=1.5, seed=seed)
         assert (story.text, story.ending) == (alone.text, ending)
-    told = methods.tell_by_sentence(both, ENDINGS, SETTINGS, 2, judge, ignore)
-    assert [story.ending for story in told] == ENDINGS
-    assert all(story.text.endswith(story.ending) for story in told)
 
 
 def test_the_likeliest_surprised_its_model_least_for_each_byte(both: Teller) -> None:

@@ -62,3 +62,22 @@ def test_programs_are_found_where_they_are(tmp_path: Path, monkeypatch: pytest.M
         "llama.cpp-tells": str(tmp_path / "llama-bench"),
         "run.c-tells": str(tmp_path / "run"),
     }
+
+
+def test_another_checkout_takes_part(tmp_path: Path) -> None:
+    script = tmp_path / "tools" / "contestants.py"
+    script.parent.mkdir()
+    script.write_text(
+        "import json, sys\n"
+        "assert sys.argv[1:] == ['mlx-rev', '1,2,3,4,5,6,7,8'], sys.argv\n"
+        "print('ready', flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    print(json.dumps({'seconds': 0.5, 'tokens': 4 * int(line)}), flush=True)\n"
+        "print(json.dumps({'peak': 7}))\n"
+    )
+    options = benchmark.Options(before=tmp_path, rounds=3)
+    assert benchmark.training_contestants(options)[-1] == "before-mlx-rev"
+    assert benchmark.telling_contestants(options, rows=64)[-1] == "before-mlx-rev-tells"
+    kinds = ("before-mlx-rev",)
+    [result] = benchmark.compare("x", contestants.Shape(*range(1, 9)), kinds, options)
+    assert (result.speeds, result.peak_bytes) == ([80, 80, 80], 7)

@@ -1,26 +1,31 @@
-"""The two tables of issue 14: made in parts, gone on with, written up."""
+"""The tables of docs/evaluation.md: made in parts, gone on with, written up."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import evaluation_report
 import evaluation_table
+import evaluation_weight
 import meeting_table
 import numpy as np
 import pytest
-from evaluation_table import JUDGED, LIKELIEST, ONE, OPENINGS, REAL, SENTENCES, SHUFFLED
+from evaluation_table import JUDGED, LIKELIEST, ONE, OPENINGS, REAL, SHUFFLED, SMALLER
 
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.generate import bootstrap
 from mlx_rev.generate.judge import judge_of
+from mlx_rev.generate.measures import EndedStory, words_of
+from mlx_rev.generate.rerank import Candidate
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.load import Loaded
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import BOTH_WAYS, FORWARD, WORD2, Order
 
-ROWS = [REAL, SHUFFLED, ONE, LIKELIEST, JUDGED, SENTENCES, OPENINGS]
+ROWS = [REAL, SHUFFLED, ONE, LIKELIEST, evaluation_table.BOTH_WAYS, JUDGED, OPENINGS, SMALLER]
 
 
 @pytest.fixture
@@ -49,7 +54,10 @@ def files(
 def test_every_row_is_made_once_and_written_up(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = evaluation_table.Options(judge="j.bin", count=4, best_of=3, sentences=2, **files)
+    options = evaluation_table.Options(
+        judge="j.bin", count=4, best_of=3, weight=0.5, smaller="models/small", **files
+    )
+    options = replace(options, training=str(files["valid"]))
     with monkeypatch.context() as patch:
         patch.setattr(evaluation_table, "best_opening", None)
         with pytest.raises(TypeError):
@@ -66,6 +74,10 @@ def test_every_row_is_made_once_and_written_up(
         assert [story["ending"] for story in row["stories"]] == endings
         assert all(story["text"].endswith(story["ending"]) for story in row["stories"])
         assert len(row["figures"]["retrieved"]["values"]) == 4
+    assert (rows[SMALLER]["about"]["smaller"], "smaller" in rows[ONE]["about"]) == (
+        "models/small",
+        0,
+    )
     assert rows[LIKELIEST]["stories"] != rows[ONE]["stories"]
     assert rows[JUDGED]["cpu_seconds"] > rows[LIKELIEST]["cpu_seconds"] > 0
 
@@ -73,18 +85,59 @@ def test_every_row_is_made_once_and_written_up(
     evaluation_table.make_rows(options)
     with pytest.raises(TypeError):
         evaluation_table.make_rows(replace(options, seed=1))
+    with pytest.raises(TypeError):
+        evaluation_table.make_rows(replace(options, smaller="another"))
 
     evaluation_report.write_report(files["out"], files["report"])
     text = files["report"].read_text()
-    for label in ("best of 3 by the model's own", "best of 2 at every sentence", "j.bin"):
+    for label in (
+        "best of 3 by the model's own",
+        "forward + 0.5 × backward",
+        "by `small`",
+        "j.bin",
+    ):
         assert label in text
-    assert text.count("\n- ") == 4
+    assert text.count("\n- ") == 5
     assert "{" not in text
+    # The real stories are in what is taken for the training text here.
+    found = json.loads((files["out"] / "training.json").read_text())["rows"]
+    assert set(found) == set(ROWS)
+    lengths = [len(words_of(EndedStory(**story).body)) for story in rows[REAL]["stories"]]
+    assert found[REAL]["copied"]["mean"] == np.mean(lengths)
+    assert found[REAL]["unknown_words"]["mean"] == 0 < found[ONE]["unknown_words"]["mean"]
+    assert found[ONE]["copied"]["mean"] < np.mean(lengths)
     ways = json.loads((files["out"] / "cost.json").read_text())["ways"]
-    assert list(ways) == [ONE, JUDGED, SENTENCES]
+    assert list(ways) == [ONE, JUDGED]
     assert all(0 < way["first"] < way["seconds"] for way in ways.values())
     assert ways[ONE]["tokens"] <= 12 < ways[JUDGED]["tokens"] <= 36
     assert "| 1.0× |" in text
+
+
+def test_the_weight_is_chosen_on_other_endings(files: dict[str, Path]) -> None:
+    options = evaluation_weight.Options(judge="j.bin", after=3, count=3, best_of=3, **files)
+    content = evaluation_weight.measured(options)
+    of_weights = {name: row for name, row in content["rows"].items() if name[0].isdigit()}
+    likeliest = min(of_weights, key=lambda name: of_weights[name]["ending_bits_per_byte"])
+    assert f"{content['best']:g}" == likeliest
+    assert set(content["rows"]) - set(of_weights) == {evaluation_weight.CHOSEN}
+    (files["out"]).mkdir()
+    (files["out"] / "weights.json").write_text(json.dumps(content))
+    evaluation_report.write_report(files["out"], files["report"])
+    text = files["report"].read_text()
+    assert "| weight 0.25 |" in text
+    assert f"3 stories each, {likeliest} is best" in text
+
+
+def test_the_likeliest_both_ways_weighs_the_backward_half() -> None:
+    both = [candidate("A b.", judged=0.8, own=1.2), candidate("C d.", judged=0.9, own=0.9)]
+    for weight, best in ((0, "A b."), (0.2, "A b."), (0.5, "C d.")):
+        assert evaluation_table.likeliest_both_ways(both, weight).text == best
+
+
+def candidate(text: str, judged: float, own: float) -> Candidate:
+    story = SimpleNamespace(text=text, prompt=text, finished="boundary")
+    bits = {"judge_bits_per_byte": judged, "bits_per_byte": own}
+    return cast(Candidate, SimpleNamespace(story=story, **bits))
 
 
 def test_a_difference_is_paired_by_ending() -> None:
