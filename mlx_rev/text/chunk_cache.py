@@ -130,8 +130,8 @@ class ChunkCache:
             is_first = np.roll(is_first, 1)
         is_odd = (heads != tails) | (known.ends[found] != WHOLE)
         if self._codec.tokenizer.adds_space:
-            # A whole chunk has the same ids there, unless the tokenizer sees a newline first.
-            is_first &= is_odd | parts.at_newline(heads, tails)
+            # A whole chunk has the same ids there. (A newline at an end is between two parts.)
+            is_first &= is_odd
         special = np.flatnonzero(is_first | is_odd)
         asked = is_first[special].tolist()
         next_number = len(known.starts)
@@ -173,7 +173,7 @@ class _Parts:
     def __init__(self, texts: Sequence[str], chunking: Chunking) -> None:
         self._text = chunking.marked(texts)
         padded = self._text + bytes(PADDING)
-        self._values = values = np.frombuffer(padded, np.uint8)
+        values = np.frombuffer(padded, np.uint8)
         # (parts,) int64 each: the bytes at which a part begins, and before which it ends.
         self._ends = np.flatnonzero((values == ord(" ")) | (values >= ord(JOINT)))
         self._starts = np.concatenate([[0], self._ends[:-1] + 1])
@@ -185,12 +185,6 @@ class _Parts:
         """What there is from the beginning of some parts to the end of others."""
         starts, ends = self._starts[heads].tolist(), self._ends[tails].tolist()
         return [self._text[start:end] for start, end in zip(starts, ends, strict=True)]
-
-    def at_newline(self, heads: np.ndarray, tails: np.ndarray) -> np.ndarray:
-        """Whether there is a newline at either end of what `texts` gives."""
-        begins: np.ndarray = self._values[self._starts[heads]] == ord("\n")
-        ends: np.ndarray = self._values[self._ends[tails] - 1] == ord("\n")
-        return begins | ends  # type: ignore[no-any-return]
 
     def chunks(self, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(chunks,) each: the first and the last part of every chunk. `ends` says how each part
