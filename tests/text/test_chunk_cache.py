@@ -154,6 +154,11 @@ def test_ids_are_the_tokenizers_own(
         (lambda known: with_pieces(known, "a▁b", kind=Kind.USER_DEFINED), "", "a b a"),
         (lambda known: of_kind(treat_whitespace_as_suffix=True), "", None),
         (lambda known: changed(known, escape_whitespaces=False), "", None),
+        (
+            lambda known: changed(known, add_dummy_prefix=False, remove_extra_whitespaces=True),
+            "",
+            "a a",
+        ),
         (lambda known: of_kind(model_type="unigram"), "", None),
         (lambda known: of_kind(normalization_rule_name="nmt_nfkc"), "", None),
     ],
