@@ -6,7 +6,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 BIN := .venv/bin
 PIP := -m pip --quiet --disable-pip-version-check
 PINNED = --constraint constraints.txt --editable . $(DEV)
-DEV = $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'])")
+DEV = $(call GROUP,dev)
+GROUP = $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['$(1)'])")
 
 # A .venv outlives the Python that it was made with, and is of no use then.
 ifneq ($(wildcard .venv),)
@@ -23,26 +24,36 @@ export PYTHONDONTWRITEBYTECODE :=
 # Two tests at a time, each with one BLAS thread: more threads than cores starve one another.
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: train test quick parity setup setup-dev check lint types format lock clean
+.PHONY: train test pytest quick parity mutation setup setup-dev check lint types format lock clean
 
 train: setup
 	@echo "mlx-rev is in $(BIN): 'source $(BIN)/activate' puts it on your path"
 	@$(BIN)/mlx-rev train $(ARGS)
 
-test: setup-dev check
+# mypy takes one core for a while, so the tests begin beside it.
+test: setup-dev lint
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
+
+pytest: setup-dev
 	$(PYTEST) $(ARGS)
 
-# For the loop of work: without the tests that start programs, train, or compile kernels.
+# For the loop of work: without the tests that start programs, train, compile kernels or write
+# models in every format.
 quick: setup-dev
 	$(PYTEST) -m 'not slow and not gpu and not parity and not process' \
 		--hypothesis-profile quick --ignore tests/cpu --ignore tests/train \
-		--ignore tests/cli --ignore tests/faults --ignore tests/formats/tokenizers $(ARGS)
+		--ignore tests/cli --ignore tests/faults --ignore tests/formats --ignore tests/tools $(ARGS)
 
 # Against PyTorch's transformers. On Linux the index has the build without CUDA.
 parity: setup-dev
 	$(BIN)/python $(PIP) install --editable '.[parity]' \
 		--extra-index-url https://download.pytorch.org/whl/cpu
 	$(BIN)/python -m pytest -m parity $(ARGS)
+
+# Small faults put into the code on purpose: do the tests notice? Minutes for every module.
+mutation: setup-dev
+	$(BIN)/python $(PIP) install --constraint constraints.txt $(call GROUP,mutation)
+	$(BIN)/python tools/mutation.py $(ARGS)
 
 check: setup-dev
 	@$(MAKE) --no-print-directory --jobs 2 lint types

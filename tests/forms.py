@@ -1,4 +1,4 @@
-"""Every test of the model, the step and decoding runs the plain forms and the CPU's."""
+"""Every test of the model, the loss, the step and decoding runs the plain forms and the CPU's."""
 
 import mlx.core as mx
 import numpy as np
@@ -39,11 +39,18 @@ def shape(
     )
 
 
-def random_llama(config: ModelConfig, backend: Backend) -> Llama:
-    """Weights ten times the usual, so that attention is far from uniform."""
+def random_llama(config: ModelConfig, backend: Backend, seed: int = 1) -> Llama:
+    """Weights ten times the usual, so that attention is far from uniform, and norms that are not
+    all 1."""
     model = Llama(config, backend.ops)
-    initialise(model, seed=1)
-    set_weights(model, {n: w * 10 if w.ndim > 1 else w for n, w in get_weights(model).items()})
+    initialise(model, seed)
+    random = np.random.default_rng(seed)
+    norms = {
+        name: mx.array(random.normal(1, 0.3, weight.shape).astype(np.float32))
+        for name, weight in get_weights(model).items()
+        if weight.ndim == 1
+    }
+    set_weights(model, {n: w * 10 for n, w in get_weights(model).items()} | norms)
     return model
 
 

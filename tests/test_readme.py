@@ -8,13 +8,14 @@ import shlex
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from mlx_rev.data import tinystories
-from tests.hub import FakeHub, serving
+from tests.hub import FakeHub, serving, use_here
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -137,25 +138,29 @@ def shell(
     tiny_flags: list[str],
     some_stories: list[str],
     command_environment: dict[str, str],
-) -> Shell:
-    """Does a command in the clone; gives what it prints. What needs no shell and no hub is done in
-    this process."""
+) -> Iterator[Shell]:
+    """Does a command in the clone; gives what it prints. What needs no shell is done in this
+    process, but for the first of all."""
     known = run("convert", folder / "runs" / "bundled-quick", folder / "known" / "model.bin")
     assert known.returncode == 0, known.stderr
     stories, small = hubs(folder, some_stories, folder / "known" / "model.bin")
 
     def output_of(command: str) -> str:
+        if not command.startswith(".venv/bin/mlx-rev tell"):
+            command = command.removeprefix(".venv/bin/")
         plain = re.sub(r'^(echo "[^"]*" \| |\.venv/bin/)', "", command)
         shorter = next((more for start, more in SHORTER.items() if plain.startswith(start)), "")
         command = f"{command} {shorter.replace('FLAGS', shlex.join(tiny_flags))}".strip()
         piped = re.fullmatch(r'echo "([^"]*)" \| (mlx-rev [^|]*)', command)
         given, ours = piped.groups() if piped else ("The end.", command)
-        if ours.startswith("mlx-rev ") and not re.search(r"[|$]|hf:|tinystories", ours):
-            done = run(*shlex.split(ours)[1:], stdin=f"{given}\n", cwd=folder)
-        else:
-            served = small if "hf:" in command else stories
-            programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-            with serving(type("Hub", (FakeHub,), served), folder / "hf") as hub:
+        served = small if "hf:" in command else stories
+        with serving(type("Hub", (FakeHub,), served), folder / "hf") as hub:
+            if ours.startswith("mlx-rev ") and not re.search(r"[|$]", ours):
+                with pytest.MonkeyPatch.context() as patch:
+                    use_here(hub, patch)
+                    done = run(*shlex.split(ours)[1:], stdin=f"{given}\n", cwd=folder)
+            else:
+                programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
                 done = subprocess.run(
                     ["bash", "-o", "pipefail", "-c", command],
                     cwd=folder,
@@ -168,7 +173,8 @@ def shell(
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    return output_of
+    yield output_of
+    huggingface_hub.close_session()
 
 
 @pytest.mark.process

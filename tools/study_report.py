@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from study_arms import ENDINGS, Arm, arms
 from study_conclusion import LIMITS, Result, conclusion, difference, ending_figure
 
@@ -156,6 +155,8 @@ def _arrow(by_arm: Mapping[Arm, list[Result]], stream: bool, path: Path) -> bool
     }
     if forward is None or not others:
         return False
+    from matplotlib.figure import Figure  # takes a second, and only the picture needs it
+
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     base = _by_place(forward)

@@ -246,7 +246,8 @@ def _story_writer(data: Prepared, ending: str) -> StoryWriter:
     def write(model: Llama, step: int) -> str:
         settings = SampleConfig(seed=step)
         stories = begin_stories(model, data.codec, [ending], settings)
-        for _ in write_stories(model, data.codec, stories, settings):
+        reader = backend.choose().reader(model)
+        for _ in write_stories(model, data.codec, stories, settings, reader):
             pass
         return stories[0].text
 

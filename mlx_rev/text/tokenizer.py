@@ -87,7 +87,7 @@ class Tokenizer(ABC):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; boundaries vanish, bytes that are not UTF-8 become U+FFFD."""
-        content = b"".join(self.piece_bytes[token] for token in ids)
+        content = b"".join(map(self.piece_bytes.__getitem__, ids))
         return self.without_added_space(content).decode(errors="replace")
 
     def without_added_space(self, content: bytes) -> bytes:

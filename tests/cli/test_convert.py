@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 import mlx_rev
 from tests.conftest import Run
-from tests.hub import FakeHub, serving, use_here
+from tests.hub import FakeHub, serving, use_endpoint, use_here
 
 ENDING = "They were happy."
 
@@ -233,15 +233,10 @@ def test_a_repository_that_is_not_there_is_a_sentence(
 
 
 def test_a_hub_that_cannot_be_reached_is_a_sentence(
-    run_process: Run,
-    trained: Path,
-    tmp_path: Path,
-    command_environment: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Run, trained: Path, tmp_path: Path, hub: type[FakeHub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(command_environment, "HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setitem(command_environment, "HF_HOME", str(tmp_path / "hf"))
-    done = run_process("convert", trained, tmp_path / "m.gguf", "--push", "me/tale")
+    use_endpoint("http://127.0.0.1:9", monkeypatch)
+    done = run("convert", trained, tmp_path / "m.gguf", "--push", "me/tale")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "the hub cannot be reached" in done.stderr

@@ -35,10 +35,10 @@ def test_of_a_run_all_shards_are_shown(run: Run, begun: Path, tmp_path: Path) ->
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     shown, content = rows(done.stdout), json.loads((tmp_path / "a.json").read_text())
     assert list(content["shards"]) == ["train", "valid", "train, forwards", "valid, forwards"]
-    assert shown["stories"] == ["363", "37", "363", "37"]
+    assert shown["stories"] == ["147", "13", "147", "13"]
     assert shown["checksums"] == ["all verified"] * 4
     counted = content["shards"]["train"]
-    assert counted["stories"] == sum(counted["lengths"]["counts"]) == 363
+    assert counted["stories"] == sum(counted["lengths"]["counts"]) == 147
     assert 1 < counted["tokens_per_word"] < 4
     assert shown["rows of an epoch"] == [f"{content['rows']['rows']:,}"]
     assert float(shown["padding"][0].rstrip("%")) < 2

@@ -126,13 +126,12 @@ def test_killed_and_resumed_is_the_same_to_the_bit(
     "how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(
-    run: Run,
-    trained: Path,
     command_environment: dict[str, str],
     tiny_flags: list[str],
     tmp_path: Path,
     how: signal.Signals,
 ) -> None:
+    """That nothing is lost by it is in tests/train/test_loop.py."""
     folder = tmp_path / "stopped"
     done = interrupt(command_environment, tiny_flags, folder, how)
     assert done.returncode == 0, done.stderr
@@ -140,9 +139,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     lines = done.stdout.splitlines()
     assert f"mlx-rev train --resume {folder}" in lines[-2]
     assert f"--model {folder}" in lines[-1]
-    if how == signal.SIGTERM:  # both stop it in one way
-        assert run("train", "--resume", folder, "--plain").returncode == 0
-        assert_same_run(folder, trained)
+    assert latest(folder).resolve().name > "step-00000000"
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,24 @@ import gzip
 import hashlib
 import io
 import json
-import os
-import subprocess
-import sys
 import tarfile
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import huggingface_hub
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlx_rev.config import DataConfig
 from mlx_rev.data import tinystories
+from mlx_rev.data.corpus import open_corpus
 from mlx_rev.errors import DataError
-from tests.hub import FakeHub, serving
+from tests.hub import FakeHub, serving, use_here
 
 
 def archive_of(members: dict[str, object]) -> bytes:
@@ -52,52 +53,48 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield settings["HF_ENDPOINT"]
 
 
-def fetch(endpoint: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Fetch and print, in a process of its own: the hub's library reads its settings on import."""
-    code = """if True:
-        import sys
-        from pathlib import Path
-        from mlx_rev.config import DataConfig
-        from mlx_rev.data.corpus import open_corpus
-        from mlx_rev.errors import RevError
-        try:
-            corpus = open_corpus(
-                DataConfig(data="tinystories"),
-                Path(sys.argv[1]),
-                lambda what, share: print(what) if share == 1 else None,
-            )
-        except RevError as error:
-            sys.exit(str(error))
-        print(list(corpus.train()), list(corpus.valid()))
-    """
-    return subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf")}
-        | {"MLX_REV_BLAS": "off", "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+class Fetched(NamedTuple):
+    """What a corpus holds, and what was said on the way."""
+
+    train: list[str]
+    valid: list[str]
+    said: list[str]
 
 
-@pytest.mark.process
-def test_it_is_downloaded_unpacked_and_found_again(hub: str, tmp_path: Path) -> None:
+Fetch = Callable[[str, Path], Fetched]
+
+
+@pytest.fixture
+def fetch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fetch]:
+    """Fetches TinyStories from a hub into a folder, which has the hub's cache too."""
+
+    def fetched(endpoint: str, folder: Path) -> Fetched:
+        settings = {"HF_HOME": str(folder / "hf"), "HF_TOKEN": "hf_test", "NO_PROXY": "127.0.0.1"}
+        use_here(settings | {"HF_ENDPOINT": endpoint}, monkeypatch)
+        said: list[str] = []
+        corpus = open_corpus(
+            DataConfig(data="tinystories"),
+            folder,
+            lambda what, share: said.append(what) if share == 1 else None,
+        )
+        return Fetched(list(corpus.train()), list(corpus.valid()), said)
+
+    yield fetched
+    huggingface_hub.close_session()
+
+
+def test_it_is_downloaded_unpacked_and_found_again(hub: str, fetch: Fetch, tmp_path: Path) -> None:
     first = fetch(hub, tmp_path)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.splitlines()[-1] == "['Train one.', 'Train two.'] ['Held out.']"
-    assert "unpacking TinyStories" in first.stdout
+    assert (first.train, first.valid) == (["Train one.", "Train two."], ["Held out."])
+    assert "unpacking TinyStories" in first.said
     again = fetch("http://127.0.0.1:9", tmp_path)
-    assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+    assert again == Fetched(first.train, first.valid, [])
 
 
-@pytest.mark.process
-def test_without_a_network_it_says_what_to_do(tmp_path: Path) -> None:
-    done = fetch("http://127.0.0.1:9", tmp_path)
-    assert done.returncode == 1
-    assert "cannot download TinyStories_all_data.tar.gz" in done.stderr
-    assert "--data bundled" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_without_a_network_it_says_what_to_do(fetch: Fetch, tmp_path: Path) -> None:
+    expected = "cannot download TinyStories_all_data.tar.gz.*--data bundled"
+    with pytest.raises(DataError, match=expected):
+        fetch("http://127.0.0.1:9", tmp_path)
     assert not (tmp_path / "tinystories").exists()
 
 
@@ -192,8 +189,7 @@ def test_damage_is_named_and_nothing_else(data: st.DataObject) -> None:
             tinystories.unpack(archive, Path(folder), lambda share: None)
 
 
-@pytest.mark.process
-def test_a_damaged_archive_is_downloaded_anew(tmp_path: Path) -> None:
+def test_a_damaged_archive_is_downloaded_anew(fetch: Fetch, tmp_path: Path) -> None:
     hub = type(
         "Hub",
         (FakeHub,),
@@ -203,14 +199,13 @@ def test_a_damaged_archive_is_downloaded_anew(tmp_path: Path) -> None:
         },
     )
     with serving(hub, tmp_path / "hf") as settings:
-        damaged = fetch(settings["HF_ENDPOINT"], tmp_path)
-        assert damaged.returncode == 1
-        assert "the same command downloads it again" in damaged.stderr
+        with pytest.raises(DataError, match="the same command downloads it again"):
+            fetch(settings["HF_ENDPOINT"], tmp_path)
         assert not [path for path in tmp_path.rglob("blobs/*") if path.is_file()]
         hub.files = {tinystories.ARCHIVE: WHOLE}
         # As a hub says it that serves the same file as before: the name in the cache is the same.
         hub.more_headers = {"ETag": f'"{hashlib.sha256(WHOLE[: len(WHOLE) // 2]).hexdigest()}"'}
-        assert fetch(settings["HF_ENDPOINT"], tmp_path).returncode == 0
+        assert fetch(settings["HF_ENDPOINT"], tmp_path).valid == ["Held out."]
 
 
 @pytest.mark.parametrize("content", [b"not an archive", WHOLE[: len(WHOLE) // 2]])

@@ -33,12 +33,11 @@ def tried(folder: Path, *wanted: str) -> dict[str, dict]:
 
 @pytest.mark.process
 def test_some_events(tmp_path: Path) -> None:
-    outcome = tried(
-        tmp_path, "train=2", "train:full=1", "resume=1", "prepare=1", "folder=1", "run=1"
-    )
+    """One of each kind; the slow test has every one of every command."""
+    outcome = tried(tmp_path, "train=1", "resume:full=1", "prepare=1", "folder=1")
     assert [each["failures"] for each in outcome.values()] == [[]] * len(outcome)
     assert outcome["train"]["events"] > 150
-    assert sum(each["tried"] for each in outcome.values()) >= 7
+    assert sum(each["tried"] for each in outcome.values()) >= 4
 
 
 @pytest.mark.slow

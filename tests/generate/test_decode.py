@@ -3,36 +3,51 @@ from dataclasses import replace
 import mlx.core as mx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlx_rev.backend import PlainReader
+from mlx_rev.backend import CPU, PLAIN, Backend, Reader
 from mlx_rev.config import ModelConfig, SampleConfig
-from mlx_rev.cpu.decode import NumpyReader
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate import sampler
 from mlx_rev.generate.decode import begin_stories, kept_prompt, write_stories
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
+from mlx_rev.model.cache import Cache
 from mlx_rev.model.llama import Llama, get_weights, initialise, set_weights
 from mlx_rev.model.load import Loaded
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import ORDERS, TOKEN, WORD, Order
 from mlx_rev.text.tokenizer import BOUNDARY
+from tests.forms import backend
+
+__all__ = ["backend"]
 
 
-@pytest.fixture(scope="module")
-def model(tiny: ModelConfig) -> Llama:
-    model = Llama(tiny)
+@pytest.fixture
+def tiny(tiny: ModelConfig) -> ModelConfig:
+    """Of one layer: most of what is here, both forms do."""
+    return replace(tiny, n_layers=1)
+
+
+@pytest.fixture
+def model(tiny: ModelConfig, backend: Backend) -> Llama:
+    model = Llama(tiny, backend.ops)
     initialise(model, seed=4)
     set_weights(model, {n: w * 6 if w.ndim > 1 else w for n, w in get_weights(model).items()})
     return model
 
 
+def reader_of(model: Llama) -> Reader:
+    """The reader of the backend whose forms a model has."""
+    return next(each for each in (PLAIN, CPU) if each.ops is model.ops).reader(model)
+
+
 def told(model: Llama, codec: StoryCodec, endings: list[str], config: SampleConfig) -> list[Story]:
     stories = begin_stories(model, codec, endings, config)
-    grown = [story.index for story in write_stories(model, codec, stories, config)]
+    reader = reader_of(model)
+    grown = [story.index for story in write_stories(model, codec, stories, config, reader)]
     for index, story in enumerate(stories):
         assert grown.count(index) == len(story.tokens) == len(story.surprises)
     return stories
@@ -45,7 +60,8 @@ def test_every_frame_has_the_prompt_as_typed(
     prompt = " Sam went home. \n"
     codec, config = codecs[order], SampleConfig(seed=3, temperature=1.5)
     stories = begin_stories(model, codec, [prompt], config)
-    frames = [story.text for story in write_stories(model, codec, stories, config)]
+    reader = reader_of(model)
+    frames = [story.text for story in write_stories(model, codec, stories, config, reader)]
     assert len(frames) > 5
     kept = str.endswith if order.grows_leftwards else str.startswith
     assert all(kept(frame, prompt) for frame in frames)
@@ -95,7 +111,7 @@ def test_a_story_does_not_depend_on_its_neighbours(
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=10)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_first_token_leaves_the_endings_first_word_alone(
     model: Llama, codecs: dict[Order, StoryCodec], seed: int
 ) -> None:
@@ -119,12 +135,8 @@ def test_it_stops_at_the_boundary_at_max_tokens_and_at_the_end_of_the_context(
     assert stops == {"boundary", "length"}
 
 
-@pytest.mark.parametrize("kind", [PlainReader, NumpyReader])
-def test_memory_is_flat_while_a_story_grows(
-    model: Llama, codecs: dict[Order, StoryCodec], kind: type[PlainReader] | type[NumpyReader]
-) -> None:
-    reader = kind(model)
-    codec = codecs[WORD]
+def test_memory_is_flat_while_a_story_grows(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
+    codec, reader = codecs[WORD], reader_of(model)
     config = SampleConfig(temperature=1.0, seed=2)
     stories = begin_stories(model, codec, ["It was so."], config)
     active = [mx.get_active_memory() for _ in write_stories(model, codec, stories, config, reader)]
@@ -148,7 +160,7 @@ def test_a_long_prompt_is_cut_on_the_side_away_from_the_story(
     assert kept_prompt((1, *range(10, 30)), 96) == (1, *range(10, 30))
     assert kept_prompt((1, *range(10, 30)), 8) == (1, 27, 28, 29)
     ending = "Sam went home. " * 40
-    teller = Teller(Loaded(model, codecs[WORD]))
+    teller = Teller(Loaded(model, codecs[WORD]), reader_of(model))
     story = teller.tell(ending, max_tokens=5)
     assert story.left_out > 0
     assert story.left_out + len(story.spelling) == len(teller.codec.prompt(ending).spellings[0])
@@ -156,7 +168,7 @@ def test_a_long_prompt_is_cut_on_the_side_away_from_the_story(
 
 
 def test_of_two_spellings_the_likelier_is_chosen(
-    codecs: dict[Order, StoryCodec], tiny: ModelConfig
+    codecs: dict[Order, StoryCodec], tiny: ModelConfig, backend: Backend
 ) -> None:
     codec = codecs[TOKEN]
     spellings = codec.prompt("Sam went home.").spellings
@@ -164,7 +176,7 @@ def test_of_two_spellings_the_likelier_is_chosen(
     assert starts == [b" ", b"S"]
     chosen = []
     for seed in range(8):
-        model = Llama(tiny)
+        model = Llama(tiny, backend.ops)
         initialise(model, seed)
         nats = [row.sum() for row in token_nats(model, [np.array(s) for s in spellings])]
         [story] = told(model, codec, ["Sam went home."], SampleConfig(temperature=0, max_tokens=1))
@@ -173,10 +185,10 @@ def test_of_two_spellings_the_likelier_is_chosen(
 
 
 def test_spellings_are_drawn_by_their_odds(
-    codecs: dict[Order, StoryCodec], tiny: ModelConfig
+    codecs: dict[Order, StoryCodec], tiny: ModelConfig, backend: Backend
 ) -> None:
     codec = codecs[TOKEN]
-    model = Llama(tiny)
+    model = Llama(tiny, backend.ops)
     initialise(model, 0)
     config = SampleConfig(temperature=20.0, max_tokens=1)
     stories = told(model, codec, ["Sam went home."] * 60, config)
@@ -185,7 +197,7 @@ def test_spellings_are_drawn_by_their_odds(
 
 
 def test_impossible_settings_are_refused(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
-    teller = Teller(Loaded(model, codecs[WORD]))
+    teller = Teller(Loaded(model, codecs[WORD]), reader_of(model))
     with pytest.raises(ConfigError, match=r"top_p is 2.*expected"):
         teller.tell("x", top_p=2)
     with pytest.raises(ConfigError, match="no setting 'heat'"):
@@ -219,15 +231,16 @@ def test_a_prompt_that_stories_share_is_read_once_and_done_stories_no_longer(
 ) -> None:
     codec, shapes = codecs[WORD], []
 
-    class Watched(PlainReader):
-        def __call__(self, tokens: mx.array, *given: mx.array) -> np.ndarray:  # type: ignore[override]
-            shapes.append(tokens.shape)
-            return super().__call__(tokens, *given)
+    reader = reader_of(model)
+
+    def watched(tokens: mx.array, cache: Cache, segment_start: mx.array) -> np.ndarray:
+        shapes.append(tokens.shape)
+        return reader(tokens, cache, segment_start)
 
     endings = ["Sam went home."] * 5 + ["The dog ran."]
     config = SampleConfig(temperature=3.0, seed=0)
     stories = begin_stories(model, codec, endings, config)
-    for _ in write_stories(model, codec, stories, config, Watched(model)):
+    for _ in write_stories(model, codec, stories, config, watched):
         pass
     assert shapes[:2] == [(2, max(len(story.spelling) for story in stories)), (6, 1)]
     assert sum(rows for rows, _ in shapes[1:]) < 2 * sum(len(s.tokens) - 1 for s in stories)

@@ -114,6 +114,20 @@ def test_beginning_and_ending_stay_byte_for_byte(
     assert met == meet(backward, forward, beginning, ending, settings, rounds=1)
 
 
+def test_a_story_is_cut_at_the_five_sentences_next_to_what_was_given_and_never_inside_it(
+    backward: Teller, forward: Teller
+) -> None:
+    words = ("Dogs", "Cats", "Birds", "Cows", "Pigs", "Hens", "Bees")
+    opening = written(forward, "Tom ran. Sam sat.", "".join(f" {word} ate." for word in words))
+    cuts = [opening.text.index(word) for word in words]
+    assert infill._lefts(opening) == [opening.text[:cut] for cut in cuts[:5]]
+    ending = written(backward, "Tom ran. Sam sat.", "".join(f"{word} ate. " for word in words))
+    cuts = [ending.text.index(word) for word in (*words[3:], "Tom")]
+    assert infill._rights(ending) == [ending.text[cut:] for cut in cuts[::-1]]
+    for teller, side in ((forward, infill._lefts), (backward, infill._rights)):
+        assert [text.strip() for text in side(written(teller, "Tom ran", ""))] == ["Tom ran"]
+
+
 def test_the_seam_is_judged_by_both_directions(backward: Teller, forward: Teller) -> None:
     judges = judge_of(forward), judge_of(backward)
     lefts = ["Tom had a ball. It was very red. ", "Sam was a happy dog. "]

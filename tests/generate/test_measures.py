@@ -59,6 +59,8 @@ def test_names_are_known_from_how_they_are_written() -> None:
     assert set(NAMES) <= KNOWN <= {*NAMES, *PARENTS}
     text = "Then Mommy saw Zog. Now Zog and mommy ran. It was Ann's. I did."
     assert measures.known_names([text]) == {"Zog", "Ann"}
+    for times, known in ((10, {"Zog"}), (9, set())):
+        assert measures.known_names(["Now Zog ran. " * times, "Then a zog ran."]) == known
 
 
 def test_a_renamed_hero_is_seen() -> None:

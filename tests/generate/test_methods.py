@@ -8,6 +8,7 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.generate import methods
 from mlx_rev.generate.judge import ignore, judge_of
 from mlx_rev.generate.rerank import likeliest
+from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import BOTH_WAYS, WORD2, Order
@@ -28,6 +29,14 @@ def test_stories_are_the_same_however_many_are_told_at_once(
 ) -> None:
     monkeypatch.setattr(methods, "_AT_ONCE", at_once)
     shares: list[float] = []
+    sizes: list[int] = []
+    begin = both.begin
+
+    def counted(prompts: list[str], settings: SampleConfig) -> list[Story]:
+        sizes.append(len(prompts))
+        return begin(prompts, settings)
+
+    monkeypatch.setattr(both, "begin", counted)
     found = methods.tell_several(both, ENDINGS, 2, SETTINGS, shares.append)
     for number, (ending, pair) in enumerate(zip(ENDINGS, found, strict=True)):
         for place, story in enumerate(pair):
@@ -35,6 +44,7 @@ def test_stories_are_the_same_however_many_are_told_at_once(
             assert story.text == alone.text
     assert shares == sorted(shares)
     assert shares[-1] == 1
+    assert [size for size in sizes if size > 1] == {1: [2, 2, 2], 4: [4, 2], 64: [6]}[at_once]
 
 
 def test_the_best_of_several_is_what_the_api_gives(both: Teller) -> None:

@@ -1,7 +1,9 @@
 """Which stories are given up before they are whole, and that the others are as they would be."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
 from mlx_rev.config import ModelConfig, SampleConfig
@@ -14,6 +16,20 @@ from mlx_rev.text.order import BOTH_WAYS, WORD2, Order
 from tests.generate.test_rerank import GOOD, LOOP, PLAIN, WordJudge, telling, written
 
 SETTINGS = SampleConfig(max_tokens=14, seed=5, temperature=1.5)
+STAGES = narrowing.STAGES
+
+
+@dataclass(frozen=True)
+class Listening(WordJudge):
+    """Keeps what it is given to read."""
+
+    heard: list[Sequence[str]] = field(default_factory=list)
+
+    def joined_nats(
+        self, contexts: Sequence[str], texts: Sequence[str], progress: object
+    ) -> tuple[np.ndarray, np.ndarray]:
+        self.heard.append(contexts)
+        return super().joined_nats(contexts, texts, progress)
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +81,37 @@ def test_without_a_judge_or_of_a_forward_model_all_stay(both: Teller) -> None:
     assert forward is not None
     told = forward.tell_all(["Tom ran home."] * 4, **vars(SETTINGS))
     assert list(Narrowing(forward.codec, WordJudge(forward=False))(told)) == told
+
+
+def test_of_sixteen_six_are_left_after_40_tokens_and_three_after_80(
+    both: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As was measured. Three stay at any rate, and where none is given up no judge is asked."""
+    monkeypatch.setattr(narrowing, "STAGES", STAGES)
+    judge = Listening()
+    stories, narrow = both.begin(["Tom ran home."] * 16), Narrowing(both.codec, judge)
+    left = []
+    for _ in range(81):
+        for story in stories:
+            story.grow(5, b"", 1.0)
+        left.append(len(narrow(stories)))
+    assert [left.count(number) for number in (16, 6, 3)] == [39, 40, 2]
+    assert [len(heard) for heard in judge.heard] == [16, 6]
+    for count in (1, 3):
+        assert len(Narrowing(both.codec, judge)(stories[:count])) == count
+    assert len(Narrowing(both.codec, judge)(stories[:4])) == 3
+    assert len(judge.heard) == 3
+
+
+def test_the_judge_reads_no_sentence_whose_beginning_is_not_written(
+    both: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "STAGES", ((60, 1 / 2),))
+    judge, short = Listening(), "He ran. He saw snow. "
+    told = [written(both, short, 0, stop=stop) for stop in ("boundary", "length")]
+    longer = [written(both, body, 1) for body in (GOOD, PLAIN)]
+    Narrowing(both.codec, judge)([*told, *longer])
+    whole, cut, *parts = judge.heard[0]
+    assert (whole, cut) == ("He ran. He saw snow.", "He saw snow.")
+    for part, body in zip(parts, (GOOD, PLAIN), strict=True):
+        assert body.strip().endswith(f". {part}")

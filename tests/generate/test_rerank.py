@@ -107,6 +107,12 @@ def test_a_story_that_its_ending_follows_from_is_best_and_a_loop_is_last(teller:
     assert loop.parts["repetition"] < -5
     assert loop.commonest_share > 0.3
     assert loop.distinct_pairs < 0.5
+    # What nine in ten real stories do not have, in units of their spread.
+    beyond = (loop.commonest_share - 0.071) / 0.016 + (0.83 - loop.distinct_pairs) / 0.05
+    assert loop.parts["repetition"] == pytest.approx(-beyond)
+    # An ending's surprise counts by its spread among eight stories, in bits per byte.
+    better = (best.ending_bits - loop.ending_bits) / len(ENDING.encode()) / 0.063
+    assert best.parts["ending"] - loop.parts["ending"] == pytest.approx(better)
     for candidate in found:
         assert candidate.score == pytest.approx(sum(candidate.parts.values()))
         story = candidate.story
@@ -143,7 +149,10 @@ def test_neither_the_likeliest_nor_the_least_likely_is_typical(teller: Teller) -
 
 def test_without_a_judge_it_counts_what_the_ending_adds_to_the_story(teller: Teller) -> None:
     stories = [written(teller, GOOD, 0), written(teller, PLAIN, 1)]
-    for candidate in ranked(teller.model, teller.codec, stories):
+    one, other = found = ranked(teller.model, teller.codec, stories)
+    bits = one.ending_bits - other.ending_bits
+    assert one.parts["ending"] - other.parts["ending"] == pytest.approx(bits / 10)
+    for candidate in found:
         ids = np.array([teller.codec.boundary, *candidate.story.tokens])
         alone = token_nats(teller.model, [ids])[0].sum() / np.log(2)
         given = sum(candidate.story.surprises)

@@ -67,6 +67,7 @@ def test_a_long_text_is_scored_as_score_stories_does(
     scored = score_encoded(model, encoded, done.append)
     assert [len(one.nats) for one in scored] == [len(ids) - 1 for ids in encoded]
     assert sum(done) == sum(len(one.nats) for one in scored)
+    assert max(done) == tiny.context + 2 * tiny.context // 2
     expected = score_stories(
         model, [np.array(ids) for ids in encoded], sum(len(story) for story in stories)
     )

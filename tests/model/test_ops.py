@@ -89,12 +89,21 @@ def test_the_future_is_not_seen(backend: Backend) -> None:
     assert mx.abs(changed[:, :, :150] - same[:, :, :150]).max().item() < 1e-6
 
 
+def plain_swiglu(gate: mx.array, up: mx.array) -> mx.array:
+    return gate * mx.sigmoid(gate) * up
+
+
+def plain_rms_norm(x: mx.array, weight: mx.array) -> mx.array:
+    root = mx.rsqrt(mx.mean(x.square(), axis=-1, keepdims=True) + 1e-5)
+    return x * root * weight
+
+
 @given(seed=st.integers(0, 99), scale=st.sampled_from([0.01, 1.0, 30.0]))
 @few
 def test_swiglu(backend: Backend, seed: int, scale: float) -> None:
     agree(
         backend.ops.swiglu,
-        lambda g, u: g * mx.sigmoid(g) * u,
+        plain_swiglu,
         *(normal(seed + 1, 4, 24, scale=scale), normal(seed + 2, 4, 24)),
         slope=normal(seed, 4, 24),
     )
@@ -103,13 +112,9 @@ def test_swiglu(backend: Backend, seed: int, scale: float) -> None:
 @given(seed=st.integers(0, 99), scale=st.sampled_from([1e-4, 1.0, 1e3]))
 @few
 def test_rms_norm(backend: Backend, seed: int, scale: float) -> None:
-    def plain(x: mx.array, weight: mx.array) -> mx.array:
-        root = mx.rsqrt(mx.mean(x.square(), axis=-1, keepdims=True) + 1e-5)
-        return x * root * weight
-
     agree(
         lambda x, w: backend.ops.rms_norm(x, w, 1e-5),
-        plain,
+        plain_rms_norm,
         *(normal(seed + 1, 2, 5, 24, scale=scale), normal(seed + 2, 24)),
         slope=normal(seed, 2, 5, 24),
     )
@@ -146,6 +151,12 @@ def test_token_nats_in_several_parts(backend: Backend, monkeypatch: pytest.Monke
     expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(600), targets]
     found = backend.ops.token_nats(hidden, weight, mx.array(targets))
     assert np.array(found) == pytest.approx(expected, abs=2e-5)
+
+
+def test_nats_of_extreme_logits(backend: Backend) -> None:
+    hidden, weight = mx.array([[1e4], [-1e4], [1.0]]), mx.array([[1.0], [-1.0], [0.0]])
+    nats = backend.ops.token_nats(hidden, weight, mx.array([0, 0, 1]))
+    assert np.array(nats) == pytest.approx([0, 2e4, 2.407606], rel=1e-5)
 
 
 def test_dropout_keeps_the_mean_and_is_a_function_of_its_key() -> None:

@@ -9,7 +9,7 @@ from mlx_rev.config import ModelConfig
 from mlx_rev.model import score
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.score import score_stories, token_nats
-from mlx_rev.model.scorer import Scorer
+from mlx_rev.model.scorer import PlainScorer, Scorer
 
 
 @pytest.fixture
@@ -56,6 +56,26 @@ def test_bits_per_byte_are_nats_over_bytes(model: Llama) -> None:
     assert score.tokens == 32
     assert score.bits_per_byte == pytest.approx(nats / math.log(2) / 100)
     assert score.nats_per_token == pytest.approx(nats / 32)
+
+
+def test_what_was_read_once_is_gone_on_from_in_any_number_of_rows(model: Llama) -> None:
+    scorer, story = model.ops.scorer(model), random_story(20)
+    for read in (0, 12):
+        cache = scorer.read(story[:read].tolist(), 9)
+        inputs, targets = story[read : read + 9], story[read + 1 : read + 10]
+        for rows in (1, 3):
+            shared = scorer.shared(cache, rows)
+            texts = (mx.array(np.tile(ids, (rows, 1))) for ids in (inputs, targets))
+            found = scorer.nats(*texts, shared)
+            expected = plain_nats(model, story[: read + 10])[read:]
+            assert found == pytest.approx(np.tile(expected, (rows, 1)), abs=1e-4)
+
+
+def test_what_was_read_is_kept_in_one_row_with_no_more_room_than_was_asked_for(
+    tiny: ModelConfig,
+) -> None:
+    cache = PlainScorer(Llama(tiny)).read([1, 5, 7], 9)
+    assert {layer.keys.shape for layer in cache} == {(1, tiny.n_kv_heads, 12, tiny.head_dim)}
 
 
 def test_stories_of_any_length_are_scored_a_few_positions_at_a_time(

@@ -1,5 +1,8 @@
 """What an earlier version wrote is read, told from and resumed."""
 
+import json
+import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,20 +14,45 @@ import mlx_rev
 from mlx_rev.cli.train import parse_command
 from mlx_rev.data.shards import open_shard
 from mlx_rev.formats.detect import open_model
+from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import order_named
 from mlx_rev.train.runlog import read_metrics
 
 ENDING = "They were happy."
+TEXT = 'Once upon a time there was a cat. Tom said, "Come here!" They were happy.'
+STORIES1M_WEIGHTS = "f734890d60b613e860e406ae1b5aec64d0cd2600"
+"""Git's name of weights/stories1m/model.safetensors."""
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files, unpacked."""
     folder = tmp_path_factory.mktemp("old")
-    with tarfile.open(Path(__file__).with_name("1271edf.tar.gz")) as archive:
-        archive.extractall(folder, filter="data")
+    for name in ("1271edf.tar.gz", "stories1m.tar.gz"):
+        with tarfile.open(Path(__file__).with_name(name)) as archive:
+            archive.extractall(folder, filter="data")
     return folder
+
+
+def drawn_weights(header: bytes) -> bytes:
+    """Numbers in the places of a safetensors file whose header this is."""
+    entries = json.loads(header[8:])
+    size = max(entries[name]["data_offsets"][1] for name in entries if name != "__metadata__")
+    # RandomState's numbers are the same in every version of NumPy.
+    return np.random.RandomState(0).uniform(-1, 1, size // 4).astype("<f4").tobytes()
+
+
+def real_weights(header: bytes) -> bytes:
+    """Those that stories1m had, out of the history; skips where that is not at hand."""
+    show = ("git", "-C", str(Path(__file__).parent), "cat-file", "blob", STORIES1M_WEIGHTS)
+    environment = {**os.environ, "GIT_NO_LAZY_FETCH": "1"}
+    try:
+        found = subprocess.run(show, capture_output=True, check=True, env=environment).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("the weights of stories1m are in the history of a whole clone only")
+    assert found.startswith(header)
+    return found[len(header) :]
 
 
 @pytest.mark.parametrize("name", ["run", "run/checkpoints/latest", "m/model.bin"])
@@ -33,6 +61,27 @@ def test_the_model_tells_the_same_story(old: Path, name: str) -> None:
     # In a file the bytes that are no UTF-8 were written as they could be.
     expected = (old / "told.txt").read_text(encoding="utf-8", errors="replace")
     assert told.text + "\n" == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"), [("drawn", drawn_weights), ("real", real_weights)], ids=["drawn", "real"]
+)
+def test_the_first_built_in_model_says_the_same(
+    old: Path, tmp_path: Path, name: str, weights: Callable[[bytes], bytes]
+) -> None:
+    """weights/stories1m: its own files, but of the 6 MB of weights only the header, with drawn
+    numbers in their places; and the real ones. What it says is what 1271edf's code made it say."""
+    for path in (old / "stories1m").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    file = tmp_path / "model.safetensors"
+    with file.open("ab") as written:
+        written.write(weights(file.read_bytes()))
+    expected = json.loads((old / "stories1m.json").read_text(encoding="utf-8"))[name]
+    teller = mlx_rev.load(tmp_path)
+    assert teller.says_reversal
+    [nats] = token_nats(teller.model, [np.array(teller.codec.enclosed([TEXT])[0])])
+    assert nats == pytest.approx(expected["nats"], abs=2e-3)
+    assert teller.tell(ENDING, temperature=0.0, max_tokens=60).text == expected["told"]
 
 
 def test_all_forms_of_the_model_have_its_weights_and_order(old: Path) -> None:

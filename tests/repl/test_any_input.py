@@ -51,7 +51,7 @@ def test_no_input_makes_a_traceback(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     view = View(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=30, theme=THEME))
-    fuzz(Session(tellers[order], "tiny", SampleConfig(max_tokens=2)), view, 1, 100)
+    fuzz(Session(tellers[order], "tiny", SampleConfig(max_tokens=2)), view, 1, 50)
 
 
 @pytest.mark.slow

@@ -101,6 +101,9 @@ def test_pieces_that_are_found_before_merging_are_text(theirs: Peer) -> None:
     ids = tokenizer.encode("a<tool é>b")
     assert 400 in ids
     assert tokenizer.decode(ids) == "a<tool é>b"
+    added = [*json.loads(theirs.to_str())["added_tokens"], {"id": 400, "content": "<tool>"}]
+    read = vocabulary_of(Fields(changed(theirs, "added_tokens", to=added), "t.json"), 1, 2)
+    assert (read.verbatim, read.marks) == ({400}, {0, 1, 2})
 
 
 def changed(theirs: Peer, *path: str, to: object) -> dict[str, Any]:
@@ -129,6 +132,7 @@ REMOVED = {
         (("normalizer",), {"type": "NFC"}, "normalizer is .*NFC.*, expected null"),
         (("pre_tokenizer",), STRIP, "tokenizer of kind BPE; expected byte-level"),
         (("pre_tokenizer",), SPACE, "add_prefix_space is True, expected false"),
+        (("pre_tokenizer",), {"type": "ByteLevel"}, "add_prefix_space is .*, expected false"),
         (("pre_tokenizer",), REMOVED, "type is 'Split', expected ByteLevel, Digits or Split"),
         (("model", "type"), "Unigram", "tokenizer of kind Unigram"),
         (("model", "end_of_word_suffix"), "</w>", "end_of_word_suffix is '</w>'"),
@@ -147,10 +151,22 @@ def test_what_could_not_give_a_text_back_is_refused_by_field(
         ByteLevel(vocabulary_of(content, 1, 2), source="t.json")
 
 
+def test_what_a_file_leaves_out_is_as_the_library_takes_it(theirs: Peer) -> None:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    steps = [{"type": "Digits", "individual_digits": False}, byte_level]
+    content = changed(theirs, "pre_tokenizer", to={"type": "Sequence", "pretokenizers": steps})
+    for name in ("ignore_merges", "dropout", "fuse_unk", "byte_fallback"):
+        del content["model"][name]
+    own, text = ByteLevel(vocabulary_of(Fields(content, "t.json"), 1, 2)), "Tom's 1234 cats "
+    peers = Peer.from_str(json.dumps(content))
+    assert own.encode(text) == peers.encode(text).ids
+
+
 def test_without_a_boundary_it_is_said_where_one_could_stand(theirs: Peer) -> None:
     content = Fields(json.loads(theirs.to_str()), "t.json")
-    with pytest.raises(RevError, match="which token begins a text"):
-        vocabulary_of(content)
+    for forward_boundary in (None, 2):
+        with pytest.raises(RevError, match="which token begins a text"):
+            vocabulary_of(content, None, forward_boundary)
     template = {
         "type": "Sequence",
         "processors": [
@@ -167,6 +183,23 @@ def test_without_a_boundary_it_is_said_where_one_could_stand(theirs: Peer) -> No
     assert (known.boundary, known.forward_boundary) == (2, 2)
     assert vocabulary_of(content, 0, 1).boundary == 0
     assert is_byte_level(content)
+
+
+@pytest.mark.parametrize(
+    ("piece", "said"),
+    [
+        ("日", "piece 300, '日', does not stand for bytes"),
+        ("a\n", r"piece 300, 'a\\n', does not stand for bytes"),
+        ("", "piece 300, '', does not stand for bytes"),
+        ("a", "has a piece twice"),
+        (MARKS[1], "has a piece twice"),
+    ],
+)
+def test_a_vocabulary_that_makes_no_sense_is_refused(theirs: Peer, piece: str, said: str) -> None:
+    known = ours(theirs).vocabulary
+    pieces = (*known.pieces[:300], piece, *known.pieces[301:])
+    with pytest.raises(DataError, match=f"^t.json: {said}"):
+        ByteLevel(replace(known, pieces=pieces, merges=()), source="t.json")
 
 
 def test_every_byte_has_its_character() -> None:

@@ -1,9 +1,11 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_rev.data import bundled
-from mlx_rev.text.sentences import last_sentences, sentences
+from mlx_rev.text.sentences import last_sentences, sentence_starts, sentences
 
 stories = st.text(alphabet='ab .!?"\n。”', max_size=60)
 
@@ -26,9 +28,25 @@ def test_nothing_but_white_space_is_lost(text: str) -> None:
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
 
 
+@given(stories)
+def test_a_text_is_cut_where_its_sentences_start(text: str) -> None:
+    """All of it; no part is without a sentence unless the text is."""
+    starts = sentence_starts(text)
+    parts = [text[start:stop] for start, stop in pairwise([*starts, len(text)])]
+    assert "".join(parts) == text
+    found = [part.strip() for part in parts if text.strip()]
+    assert found == [sentence.strip() for sentence in sentences(text)]
+
+
+def test_white_space_is_the_sentences_in_front_of_it_but_at_the_beginning() -> None:
+    assert sentence_starts("\n Tom ran.  He sat. \n") == [0, 12]
+    assert sentence_starts("") == [0]
+
+
 @pytest.mark.parametrize(
     ("story", "ending"),
     [
+        ("They went home happy.", "They went home happy."),
         ("A cat sat. They went home happy.", "They went home happy."),
         ("A cat sat. They went home happy. The end.", "They went home happy. The end."),
         ("A cat sat.\n\nThey went home happy.\nThe end. ", "They went home happy.\nThe end. "),

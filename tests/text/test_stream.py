@@ -114,12 +114,19 @@ def test_a_half_character_is_held_back(codecs: dict[Order, StoryCodec]) -> None:
     assert growth.text.count("\ufffd") == 1
 
 
-def test_the_space_of_a_token_reversed_ending_is_shown_in_front_of_it(
-    codecs: dict[Order, StoryCodec],
+@pytest.mark.parametrize(
+    ("story", "ending", "follows"),
+    [
+        ("Tom ran. He was happy.", "He was happy.", "a space"),
+        ("Tom ran. He was happy.", " He was happy.", "a space"),
+        ("Tom ran.\nHe was happy.", "He was happy.", "a newline"),
+    ],
+)
+def test_the_space_of_a_token_reversed_ending_is_shown_in_front_of_it_once(
+    codecs: dict[Order, StoryCodec], story: str, ending: str, follows: str
 ) -> None:
     codec = codecs[TOKEN]
-    story, ending = "Tom ran. He was happy.", "He was happy."
-    spelling = codec.prompt(ending).spellings[0]
+    spelling = codec.prompt(ending).spellings[follows == "a newline"]
     growth = codec.growth(ending, spelling)
     for token in codec.encode(story)[len(spelling) - 1 :]:
         growth.push(codec.tokenizer.piece_bytes[token])

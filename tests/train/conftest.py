@@ -9,15 +9,16 @@ from mlx_rev.data.prepare import Prepared, prepare
 
 @pytest.fixture(scope="session")
 def corpus_file(some_stories: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A text file of a few hundred stories."""
+    """A text file of a hundred stories or two."""
     path = tmp_path_factory.mktemp("corpus") / "stories.txt"
-    path.write_text("\n<|endoftext|>\n".join(some_stories), encoding="utf-8")
+    path.write_text("\n<|endoftext|>\n".join(some_stories[:160]), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
 def run_config(tiny: ModelConfig, corpus_file: Path) -> RunConfig:
-    """A dozen steps of a tiny model with all that happens in a run."""
+    """A dozen steps of a tiny model with all that happens in a run, but that nothing is compiled:
+    kernels would take longer than the rest of it."""
     return RunConfig(
         model=replace(tiny, dropout=0.1),
         data=DataConfig(data=str(corpus_file), valid_share=0.1),
@@ -30,6 +31,7 @@ def run_config(tiny: ModelConfig, corpus_file: Path) -> RunConfig:
             eval_stories=10,
             save_every=4,
             sample_every=6,
+            compile=False,
         ),
     )
 

@@ -82,6 +82,9 @@ def test_the_newest_and_the_best_are_kept(
 ) -> None:
     for step in range(1, 6):
         save(tmp_path, tiny, codecs[WORD], step, best=step == 2)
+    for keep in (5, 7):
+        checkpoint.remove_old(tmp_path, keep)
+        assert len([*(tmp_path / "checkpoints").glob("step-*")]) == 5
     (tmp_path / "checkpoints" / ".step-00000006-left").mkdir()
     checkpoint.remove_old(tmp_path, keep=2)
     root = tmp_path / "checkpoints"

@@ -21,10 +21,13 @@ Start = Callable[..., Nodes]
 @pytest.fixture
 def start(tmp_path: Path, command_environment: dict[str, str]) -> Iterator[Start]:
     """Starts a node for each list of arguments, in a ring, each with a cache of its own; `missing`
-    more are expected there. None outlives the test."""
+    more are expected there. None outlives the test. Those that are not `watched` have no parent:
+    only one that hangs needs it."""
     started: Nodes = []
 
-    def start_nodes(arguments: list[list[str]], *, missing: int = 0) -> Nodes:
+    def start_nodes(
+        arguments: list[list[str]], *, missing: int = 0, watched: bool = False
+    ) -> Nodes:
         with ExitStack() as held:
             sockets = [held.enter_context(socket.socket()) for _ in range(len(arguments) + missing)]
             for free in sockets:
@@ -33,10 +36,12 @@ def start(tmp_path: Path, command_environment: dict[str, str]) -> Iterator[Start
         hostfile = tmp_path / "ring.json"
         hostfile.write_text(json.dumps(hosts))
         command = [sys.executable, "-m", "mlx_rev", "train", "--plain", "--ranks", "1"]
+        environment = command_environment | {"MLX_HOSTFILE": str(hostfile)}
+        environment |= {} if watched else {"MLX_REV_WATCHDOG": "off"}
         nodes = [
             subprocess.Popen(
                 [*command, *own, "--cache", tmp_path / f"cache-{rank}"],
-                env={**command_environment, "MLX_HOSTFILE": str(hostfile), "MLX_RANK": str(rank)},
+                env=environment | {"MLX_RANK": str(rank)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -136,7 +141,7 @@ def test_a_node_that_hangs_ends_the_run_and_the_checkpoint_is_kept(
     # Only the first may lose patience: if the other's watch were quicker, it would kill the other,
     # and the first would see a node lost, not one that hangs.
     patience = [[*flags, "--patience", seconds] for seconds in ("30", "600")]
-    nodes = start(patience)
+    nodes = start(patience, watched=True)
     wait_for_checkpoint(nodes[0])
     os.kill(training_of(nodes[1]), signal.SIGSTOP)
     _, error = nodes[0].communicate(timeout=200)
@@ -150,7 +155,7 @@ def test_a_node_that_never_comes_is_not_waited_for(
     flags: list[str], tmp_path: Path, start: Start
 ) -> None:
     flags += ["--out", str(tmp_path / "run"), "--patience", "2"]
-    [first] = start([flags], missing=1)
+    [first] = start([flags], missing=1, watched=True)
     _, error = first.communicate(timeout=200)
     assert first.returncode == 2
     assert "no other machine joined" in error
