@@ -87,6 +87,8 @@ class Options:
     """llama.cpp's llama-bench; by default the one on the path, if there is one."""
     run_c: Path | None = None
     """llama2.c's run, built with OpenMP."""
+    only: tuple[str, ...] = ()
+    """Only these contestants, such as mlx-rev, before-mlx-rev, mlx-rev-tells."""
     before: Path | None = None
     """Another checkout of mlx-rev, an older one for instance, to take part."""
     out: Path = Path("benchmark")
@@ -183,14 +185,18 @@ def main() -> None:
 def training_contestants(options: Options) -> tuple[str, ...]:
     """Who trains."""
     torch = TORCH if options.torch and find_spec("torch") else ()
-    return TRAINING + torch + ((f"{BEFORE}mlx-rev",) if options.before else ())
+    return _chosen(TRAINING + torch + ((f"{BEFORE}mlx-rev",) if options.before else ()), options)
 
 
 def telling_contestants(options: Options, rows: int) -> tuple[str, ...]:
     """Who tells so many stories at once."""
     one = tuple(kind for kind in programs(options) if not kind.startswith(BEFORE))
     before = (f"{BEFORE}mlx-rev-tells",) if options.before else ()
-    return TELLING + (one if rows == 1 else ()) + before
+    return _chosen(TELLING + (one if rows == 1 else ()) + before, options)
+
+
+def _chosen(kinds: tuple[str, ...], options: Options) -> tuple[str, ...]:
+    return tuple(kind for kind in kinds if not options.only or kind in options.only)
 
 
 def programs(options: Options) -> dict[str, str]:

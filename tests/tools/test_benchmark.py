@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import benchmark
@@ -79,5 +80,6 @@ def test_another_checkout_takes_part(tmp_path: Path) -> None:
     assert benchmark.training_contestants(options)[-1] == "before-mlx-rev"
     assert benchmark.telling_contestants(options, rows=64)[-1] == "before-mlx-rev-tells"
     kinds = ("before-mlx-rev",)
+    assert benchmark.training_contestants(replace(options, only=kinds)) == kinds
     [result] = benchmark.compare("x", contestants.Shape(*range(1, 9)), kinds, options)
     assert (result.speeds, result.peak_bytes) == ([80, 80, 80], 7)
