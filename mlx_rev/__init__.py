@@ -4,12 +4,16 @@ import mlx_rev
 story = mlx_rev.load("runs/bundled-quick").tell("They all lived happily ever after.")
 """
 
-from contextlib import nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING
+from mlx_rev.interrupts import end_at_once, is_command
 
-from mlx_rev.cpu import blas
-from mlx_rev.errors import is_command, warning_in_a_line
+end_at_once()
+
+from contextlib import nullcontext  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+from mlx_rev.cpu import blas  # noqa: E402
+from mlx_rev.errors import warning_in_a_line  # noqa: E402
 
 if TYPE_CHECKING:
     from mlx_rev.generate.teller import Teller

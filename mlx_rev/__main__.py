@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from mlx_rev import __version__
 from mlx_rev.cli.help import COMMANDS, usage
 from mlx_rev.errors import ConfigError, RevError, in_a_line, nearest, warning_in_a_line
+from mlx_rev.interrupts import end_at_once, interrupt_python
 from mlx_rev.ui.visible import one_line
 
 _USAGE_ERROR = 2
@@ -50,7 +51,9 @@ def run(
 
             if (code := watchdog.guard(name)) is not None:
                 return code
-        return int(importlib.import_module(f"mlx_rev.cli.{command}").main(given, name))
+        module = importlib.import_module(f"mlx_rev.cli.{command}")
+        interrupt_python()
+        return int(module.main(given, name))
 
     return _reported(f"mlx-rev {command}", work)
 
@@ -66,7 +69,7 @@ def _refuse(command: str) -> int:
         raise ConfigError("expected a command; for a story with this ending, mlx-rev tell ENDING")
     if command.startswith("-"):
         raise ConfigError(f"expected a command before {command}, such as mlx-rev repl")
-    meant = nearest(command, [*COMMANDS, "help"]) or f"expected one of {', '.join(COMMANDS)}"
+    meant = nearest(command, [*COMMANDS, "help"], "mlx-rev help lists the commands")
     raise ConfigError(f"unknown command {command!r}; {meant}")
 
 
@@ -94,6 +97,8 @@ def _reported(name: str, work: Callable[[], int]) -> int:
         if error.filename is None:  # standard output itself failed; Python must not flush it again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _USAGE_ERROR
+    finally:
+        end_at_once()
 
 
 def _ready_streams() -> None:

@@ -3,7 +3,7 @@
 import difflib
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -47,18 +47,11 @@ def warning_in_a_line() -> Iterator[None]:
         yield
 
 
-def is_command() -> bool:
-    """Whether this process was started as `mlx-rev` or as one of its modules."""
-    module = "-m" in sys.orig_argv and sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1]
-    if module:
-        return module[0].partition(".")[0] == "mlx_rev"
-    return any(argument.endswith("/mlx-rev") for argument in sys.orig_argv[:2])
-
-
-def nearest(given: str, known: Sequence[str]) -> str:
-    """Which of the known names was probably meant, as a question; "" where none is near."""
-    close = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else ""
+def nearest(given: str, known: Iterable[str], otherwise: str, mark: str = "") -> str:
+    """Which of the known names was probably meant, as a question, with a mark in front of it;
+    `otherwise` where none is near."""
+    close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
+    return f"did you mean {mark}{close[0]}?" if close else otherwise
 
 
 class ConfigError(RevError):

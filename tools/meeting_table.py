@@ -191,7 +191,8 @@ def _exchanged(parts: Sequence[Parts], seed: int) -> list[tuple[str, str]]:
 
 def _seams(judges: Sequence[ModelJudge], pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     """The surprise at each seam, in bits per byte."""
-    return paired_surprise(judges, *zip(*pairs, strict=True))
+    *_, found = paired_surprise(judges, *zip(*pairs, strict=True))
+    return found
 
 
 def _first(text: str, least: int) -> str:

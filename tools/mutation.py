@@ -36,6 +36,7 @@ TESTS = {
     "generate/alternatives": ("repl/test_writing.py",),
     "generate/bootstrap": ("generate/test_retrieval.py",),
     "generate/consistency": ("cli/test_score.py",),
+    "generate/decode": ("generate/test_reading.py",),
     "generate/teller": ("generate/test_story.py", "generate/test_decode.py"),
     "model/cache": ("model/test_llama.py", "model/test_ops.py"),
     "model/load": ("train/test_checkpoint.py", "generate/test_story.py"),
@@ -50,8 +51,9 @@ TESTS = {
     "train/events": ("train/test_loop.py",),
     "train/rehearsal": ("ui/test_training.py",),
     "train/runlog": ("train/test_loop.py", "faults/test_run_records.py"),
+    "train/step": ("train/test_loss.py",),
 }
-"""Tests of a module that do not lie where its own would, tests/ROOM/test_NAME.py."""
+"""Tests of a module besides its own, tests/ROOM/test_NAME.py, if it has any."""
 _STARTING, _SLOWER = 10, 4
 """A mutant whose tests take so many seconds of CPU time and so many times those of the module as it
 is, has been noticed: it runs for ever."""

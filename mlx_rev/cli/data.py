@@ -14,7 +14,7 @@ from mlx_rev.cli.outputs import check_outputs, is_standard_output, write_json
 from mlx_rev.config import LARGEST_SIZE, ModelConfig, Packing, TrainConfig
 from mlx_rev.config_file import EARLIER, read_toml
 from mlx_rev.data.inspection import PARTS, examples, find_shards, find_tokenizer, inspect
-from mlx_rev.data.row_plan import plan_rows
+from mlx_rev.data.row_plan import survey
 from mlx_rev.data.shard_set import ShardSet
 from mlx_rev.errors import ConfigError
 from mlx_rev.text.codec import StoryCodec
@@ -152,11 +152,8 @@ def _rows(source: _Source) -> inspection.RowsFound | None:
     trained = {name: shards for name, (shards, _) in source.shards.items() if _is_trained_on(name)}
     if not trained:
         return None
-    plan = plan_rows(
-        [shards.lengths for shards in trained.values()],
-        context=source.context,
-        seed=source.seed,
-        packing=source.packing,
+    count, report = survey(
+        [*trained.values()], context=source.context, seed=source.seed, packing=source.packing
     )
     backward = all(order_named(own.order).grows_leftwards for own in trained.values())
-    return inspection.RowsFound(source.context, plan.row_count, backward, plan.report())
+    return inspection.RowsFound(source.context, count, backward, report)

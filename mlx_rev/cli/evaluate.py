@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from mlx_rev import files, run_folder
+from mlx_rev import files
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import (
     SAMPLING,
     ModelChoice,
     cache_folder,
+    options_of_run,
     sample_settings,
     with_standard_input,
 )
@@ -24,7 +25,8 @@ from mlx_rev.config import DataConfig, ReversalMode, SampleConfig, validate
 from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
 from mlx_rev.data.corpus import Stories, open_corpus
-from mlx_rev.data.sources.names import STANDARD_INPUT, is_downloaded
+from mlx_rev.data.sources.names import is_downloaded
+from mlx_rev.data.sources.standard_input import naming_standard_input, said
 from mlx_rev.data.sources.story_files import read_stories, story_files
 from mlx_rev.errors import ConfigError, DataError
 from mlx_rev.estimate import check_telling_fits
@@ -121,7 +123,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         )
     check_telling_fits(loaded.model.config, command.best_of)
     console = make_console(stderr=True, plain=command.plain)
-    with naming_cache(command.cache):
+    with naming_cache(command.cache), naming_standard_input(command.cache):
         sources = _sources(command, choice.reference)
         stories = list(islice(sources.held_out, _MOST_STORIES))
     real = held_out(stories, command.count)
@@ -187,7 +189,7 @@ def _check(command: EvaluateCommand) -> None:
 
 def _sources(command: EvaluateCommand, model: str) -> _Sources:
     """Where held-out stories and, if that is known, the training text come from."""
-    run = _run_of(Path(model)) if command.data is None else None
+    run = options_of_run(Path(model)) if command.data is None else None
     given = DataConfig(data=command.data or "bundled")
     data = read_toml(run).data if run else with_standard_input(given, command.cache)
     valid, field = command.valid or data.valid, command.field or data.field
@@ -202,9 +204,8 @@ def _sources(command: EvaluateCommand, model: str) -> _Sources:
     training_name = data.data if has_training else None
     if command.train_text is not None:
         training, training_name = _training(command.train_text, command.field), command.train_text
-    # What was piped in is kept in a file whose name says nothing.
-    own = "standard input" if command.data == STANDARD_INPUT else data.data
-    return _Sources(valid or own, corpus.valid(), training_name, training, corpus.notices)
+    name, *notices = (said(text, command.cache) for text in (valid or data.data, *corpus.notices))
+    return _Sources(name, corpus.valid(), training_name, training, tuple(notices))
 
 
 def _training(named: str, field: str | None) -> Stories:
@@ -213,14 +214,6 @@ def _training(named: str, field: str | None) -> Stories:
         return lambda: (story.text for story in bundled.stories("train"))
     story_files(named)
     return lambda: read_stories(named, field)
-
-
-def _run_of(model: Path) -> Path | None:
-    """The options of the run that a model is, or is a checkpoint of."""
-    for folder in (model, model.parent.parent):
-        if (folder / run_folder.CONFIG).is_file() and (folder / run_folder.CHECKPOINTS).is_dir():
-            return folder / run_folder.CONFIG
-    return None
 
 
 def _read_endings(path: Path) -> list[str]:

@@ -167,7 +167,7 @@ class _Refusal:
         if not given:
             return f"unexpected {_shown(tokens[0])}; put several words in quotes, or {self._help}"
         known = [name for option in options_of(self.command) for name in option.names]
-        meant = {flag: nearest(flag.replace("_", "-"), known) for flag in given}
+        meant = {flag: nearest(flag.replace("_", "-"), known, "") for flag in given}
         said = [f"{flag} ({found})" if found else flag for flag, found in meant.items()]
         return f"unknown option{'s' * (len(said) > 1)} {', '.join(said)}; {self._help}"
 

@@ -10,7 +10,7 @@ from typing import Any
 import platformdirs
 import tyro
 
-from mlx_rev import backend
+from mlx_rev import backend, run_folder
 from mlx_rev.cli.flags import parse
 from mlx_rev.config import DataConfig, ReversalMode, SampleConfig
 from mlx_rev.data.sources.standard_input import spooled
@@ -36,6 +36,14 @@ def with_standard_input(data: DataConfig, cache: Path) -> DataConfig:
     with naming_cache(cache):
         stream = sys.stdin.buffer if sys.stdin else None
         return replace(data, data=spooled(data.data, stream, cache))
+
+
+def options_of_run(model: Path) -> Path | None:
+    """The file with the options of the run that a model is, or is a checkpoint of."""
+    for folder in (model, model.parent.parent):
+        if (folder / run_folder.CONFIG).is_file() and (folder / run_folder.CHECKPOINTS).is_dir():
+            return folder / run_folder.CONFIG
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

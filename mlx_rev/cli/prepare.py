@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from rich.box import HEAVY_HEAD
 from rich.table import Table
 
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import cache_folder, with_standard_input
 from mlx_rev.config import DataConfig, ModelConfig, TrainConfig, validate
-from mlx_rev.data.row_plan import plan_rows
+from mlx_rev.data.row_plan import survey
 from mlx_rev.data.shard_set import ShardSet
 from mlx_rev.errors import ConfigError
 from mlx_rev.presets import preset
@@ -63,15 +62,14 @@ def main(arguments: Sequence[str], program: str) -> int:
 
 def _figures(shards: ShardSet, context: int) -> dict[str, str]:
     """What `prepare` says of shards, by label."""
-    train, text = TrainConfig(), int(shards.text_bytes.sum(dtype=np.int64))
-    plan = plan_rows([shards.lengths], context=context, seed=train.seed, packing=train.packing)
-    report = plan.report()
+    train, text = TrainConfig(), shards.text_size
+    rows, report = survey([shards], context=context, seed=train.seed, packing=train.packing)
     return {
         "stories": f"{shards.story_count:,}",
         "bytes of text": f"{text:,}",
         "tokens": f"{shards.token_count:,}",
         "bytes per token": f"{text / shards.token_count:.2f}",
-        f"rows of {context}": f"{plan.row_count:,}",
+        f"rows of {context}": f"{rows:,}",
         "padding": f"{report.padding:.2%}",
         "targets that see their story's boundary": f"{report.sighted_share:.2%}",
         "stories cut": f"{report.cut / report.stories:.2%}",

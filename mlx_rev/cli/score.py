@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,15 +12,26 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.progress import Progress
+from rich.text import Text
 
 from mlx_rev import backend, files
 from mlx_rev.cli.flags import parse
-from mlx_rev.cli.options import SAMPLING, ModelChoice, sample_settings, say_not_reversed
+from mlx_rev.cli.options import (
+    SAMPLING,
+    ModelChoice,
+    cache_folder,
+    options_of_run,
+    sample_settings,
+    say_not_reversed,
+)
 from mlx_rev.config import ReversalMode, SampleConfig, validate
+from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
+from mlx_rev.data.corpus import open_corpus
+from mlx_rev.data.sources.names import BUNDLED, sources_in
 from mlx_rev.data.sources.story_files import SUFFIXES, notices, read_stories
 from mlx_rev.errors import ConfigError
+from mlx_rev.files import naming_cache
 from mlx_rev.formats.detect import open_model
 from mlx_rev.generate import bootstrap
 from mlx_rev.generate.bootstrap import Estimate
@@ -36,11 +47,12 @@ from mlx_rev.generate.teller import Teller
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.model.score import Score
 from mlx_rev.text.order import order_named
-from mlx_rev.ui.console import is_interactive, make_console
+from mlx_rev.ui.bars import Bars
+from mlx_rev.ui.console import beside, is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
 
-BUNDLED = "bundled"
 _AS_TEXT = Path("-")
+ENDINGS = 100
 _MOST_MODELS = 2
 _LONG = 200_000
 """Without a progress bar, a line announces the scoring of more tokens than this."""
@@ -52,18 +64,18 @@ _WIDTH = 11
 class ScoreCommand:
     """Score a text or a corpus: bits per byte (lower is better), comparable between any two models.
 
-    A text is shown sentence by sentence. With a second model: both, and the difference. For the
-    held-out bundled stories, the model is also given 100 of their endings, and the stories it tells
+    A text is shown sentence by sentence. With a second model: both, and the difference. A run that
+    was trained on the bundled stories is also given 100 of their endings, and the stories it tells
     are judged: do who, what and where agree from the ending to the beginning?
     """
 
     text: Annotated[
         str | None,
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="TEXT|FILE", help_behavior_hint="(required)"),
+        tyro.conf.arg(metavar="TEXT|FILE", help_behavior_hint=""),
     ] = None
     """A text, in quotes; or a .txt, .json or .jsonl file of stories, a folder of them, a glob, or
-    bundled."""
+    bundled. By default the stories that a run's own corpus holds out."""
     model: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories4m. May
     be given twice, to compare two."""
@@ -74,8 +86,9 @@ class ScoreCommand:
     what the file says."""
     count: int = 0
     """Score only this many stories, the first ones; 0 scores all."""
-    endings: int = 100
-    """How many bundled endings to tell stories from."""
+    endings: int | None = None
+    """How many bundled endings to tell stories from, which are then judged by the rules of those
+    stories; by default 100 for a run that was trained on them, and none for other models."""
     field: str | None = None
     """Key of the text in a JSON object; by default "story" or "text"."""
     json: Path | None = None
@@ -106,17 +119,17 @@ class _Scores:
 def main(arguments: Sequence[str], program: str) -> int:
     """Print the figures or, if asked for, JSON. Raises RevError."""
     command = parse(ScoreCommand, arguments, program)
-    given = _check(command)
+    _check(command)
+    given, stories = _given(command)
     models = _both_ways([_load(command, name) for name in command.model or (None,)])
-    corpus = _is_corpus(given)
-    texts = (
-        list(islice(_source(given, command.field), command.count or None)) if corpus else [given]
-    )
+    corpus = stories is not None
+    texts = [given] if stories is None else list(islice(stories, command.count or None))
     scores = []
-    for name, loaded in models:
+    for number, (name, loaded) in enumerate(models):
         own = sample_settings(command, arguments, program, loaded.settings)
         telling = given == BUNDLED and loaded.codec.order.grows_leftwards
-        scores.append(_scored(name, loaded, texts, own, command.endings if telling else 0))
+        endings = _endings(command, number) if telling else 0
+        scores.append(_scored(name, loaded, texts, own, endings))
     difference = _difference(scores, texts) if len(scores) > 1 else None
     if command.json is not None:
         _write_json(command.json, _as_json(scores, texts, difference))
@@ -126,15 +139,10 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
-def _check(command: ScoreCommand) -> str:
-    """What is to be scored. Raises ConfigError for what cannot be."""
+def _check(command: ScoreCommand) -> None:
+    """Raise ConfigError for what cannot be scored."""
     validate(command.sample)
-    if not (command.text or "").strip():
-        raise ConfigError(
-            'nothing to score; give a text, such as "They all lived happily ever after.", a file '
-            "or folder of stories, or bundled"
-        )
-    if command.count < 0 or command.endings < 1:
+    if command.count < 0 or (command.endings is not None and command.endings < 1):
         raise ConfigError("--count must be 0 or more, and --endings 1 or more")
     if len(command.model) > _MOST_MODELS:
         raise ConfigError(f"--model was given {len(command.model)} times, expected 1 or 2")
@@ -143,7 +151,35 @@ def _check(command: ScoreCommand) -> str:
             raise ConfigError(f"--json {command.json}: expected a name that ends in .json")
         if command.json.is_dir():
             raise ConfigError(f"--json {command.json}: is a folder, expected a file")
-    return command.text or ""
+
+
+def _given(command: ScoreCommand) -> tuple[str, Iterable[str] | None]:
+    """What is to be scored, and its stories where it names a corpus. Raises ConfigError where
+    nothing is, and DataError."""
+    run = options_of_run(Path(command.model[0])) if command.model else None
+    if command.text is None and run is not None:
+        data, cache = read_toml(run).data, cache_folder()
+        with naming_cache(cache):
+            found = open_corpus(data, cache)
+        sys.stderr.write(f"mlx-rev score: {one_line(data.valid or data.data)}, held-out stories\n")
+        return data.data, found.valid()
+    given = command.text or ""
+    if not given.strip():
+        raise ConfigError(
+            'nothing to score; give a text, such as "They all lived happily ever after.", a file '
+            "or folder of stories, or bundled"
+        )
+    return given, _source(given, command.field) if _is_corpus(given) else None
+
+
+def _endings(command: ScoreCommand, number: int) -> int:
+    """How many endings of bundled stories a model, by its number, is given. Its stories are judged
+    by the rules of the bundled ones, so without being asked only what learnt from those is."""
+    if command.endings is not None:
+        return command.endings
+    run = options_of_run(Path(command.model[number])) if command.model[number:] else None
+    names = {named.name for named in sources_in(read_toml(run).data.data)} if run else set()
+    return ENDINGS if BUNDLED in names else 0
 
 
 def _is_corpus(given: str) -> bool:
@@ -199,7 +235,7 @@ def _scored(
     live = is_interactive(console)
     if not live and tokens > _LONG:
         console.print(f"scoring {tokens:,} tokens", soft_wrap=True)
-    with Progress(console=console, transient=True, disable=not live) as shown:
+    with Bars(console, shown=live) as shown:
         task = shown.add_task("scoring", total=tokens)
         scored = score_encoded(loaded.model, encoded, lambda more: shown.advance(task, more))
         judged = None
@@ -228,27 +264,27 @@ def _show(
     for one in scores:
         named = f"{one_line(one.name)}: " if len(scores) > 1 else ""
         counted = f"{len(texts)} {kind}, " if kind == "stories" else ""
-        sys.stdout.write(
+        _write(
             f"{named}{counted}{one.score.text_bytes} bytes, {one.score.tokens} tokens: "
             f"{one.score.nats_per_token:.4f} nats per token, "
-            f"{one.score.bits_per_byte:.4f} bits per byte\n"
+            f"{one.score.bits_per_byte:.4f} bits per byte"
         )
         if one.judged is not None:
             _show_consistency(one.judged, one.settings.temperature)
     if difference is not None:
         interval = f" [{difference.low:+.4f}, {difference.high:+.4f}]" if len(texts) > 1 else ""
-        sys.stdout.write(f"difference: {difference.mean:+.4f} bits per byte{interval}\n")
+        _write(f"difference: {difference.mean:+.4f} bits per byte{interval}")
     if kind == "text":
         _show_sentences(scores, texts)
 
 
 def _show_consistency(judged: Consistency, temperature: float) -> None:
-    sys.stdout.write(
+    _write(
         f"{judged.consistent} of {judged.stories} stories told from held-out endings are "
-        f"consistent (temperature {temperature})\n"
+        f"consistent (temperature {temperature})"
     )
     for _, fault in judged.faults[:5]:
-        write_story(sys.stdout, f"    {fault}\n")
+        _write(fault, "    ")
 
 
 def _show_sentences(scores: Sequence[_Scores], texts: Sequence[str]) -> None:
@@ -260,7 +296,16 @@ def _show_sentences(scores: Sequence[_Scores], texts: Sequence[str]) -> None:
         cells = [f"{figure:{_WIDTH}.3f}" for figure in figures]
         if len(figures) > 1:
             cells.append(f"{figures[0] - figures[1]:+{_WIDTH}.3f}")
-        write_story(sys.stdout, "".join(cells) + f"  {one_line(sentence[0].text.strip())}\n")
+        _write(one_line(sentence[0].text.strip()), "".join(cells) + "  ")
+
+
+def _write(text: str, head: str = "") -> None:
+    """Write a line; in a terminal it is wrapped at words, to the right of `head`."""
+    console = make_console()
+    if console.is_terminal:
+        beside(console, Text(head), text)
+    else:
+        write_story(sys.stdout, f"{head}{text}\n")
 
 
 def _as_json(

@@ -145,6 +145,9 @@ def _train(
             more=more,
             step_begins=view.step_begins,
         )
+        left_out = rest.left_out if rest else ""
+    if left_out:
+        say(console, f"note: of the stories after the first shard, {left_out}")
 
 
 def _kept_tokenizer(given: ModelFile, cache: Path) -> Path:

@@ -1,5 +1,6 @@
 """What is in token shards: how many stories, how long they are, and whether any is damaged."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -136,9 +137,9 @@ def inspect(
         shards=len(shards.shards),
         stories=shards.story_count,
         tokens=shards.token_count,
-        text_bytes=int(shards.text_bytes.sum(dtype=np.int64)),
+        text_bytes=shards.text_size,
         tokens_per_word=_tokens_per_word(shards, codec) if codec else None,
-        lengths=_lengths(shards.lengths),
+        lengths=_lengths(shards),
         without_checksum=sum(not shard.has_checksum for shard in shards.shards),
     )
 
@@ -168,8 +169,17 @@ def _spread(shards: ShardSet, most: int) -> list[list[int]]:
     return [shards.story(number)[1:-1].tolist() for number in numbers.tolist()]
 
 
-def _lengths(lengths: np.ndarray) -> Lengths:
-    median, most, last = np.percentile(lengths, (50, 95, 99), method="lower").tolist()
+def _lengths(shards: ShardSet) -> Lengths:
+    """Of one shard after the other: there are few lengths, however many stories."""
+    counted: Counter[int] = Counter()
+    for shard in shards.shards:
+        own = np.unique(np.diff(shard.starts).astype(np.int64), return_counts=True)
+        counted.update(dict(zip(*map(np.ndarray.tolist, own), strict=True)))
+    lengths = np.array(sorted(counted))
+    counts = np.array([counted[length] for length in lengths.tolist()])
+    shares = np.array([0.5, 0.95, 0.99])
+    places = np.floor(shares * (shards.story_count - 1))
+    median, most, last = lengths[np.searchsorted(np.cumsum(counts), places, "right")].tolist()
     width = next(size for size in _round_numbers() if last <= size * _MOST_BINS)
     bins = np.minimum((lengths - 1) // width, -(-last // width))
     return Lengths(
@@ -177,7 +187,7 @@ def _lengths(lengths: np.ndarray) -> Lengths:
         most=most,
         longest=int(lengths.max()),
         width=width,
-        counts=tuple(np.bincount(bins).tolist()),
+        counts=tuple(np.bincount(bins, counts).astype(int).tolist()),
     )
 
 

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -77,14 +78,30 @@ class Meanwhile(Child):
             raise self._failure()
         return None
 
+    @property
+    def left_out(self) -> str:
+        """What was left out of the stories after the first shard, in a line, once all are there."""
+        if not all(map(is_done, self._folders)):
+            return ""
+        self._process.wait()
+        _, left_out = self._answer or ("", "")
+        return left_out
+
+    @cached_property
+    def _answer(self) -> tuple[str, str] | None:
+        """What went wrong and what was left out, once the process has ended; None where it did not
+        say."""
+        try:
+            said, left_out = pickle.load(self._output)
+        except Exception:  # what is no pickle may raise anything
+            return None
+        return str(said), str(left_out)
+
     def _failure(self) -> DataError:
         """Why the process ended without the shards."""
-        try:
-            answer = pickle.load(self._output)
-        except Exception:  # what is no pickle may raise anything
-            answer = None
-        if isinstance(answer, str):
-            return DataError(answer or "the stories changed while they were made into token shards")
+        if self._answer is not None:
+            said, _ = self._answer
+            return DataError(said or "the stories changed while they were made into token shards")
         self._errors.seek(0)
         *_, last = [b"", *self._errors.read().splitlines()]
         code = self._process.returncode
@@ -93,16 +110,16 @@ class Meanwhile(Child):
 
 
 def _make(source: BinaryIO, target: BinaryIO) -> None:
-    """Prepare what was asked for, and say what went wrong, or ""."""
+    """Prepare what was asked for, and say what went wrong, or "", and what was left out."""
     config, vocab_size, cache = pickle.load(source)
     threading.Thread(target=_end_with, args=(source.fileno(),), daemon=True).start()
     os.nice(_NICENESS)
-    said = ""
+    said = left_out = ""
     try:
-        prepare(config, vocab_size, cache)
+        left_out = prepare(config, vocab_size, cache).left_out
     except (RevError, OSError) as error:
         said = in_a_line(error)
-    pickle.dump(said, target)
+    pickle.dump((said, left_out), target)
 
 
 def _end_with(source: int) -> None:

@@ -47,6 +47,8 @@ class Prepared:
     """For a model that also reads forwards: the same stories, read so."""
     whole: bool = True
     """Whether all stories to train on are there, or those of the first shard only."""
+    left_out: str = ""
+    """What was left out of what was read now, in a line; "" if nothing was."""
 
     @property
     def directions(self) -> "tuple[Prepared, ...]":
@@ -89,9 +91,10 @@ def prepare(
         warn(f"{config.tokenizer}: {loss}")
     files.remove_leftovers(cache / "tokenizers")
     prepared = _prepared(codec, corpus, cache, notify, workers or worker_count(), first_only)
-    if left_out := corpus.problems.summary():
+    left_out = corpus.problems.summary()
+    if left_out:
         warn(left_out)
-    return prepared
+    return replace(prepared, left_out=left_out)
 
 
 def _prepared(

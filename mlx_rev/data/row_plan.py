@@ -11,6 +11,7 @@ from mlx_rev.config import Packing
 from mlx_rev.data.packing import PackingReport, Rows, pack, packing_report, rows_for
 from mlx_rev.data.packing_once import pack_once
 from mlx_rev.data.permutation import Permutation
+from mlx_rev.data.shard_set import ShardSet
 
 _WINDOW = 4096
 """Stories that are packed together, which takes some milliseconds, or up to twice as many."""
@@ -22,6 +23,9 @@ _WINDOWS_KEPT = 4
 _WINDOWS_AT_ONCE = 64
 """Windows whose targets are counted at a time."""
 _WINDOWS_MEASURED = 16
+_SURVEYED = 2_000_000
+"""Stories of which all are looked at to say how well they are packed."""
+_SHARDS_SURVEYED = 8
 _STORIES, _ROWS = 0, 1
 """What the random numbers of an epoch are for."""
 
@@ -51,6 +55,32 @@ def plan_rows(
     return EpochPlan(lengths, context, seed)
 
 
+def survey(
+    directions: Sequence[ShardSet], *, context: int, seed: int, packing: Packing
+) -> tuple[int, PackingReport]:
+    """How many rows `plan_rows` makes of an epoch, and how well they are packed; of very many
+    stories, some shards are packed, so that memory does not depend on how many there are."""
+    stories = sum(own.story_count for own in directions)
+    if packing == "once" or stories <= _SURVEYED:
+        lengths = [own.lengths for own in directions]
+        plan = plan_rows(lengths, context=context, seed=seed, packing=packing)
+        return plan.row_count, plan.report()
+    some = np.linspace(0, len(directions[0].shards) - 1, _SHARDS_SURVEYED).astype(int)
+    reports = []
+    for number in dict.fromkeys(some.tolist()):
+        lengths = [ShardSet((own.shards[number],)).lengths for own in directions]
+        reports.append(EpochPlan(np.concatenate(lengths), context, seed).report())
+    targets = sum(own.token_count - len(own.shards) for own in directions)
+    return sum(_rows_and_windows(targets, stories, context)), reduce(add, reports)
+
+
+def _rows_and_windows(targets: int, stories: int, context: int) -> tuple[int, int]:
+    """How many rows the targets of an epoch need, and into how many windows it is divided, of which
+    each has one more."""
+    rows = rows_for(targets, context)
+    return rows, max(1, stories // _WINDOW, min(stories // _FEWEST, rows // _MOST_ROWS))
+
+
 class EpochPlan:
     """Stories shuffled and packed anew each epoch, a window at a time.
 
@@ -64,8 +94,8 @@ class EpochPlan:
     def __init__(self, lengths: np.ndarray, context: int, seed: int) -> None:
         """For stories of `lengths` (stories,) targets."""
         self._lengths, self._context, self._seed = lengths, context, seed
-        rows, stories = rows_for(int(lengths.sum(dtype=np.int64)), context), len(lengths)
-        self._windows = max(1, stories // _WINDOW, min(stories // _FEWEST, rows // _MOST_ROWS))
+        targets = int(lengths.sum(dtype=np.int64))
+        rows, self._windows = _rows_and_windows(targets, len(lengths), context)
         self._row_count = rows + self._windows
         self._epoch = lru_cache(maxsize=2)(self._begun_epoch)
         self._window = lru_cache(maxsize=_WINDOWS_KEPT)(self._packed_window)

@@ -92,6 +92,11 @@ class ShardSet:
             return self.shards[0].text_bytes
         return np.concatenate([shard.text_bytes for shard in self.shards])
 
+    @property
+    def text_size(self) -> int:
+        """UTF-8 bytes of all stories' text together."""
+        return sum(int(shard.text_bytes.sum(dtype=np.int64)) for shard in self.shards)
+
     def story(self, index: int) -> np.ndarray:
         """A story's ids in model order, with the boundary at both ends."""
         part = bisect_right(self._first_story, index) - 1

@@ -23,7 +23,7 @@ import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,26 @@ class Shard:
         return self.tokens[int(self.starts[index]) : int(self.starts[index + 1]) + 1]
 
 
+def divided(shard: Shard, text_bytes: int) -> tuple[Shard, ...]:
+    """The stories of a shard in several, each of which ends with the story that fills it up to
+    `text_bytes`."""
+    sizes = np.cumsum(shard.text_bytes, dtype=np.int64)
+    parts, first, size = [], 0, 0
+    while first < shard.story_count:
+        last = min(int(np.searchsorted(sizes, size + text_bytes)), shard.story_count - 1)
+        start, end = int(shard.starts[first]), int(shard.starts[last + 1])
+        parts.append(
+            replace(
+                shard,
+                starts=shard.starts[first : last + 2] - shard.starts[first],
+                text_bytes=shard.text_bytes[first : last + 1],
+                tokens=shard.tokens[start : end + 1],
+            )
+        )
+        first, size = last + 1, int(sizes[last])
+    return tuple(parts)
+
+
 class ShardContent:
     """The stories of a shard that is being made, in memory."""
 
@@ -85,10 +105,10 @@ class ShardContent:
         self._starts.append(len(self._tokens) - 1)
         self._text_bytes.append(text_bytes)
 
-    def extend(self, tokens: bytes, lengths: Sequence[int], text_bytes: Sequence[int]) -> None:
+    def extend(self, tokens: bytes, lengths: np.ndarray, text_bytes: Sequence[int]) -> None:
         """Add stories: their ids one after another, each with a boundary after it, as bytes of the
         vocabulary's `id_type`; the tokens of each, its boundary included; and its text's bytes."""
-        ends = np.cumsum(np.asarray(lengths, np.uint64), dtype=np.uint64) + self._starts[-1]
+        ends = np.cumsum(lengths, dtype=np.uint64) + self._starts[-1]
         self._tokens.frombytes(tokens)
         self._starts.frombytes(ends.tobytes())
         self._text_bytes.extend(text_bytes)

@@ -15,14 +15,14 @@ from mlx_rev import files
 from mlx_rev.data.encoding import Block, size_of
 from mlx_rev.data.reading import Place, Reading
 from mlx_rev.data.shard_set import DONE, ShardSet, is_done, open_shards, shard_path, write_done
-from mlx_rev.data.shards import Shard, ShardContent, check_origin, open_shard
+from mlx_rev.data.shards import Shard, ShardContent, check_origin, divided, open_shard
 from mlx_rev.data.workers import Encoders
 from mlx_rev.errors import DataError, RevError
 from mlx_rev.text.codec import StoryCodec
 
 SHARD_BYTES = 64 << 20
 """Bytes of text after which a shard ends: with a story, and of about 35 MB."""
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 """Bytes of text that are encoded at a time."""
 _PLACE = "place.json"
 """Beside unfinished shards: where in the corpus the last story in them is."""
@@ -46,8 +46,8 @@ class Direction:
         try:
             if is_done(folder):
                 shards = open_shards(folder)
-            elif old.exists():  # before a corpus had several
-                shards = ShardSet((open_shard(old),))
+            elif old.exists():  # From before a corpus had several: divided as it is now.
+                shards = ShardSet(divided(open_shard(old), SHARD_BYTES))
             else:
                 return None
         except DataError:

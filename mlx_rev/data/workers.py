@@ -1,9 +1,10 @@
-"""Blocks of stories to tokens, in this process or in several: the same tokens for any number.
+"""Blocks of stories to tokens, in this process and in others: the same tokens for any number.
 
 A worker is a process that is started anew, as a fork of a process with MLX's threads may hang. What
-goes through its standard input and output is pickled: first a tokenizer, then a block of stories,
-its tokens, a block of stories, and so on. When the process that started it ends, in whatever way,
-the worker's input does, and so does the worker.
+goes through its standard input and output is pickled: first it says that it is there, then it is
+given a tokenizer, and then a block of stories, of which it gives the tokens, another block, and so
+on. When the process that started it ends, in whatever way, the worker's input does, and so does the
+worker.
 """
 
 import os
@@ -12,37 +13,60 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing.connection import wait
 from typing import Any, BinaryIO
 
 from mlx_rev.data import child
 from mlx_rev.data.child import Child
-from mlx_rev.data.encoding import Block, Encoded, Encoder
+from mlx_rev.data.encoding import Block, Encoder
 from mlx_rev.errors import DataError, RevError
+from mlx_rev.text.chunk_cache import Encoded
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.load import tokenizer_of
 from mlx_rev.text.order import order_named
 
 ALONE = 4 << 20
-"""Bytes of text that this process encodes before it starts others, which takes them a second."""
-_MOST_WORKERS = 4
-"""More would wait for the one process that reads the corpus, and each takes up to 100 MB."""
+"""Bytes of text that this process encodes before it starts another, which takes that a third of a
+second, and as many before it starts one more."""
+_MOST = 4
+"""More processes would wait for the one that reads the corpus, and each takes up to 70 MB."""
+
+_WAITING = 2
+"""Blocks that wait for a worker, so that it has the next one soon."""
 
 
 def worker_count() -> int:
-    """How many workers this machine's cores are good for."""
+    """How many processes this machine's cores are good for."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    return min(cores or 1, _MOST_WORKERS)
+    return min(cores or 1, _MOST)
+
+
+@dataclass
+class _Given:
+    """A block, and the worker that has it, or its tokens; neither while it waits."""
+
+    block: Block
+    worker: "Worker | None" = None
+    encoded: list[Encoded] | None = None
 
 
 class Encoders(ExitStack):
-    """An encoder in this process and, after so much text as is encoded ALONE, in `workers` others,
-    unless that is one. They end with the `with` statement that this is used in."""
+    """An encoder in this process and in up to `count` - 1 others, which are started one by one when
+    there is much text, and end with the `with` statement that this is used in.
 
-    def __init__(self, codec: StoryCodec, workers: int) -> None:
+    A block waits for a worker. Where some wait already, this process encodes one, so that no core
+    is idle.
+    """
+
+    def __init__(self, codec: StoryCodec, count: int) -> None:
         super().__init__()
-        self._codec, self._count, self._alone = codec, workers, ALONE
-        self._workers: list[Worker] = []
+        self._codec, self._count, self._alone = codec, count, 0
+        self._starting: Worker | None = None
+        self._started = 0
+        self._idle: list[Worker] = []
+        self._busy = 0
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -54,29 +78,59 @@ class Encoders(ExitStack):
 
         Raises DataError for what cannot be encoded, and where a worker was killed.
         """
-        waiting: list[tuple[Block, Worker]] = []
+        given: list[_Given] = []
         for block in blocks:
-            if self._count < 2 or self._alone > 0:
-                self._alone -= sum(block.text_bytes)
-                yield block, self._encoder(block.stories)
-                continue
-            if not self._workers:
-                self._start()
-            if len(waiting) < self._count:
-                worker = self._workers[len(waiting)]
-            else:
-                done, worker = waiting.pop(0)
-                yield done, worker.receive()
-            worker.send(block.stories)
-            waiting.append((block, worker))
-        for done, worker in waiting:
-            yield done, worker.receive()
+            given.append(_Given(block))
+            self._hand_out(given, _WAITING if self._idle or self._busy else 0)
+            while given and (given[0].encoded is not None or len(given) > 2 * self._count):
+                yield self._finished(given.pop(0))
+        while given:
+            self._hand_out(given, 0)
+            yield self._finished(given.pop(0))
 
-    def _start(self) -> None:
-        self._workers += [self.enter_context(Worker()) for _ in range(self._count)]
+    def _hand_out(self, given: list[_Given], waiting: int) -> None:
+        """Take what workers have done, give them more, and encode a block here where more than so
+        many wait for one."""
+        for each in given:
+            self._take(each)
+        if self._starting and self._starting.has_answered:
+            self._begin(self._starting)
+            self._starting, self._alone = None, 0
+        new = [each for each in given if each.worker is None and each.encoded is None]
+        while new and self._idle:
+            first = new.pop(0)
+            first.worker = self._idle.pop()
+            first.worker.send(first.block.stories)
+            self._busy += 1
+        if len(new) <= waiting:
+            return
+        new[0].encoded = self._encoder(new[0].block.stories)
+        self._alone += sum(new[0].block.text_bytes)
+        if self._alone > ALONE and self._started < self._count - 1 and not self._starting:
+            self._started += 1
+            self._starting = self.enter_context(Worker())
+
+    def _begin(self, worker: "Worker") -> None:
+        """Let a worker that is there know what this process does."""
+        worker.receive()
         tokenizer, known = self._codec.tokenizer, self._encoder.known
-        for worker in self._workers:
-            worker.send((tokenizer.content, tokenizer.source, self._codec.order.name, known))
+        worker.send((tokenizer.content, tokenizer.source, self._codec.order.name, known))
+        self._idle.append(worker)
+
+    def _take(self, given: _Given, *, patiently: bool = False) -> None:
+        """Take a block's tokens from its worker, if it has them yet."""
+        if given.worker and (patiently or given.worker.has_answered):
+            given.encoded = given.worker.receive()
+            self._idle.append(given.worker)
+            self._busy -= 1
+            given.worker = None
+
+    def _finished(self, given: _Given) -> tuple[Block, list[Encoded]]:
+        """A block and its tokens."""
+        self._take(given, patiently=True)
+        if given.encoded is None:
+            given.encoded = self._encoder(given.block.stories)
+        return given.block, given.encoded
 
 
 class Worker(Child):
@@ -85,6 +139,11 @@ class Worker(Child):
     def __enter__(self) -> "Worker":
         self.start(__name__)
         return self
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether `receive` would not wait."""
+        return bool(wait([self._output.fileno()], 0))
 
     def send(self, content: Any) -> None:
         """Give it the tokenizer, or stories. Raises DataError where it has come to its end."""
@@ -95,8 +154,8 @@ class Worker(Child):
             raise self._ended() from error
 
     def receive(self) -> list[Encoded]:
-        """The tokens of the stories that were sent. Raises DataError for what cannot be encoded,
-        and where it has come to its end."""
+        """Nothing at first, and then the tokens of the stories that were sent. Raises DataError for
+        what cannot be encoded, and where it has come to its end."""
         try:
             found = pickle.load(self._output)
         except Exception as error:  # what is no pickle may raise anything
@@ -124,6 +183,7 @@ class Worker(Child):
 
 def _work(source: BinaryIO, target: BinaryIO) -> None:
     """Do the work of a worker until its input ends."""
+    _answer(target, [])
     if (begun := _received(source)) is None:
         return
     content, name, order, known = begun
@@ -133,8 +193,12 @@ def _work(source: BinaryIO, target: BinaryIO) -> None:
             answer: list[Encoded] | RevError = encode(stories)
         except RevError as error:
             answer = error
-        pickle.dump(answer, target, pickle.HIGHEST_PROTOCOL)
-        target.flush()
+        _answer(target, answer)
+
+
+def _answer(target: BinaryIO, answer: list[Encoded] | RevError) -> None:
+    pickle.dump(answer, target, pickle.HIGHEST_PROTOCOL)
+    target.flush()
 
 
 def _received(source: BinaryIO) -> Any:

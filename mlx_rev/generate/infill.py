@@ -130,7 +130,9 @@ def _round(
         if np.isfinite(surprise[~unfit]).any():
             surprise[unfit] = np.inf
     inside = [halves for story in (*openings, *endings) if (halves := _halves(story.text))]
-    usual = paired_surprise(judges, *zip(*inside, strict=True)) if inside else [0]
+    usual = np.zeros(1)
+    for usual in paired_surprise(judges, *zip(*inside, strict=True)) if inside else ():  # noqa: B007
+        yield openings[0], endings[0]
     most = np.quantile(usual, _GOOD)
     place = chosen_seam(surprise, float(most))
     left, right = lefts[place[0]], rights[place[1]]
@@ -203,18 +205,17 @@ def seam_surprise(
 
 def paired_surprise(
     judges: Sequence[Judge], lefts: Sequence[str], rights: Sequence[str]
-) -> np.ndarray:
-    """The same of each left side and its own right side, (N,), in one reading for each judge: with
-    only one judge, of the one sentence that it reads on to."""
-    nats, size = np.zeros(len(lefts)), np.zeros(len(lefts))
-    for judge in judges:
-        contexts, texts = lefts, list(map(_first_sentences, rights))
-        if not judge.forward:
-            contexts, texts = rights, list(map(_last_sentences, lefts))
-        nats += judge.joined_nats([context.strip() for context in contexts], texts, ignore)[1]
-        size += [len(text.encode()) for text in texts]
-    surprise: np.ndarray = nats * _BITS / size
-    return surprise
+) -> Iterator[np.ndarray]:
+    """The same of each left side and its own right side, (N,): with only one judge, of the one
+    sentence that it reads on to. Here too, only the last array is complete."""
+    heads, tails = list(map(_first_sentences, rights)), list(map(_last_sentences, lefts))
+    read = [(judge, lefts, heads) if judge.forward else (judge, rights, tails) for judge in judges]
+    size = sum(np.array([len(text.encode()) for text in texts]) for _, _, texts in read)
+    nats = np.zeros(len(lefts))
+    for judge, contexts, texts in read:
+        for place, (context, text) in enumerate(zip(contexts, texts, strict=True)):
+            nats[place] += judge.joined_nats([context.strip()], [text], ignore)[1][0]
+            yield nats * _BITS / size
 
 
 def _nats(judge: Judge, contexts: Sequence[str], texts: Sequence[str]) -> Iterator[np.ndarray]:

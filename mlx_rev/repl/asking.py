@@ -13,6 +13,7 @@ from mlx_rev.generate.story import Story
 from mlx_rev.generate.surprise import word_surprises
 from mlx_rev.model.score import score_stories
 from mlx_rev.repl.command import Command, Given
+from mlx_rev.repl.meeting import told_between
 from mlx_rev.repl.models import MODEL_OPTIONS, loaded
 from mlx_rev.repl.names import short_name
 from mlx_rev.repl.replies import Grows, Offers, Pieces, Reply, Says, Shades
@@ -24,7 +25,10 @@ MOST_CANDIDATES = 16
 
 
 def _again(session: "Session", given: Given) -> Iterator[Reply]:
-    return session.tell(session.in_hand().prompt)
+    story = session.in_hand()
+    if story.beginning:
+        return told_between(session, "again", story.beginning, story.prompt)
+    return session.tell(story.prompt)
 
 
 def _candidates(session: "Session", given: Given) -> Iterator[Reply]:
@@ -120,7 +124,8 @@ def _spelled(piece: bytes) -> str:
 AGAIN = Command(
     name="again",
     summary="another story with the same ending",
-    explanation="Tells another story with the same ending, from the next seed.",
+    explanation="Tells another story with the same ending, and the same beginning if you gave one, "
+    "from the next seed.",
     example="/again",
     run=_again,
 )

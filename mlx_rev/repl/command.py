@@ -1,8 +1,7 @@
 """A command of the REPL as one object: its names, its help, an example, and what it does."""
 
-import difflib
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -155,13 +154,3 @@ def path_of(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{text}: no such user") from error
-
-
-def nearest(given: str, known: Iterable[str], otherwise: str = "", mark: str = "") -> str:
-    """What was probably meant by `given`: the nearest name or, where none is near, what is said
-    `otherwise`, by default the list of names."""
-    names = list(known)
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {mark}{close[0]}?"
-    return otherwise or "expected one of " + ", ".join(names)

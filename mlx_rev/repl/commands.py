@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mlx_rev.errors import ConfigError
+from mlx_rev.errors import ConfigError, nearest
 from mlx_rev.repl import asking, keeping, meeting, models, writing
-from mlx_rev.repl.command import Command, Given, nearest
+from mlx_rev.repl.command import Command, Given
 from mlx_rev.repl.replies import Leaves, Lists, Reply, Says
 
 if TYPE_CHECKING:

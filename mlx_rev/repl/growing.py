@@ -195,7 +195,11 @@ def _described(
         side = "below" if story.leftwards else "above"
         figures = f"{hidden} more {lines} {side} · {figures}"
     if number is not None:
-        figures = f"{number}: {figures} ".ljust(width, "─")
+        figures = f"{number}: {figures}"
+    while cell_len(figures) > width and " · " in figures:
+        figures = figures.rpartition(" · ")[0]
+    if number is not None:
+        figures = f"{figures} ".ljust(width, "─")
     styled.append(("class:label", figures[:width]))
     return styled
 

@@ -29,11 +29,11 @@ def _history(session: "Session", given: Given) -> Iterator[Reply]:
     if given.rest:
         yield from session.take_up(_numbered(session, "history", given.rest))
         return
-    standing = session.standing
+    standing, seeds = session.standing, max(len(str(story.seed)) for story in session.told)
     rows = tuple(
         (
             f"{'*' if story is standing else ' '}{number:>3}",
-            f"seed {story.seed}  {shortened(story.text)}",
+            f"seed {story.seed:<{seeds}}  {shortened(story.text)}",
         )
         for number, story in enumerate(session.told, 1)
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlx_rev.repl.session import Session
 
 _JUDGE = "--judge "
+_ADVICE = "name a model that does: /begin --judge MODEL TEXT"
 
 
 def forwards(teller: Teller) -> Teller | None:
@@ -71,13 +72,21 @@ def _growing(session: "Session", found: Meeting) -> Iterator[Meets]:
 
 def _begin(session: "Session", given: Given) -> Iterator[Reply]:
     name, beginning = _parts(given.rest)
-    ending, source = session.in_hand().prompt, name or session.source
-    teller = load(path_of(name) if name.startswith("~") else name) if name else session.teller
-    forward = forwards(teller)
+    ending = session.in_hand().prompt
+    forward = forwards(load(path_of(name) if name.startswith("~") else name)) if name else None
+    if name and forward is None:
+        raise ConfigError(f"/begin: {name} does not read forwards; {_ADVICE}")
+    session.forward = forward
+    return told_between(session, "begin", beginning, ending)
+
+
+def told_between(session: "Session", command: str, beginning: str, ending: str) -> Iterator[Reply]:
+    """A story between the two, which is then the one in hand. Raises ConfigError where nobody reads
+    forwards."""
+    forward = session.forward or forwards(session.teller)
     if forward is None:
         raise ConfigError(
-            f"/begin: {source} does not read forwards; name a model that does: "
-            "/begin --judge MODEL TEXT"
+            f"/{command}: {session.source} does not read forwards, from a beginning on; {_ADVICE}"
         )
     for reply in met(session, forward, beginning, ending):
         if isinstance(reply, Met):
@@ -124,7 +133,8 @@ BEGIN = Command(
     explanation="Writes a story that begins with TEXT and ends like the story in hand, word for "
     "word: a model that reads forwards goes on from TEXT, the backward one comes from the ending, "
     "and they meet where their sentences fit best. A model of both directions does both; for any "
-    "other, name one that reads forwards: /begin --judge MODEL TEXT.",
+    "other, name one that reads forwards: /begin --judge MODEL TEXT. After it, /again, /cut and "
+    "/alternatives keep the beginning too.",
     example="/begin Once there was a fox who could not sleep.",
     run=_begin,
 )

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, get_type_hints
 
 from mlx_rev import run_folder
 from mlx_rev.config import Dtype, SampleConfig, validate
-from mlx_rev.errors import ConfigError, RevError
+from mlx_rev.errors import ConfigError, RevError, nearest
 from mlx_rev.estimate import parameters
 from mlx_rev.formats import registry
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import built_in_models, open_model
 from mlx_rev.generate.teller import Teller, load
-from mlx_rev.repl.command import FORCE, Command, Given, Option, nearest, path_of
+from mlx_rev.repl.command import FORCE, Command, Given, Option, path_of
 from mlx_rev.repl.names import short_name
 from mlx_rev.repl.replies import Converted, Lists, Reply, Says
 from mlx_rev.text.order import ORDER_NAMES
@@ -118,7 +118,9 @@ def _set(session: "Session", given: Given) -> Iterator[Reply]:
     name, _, value = given.rest.partition(" ")
     kinds = get_type_hints(SampleConfig)
     if name not in kinds:
-        raise ConfigError(f"/set {name}: {nearest(name, kinds)}")
+        raise ConfigError(
+            f"/set {name}: {nearest(name, kinds, 'no such setting; /settings lists them')}"
+        )
     try:
         settings = replace(session.settings, **{name: kinds[name](value)})
     except ValueError as error:

@@ -35,6 +35,8 @@ class Session:
         self.settings = settings or teller.settings
         validate(self.settings)
         self.progress, self.transcript = progress, transcript
+        self.forward: Teller | None = None
+        """Who goes on from a beginning, if /begin named another model than this one."""
         self.told: list[Story] = []
         """Every story, candidates included, in the order in which they were told."""
         self.draft: Edits | None = None

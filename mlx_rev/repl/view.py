@@ -40,8 +40,8 @@ _SURPRISE_STYLES = ((8.0, "bold red underline"), (4.0, "red"), (1.0, "none"), (0
 """The style of a word with at least so many bits; told apart on light and on dark."""
 _FEWEST_BITS = 1.0
 """Without colours, the bits of words that had fewer are left out."""
-_TWO_COLUMNS = 60
-"""On a narrower screen the columns of a list stand one below the other."""
+_SECOND_COLUMN = 32
+"""With less room for its second column, a list has one below the other."""
 _PANEL_COLUMNS = 44
 """The least width of a story beside others."""
 
@@ -64,8 +64,8 @@ class View:
                 self._print(Text(summary(story), style="label"))
                 self._print(in_colour(story))
             case Lists(rows, after):
-                narrow = self.console.width < _TWO_COLUMNS
-                self._print(_stacked(rows) if narrow else _lists(rows))
+                beside = self.console.width - max(cell_len(left) for left, _ in rows)
+                self._print(_lists(rows) if beside >= _SECOND_COLUMN else _stacked(rows))
                 if after:
                     self._print(Text(visible(after), style="label"))
             case Edits(text, in_editor):

@@ -9,6 +9,7 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.generate.alternatives import Alternative, alternatives
 from mlx_rev.generate.story import Story
 from mlx_rev.repl.command import Command, Given, Option
+from mlx_rev.repl.meeting import told_between
 from mlx_rev.repl.replies import Alternatives, Edits, Reply, Tells
 from mlx_rev.text.sentences import sentence_starts
 
@@ -39,6 +40,8 @@ def without_newest_word(story: Story) -> str:
 def _cut(session: "Session", given: Given) -> Iterator[Reply]:
     story = session.in_hand()
     _check_direction(session, story)
+    if story.beginning:
+        return _cut_between(session, story, given)
     text = story.text.lstrip() if story.leftwards else story.text.rstrip()
     places = sentence_starts(text)
     if len(places) == 1:
@@ -46,6 +49,25 @@ def _cut(session: "Session", given: Given) -> Iterator[Reply]:
     count = given.number(1, 1, len(places) - 1)
     kept = text[places[count] :] if story.leftwards else text[: places[-count]].rstrip()
     return session.tell(kept)
+
+
+def _cut_between(session: "Session", story: Story, given: Given) -> Iterator[Reply]:
+    """What was written next to a beginning that was given is dropped, the beginning stays."""
+    text, first, last = story.text, *_written(story)
+    places = [at for at in (*sentence_starts(text), last) if first < at <= last]
+    places = [at for at in dict.fromkeys(places) if text[first:at].strip()]
+    if not places:
+        raise ConfigError("nothing stands between the beginning and the ending; /begin writes anew")
+    kept = text[places[given.number(1, 1, len(places)) - 1] :]
+    return told_between(session, "cut", story.beginning, kept)
+
+
+def _written(story: Story) -> tuple[int, int]:
+    """Where what the model wrote begins in a story, and where it ends."""
+    given = len(story.prompt)
+    if story.leftwards:
+        return len(story.beginning), len(story.text) - given
+    return given, len(story.text)
 
 
 def _undo(session: "Session", given: Given) -> Iterator[Reply]:
@@ -68,10 +90,14 @@ def _alternatives(session: "Session", given: Given) -> Iterator[Reply]:
     text = story.text
     beside = text[end:].lstrip() if story.leftwards else text[:start].rstrip()
     found = alternatives(session.teller, beside, SHOWN_ALTERNATIVES)
+    if story.beginning:  # It is the other end.
+        found = [each for each in found if each.generated]
     if not found:
         raise ConfigError(f"/alternatives: the model has no word for {text[start:end]!r}")
 
     def chosen(alternative: Alternative) -> Iterator[Reply]:
+        if story.beginning:
+            return told_between(session, "alternatives", story.beginning, alternative.text)
         if alternative.generated:
             return session.tell(alternative.text)
         [ended] = session.begun([beside])
@@ -98,6 +124,12 @@ def _place(story: Story, asked: str) -> tuple[int, int]:
     found = list(re.finditer(pattern, story.text)) or list(
         re.finditer(pattern, story.text, re.IGNORECASE)
     )
+    if found and story.beginning:  # It stays as it was given.
+        found = [match for match in found if match.start() >= len(story.beginning)]
+        if not found:
+            raise ConfigError(
+                f"/alternatives: {word!r} stands only in the beginning, which stays as you gave it"
+            )
     if not found:
         what = f"the story has no word {word!r}" if word else "the story has no word"
         raise ConfigError(f"/alternatives: {what}; name one as it stands there")
@@ -127,7 +159,8 @@ CUT = Command(
     argument="[N]",
     summary="drop the newest sentences and grow again",
     explanation="Drops the N sentences that were written last, 1 unless you say how many, and "
-    "grows the story again from what is left.",
+    "grows the story again from what is left. A beginning that you gave stays: the sentences next "
+    "to it are dropped.",
     example="/cut 2",
     run=_cut,
 )

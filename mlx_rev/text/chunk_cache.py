@@ -1,21 +1,29 @@
-"""Stories to ids by looking up whole chunks: several times as fast as the tokenizer, the same ids.
+"""Stories to ids by looking up whole chunks: many times as fast as the tokenizer, the same ids.
 
-Most of what stands between two spaces has been met before. Its ids are remembered as bytes, so a
-story is a split, a look-up for each chunk, and a join. Only new chunks are reversed and encoded.
+Most of what stands between two spaces was met before. So the text of many stories is cut at once,
+and the ids of all its parts are looked up and put together at once, by NumPy. Only what is new is
+reversed and encoded, and only what has a bad joint is looked at by itself.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from mlx_rev.errors import DataError
-from mlx_rev.text.chunking import Chunking
+from mlx_rev.text.chunk_encoder import ChunkEncoder
+from mlx_rev.text.chunk_memory import BOUNDARY, ChunkMemory
+from mlx_rev.text.chunk_table import PADDING, keys_of
+from mlx_rev.text.chunking import BEGINS, ENDS, JOINT, STORY_END, UNCUT, WHOLE, Chunking
 from mlx_rev.text.codec import StoryCodec
 
 MOST = 100_000
-"""Chunks after which those that are not met again are forgotten."""
-_LONGEST = 64
-"""Characters of a chunk that is remembered; longer ones hardly come back."""
+"""Chunks after which all are forgotten; or ids, 16 times as many."""
+
+_LOOKED_AT = 20_000
+"""New parts that are looked at one by one, before the rest of a block is looked up again."""
 
 
 def id_type(vocab_size: int) -> Literal["H", "I"]:
@@ -23,120 +31,168 @@ def id_type(vocab_size: int) -> Literal["H", "I"]:
     return "H" if vocab_size <= 1 << 16 else "I"
 
 
-Known = tuple[dict[str, bytes], dict[str, bytes]]
-"""The ids of chunks, by chunk: of those that come first in what the tokenizer sees, and of others.
-"""
+@dataclass(frozen=True)
+class Encoded:
+    """The tokens of some stories in one direction."""
+
+    tokens: bytes
+    """Ids in model order, a boundary after each story, as bytes of the vocabulary's `id_type`."""
+    lengths: np.ndarray
+    """(stories,) int64: tokens of each story, its boundary included."""
 
 
 class ChunkCache:
-    """`StoryCodec.encode_batch` for a corpus. What it remembers takes up to 50 MB.
+    """`StoryCodec.encode_batch` for a corpus. What it remembers takes up to 20 MB.
 
-    It begins with what another one for the same codec came to know.
-    """
-
-    def __init__(self, codec: StoryCodec, known: Known = ({}, {}), most: int = MOST) -> None:
-        self._codec = codec
-        cuts = codec.tokenizer.cuts
-        self._chunks = _Chunks(codec, codec.order.chunking(cuts), known, most) if cuts else None
-
-    @property
-    def known(self) -> Known:
-        """A copy of what this knows."""
-        return ({}, {}) if self._chunks is None else self._chunks.known
-
-    def encode(self, stories: Sequence[str]) -> list[bytes]:
-        """The ids of each story in model order, without boundaries, as bytes of their `id_type`.
-
-        Raises DataError for what cannot be encoded.
-        """
-        if self._chunks is None:
-            kind = id_type(self._codec.tokenizer.vocab_size)
-            return [array(kind, ids).tobytes() for ids in self._codec.encode_batch(stories)]
-        try:
-            return list(map(self._chunks.encode, stories))
-        except DataError:
-            # Name the place in the story, rather than in a chunk.
-            for story in stories:
-                self._codec.tokenizer.check(story)
-            raise
-
-
-class _NotAChunkError(Exception):
-    """What stands between two spaces is not encoded alone."""
-
-
-class _Chunks:
-    """The chunks that are known, in either place: first in what the tokenizer sees, or later."""
-
-    def __init__(self, codec: StoryCodec, chunking: Chunking, known: Known, most: int) -> None:
-        self._chunking, self._order, self._tokenizer = chunking, codec.order, codec.tokenizer
-        self._type = id_type(codec.tokenizer.vocab_size)
-        self._first = _Memory(self._encoded_first, chunking.is_whole, most)
-        self._later = _Memory(self._encoded_later, chunking.is_whole, most)
-        self._first.update(known[0])
-        self._later.update(known[1])
-        self._first_ends = chunking.first == 0 and codec.order.grows_leftwards
-
-    @property
-    def known(self) -> Known:
-        """What is known, as plain dictionaries."""
-        return dict(self._first), dict(self._later)
-
-    def encode(self, story: str) -> bytes:
-        """The ids of a story."""
-        try:
-            chunks = self._chunking.quickly(story)
-            first = self._first[chunks.pop(self._chunking.first)]
-            ids = list(map(self._later.__getitem__, chunks))
-        except _NotAChunkError:
-            chunks = self._chunking.carefully(story, self._later)
-            first = self._first.of(chunks.pop(self._chunking.first))
-            ids = list(map(self._later.of, chunks))
-        if self._order.grows_leftwards:
-            ids.reverse()
-        ids.insert(len(ids) if self._first_ends else 0, first)
-        return b"".join(ids)
-
-    def _encoded_first(self, chunk: str) -> bytes:
-        """The ids of a chunk as a text of its own."""
-        return self._packed(self._tokenizer.encode(self._order.reverse(chunk)))
-
-    def _encoded_later(self, chunk: str) -> bytes:
-        """The ids of a chunk, with the space in front of it where it has no newline there."""
-        text, known = self._order.reverse(chunk), self._tokenizer
-        encode = known.encode_inside if text.startswith("\n") else known.encode_after_space
-        return self._packed(encode(text))
-
-    def _packed(self, ids: Sequence[int]) -> bytes:
-        return array(self._type, self._order.reverse_ids(ids)).tobytes()
-
-
-class _Memory(dict[str, bytes]):
-    """The ids of chunks, by chunk: looked up or, where they are new, encoded.
-
-    Raises _NotAChunkError for what is not always encoded alone.
+    It begins with what another one for the same codec came to know, and has that to itself then.
     """
 
     def __init__(
-        self, encode: Callable[[str], bytes], is_chunk: Callable[[str], bool], most: int
+        self, codec: StoryCodec, known: ChunkMemory | None = None, most: int = MOST
     ) -> None:
-        super().__init__()
-        self._encode, self._is_chunk, self._most = encode, is_chunk, most
-        self._before: dict[str, bytes] = {}
+        self._codec, self._most = codec, most
+        self._encoder = ChunkEncoder(codec)
+        self.known = known or self._nothing()
+        """What this knows."""
 
-    def __missing__(self, chunk: str) -> bytes:
-        if not self._is_chunk(chunk):
-            raise _NotAChunkError
-        ids = self._before.get(chunk)
-        if ids is None:
-            ids = self._encode(chunk)
-        if len(chunk) <= _LONGEST:
-            if len(self) >= self._most:
-                self._before = dict(self)
-                self.clear()
-            self[chunk] = ids
-        return ids
+    def encode(self, stories: Sequence[str]) -> Encoded:
+        """The tokens of stories. Raises DataError for what cannot be encoded."""
+        codec = self._codec
+        if not stories or not codec.tokenizer.cuts:
+            return self._one_by_one(stories)
+        if len(self.known.starts) > self._most or len(self.known.ids) > 16 * self._most:
+            self.known = self._nothing()
+        try:
+            # Where order is reversed, that of the stories is once more.
+            in_turn = stories[::-1] if codec.order.grows_leftwards else stories
+            return self._encoded(_Parts(in_turn, self._encoder.chunking))
+        except (DataError, UnicodeEncodeError):
+            # Name the place in the story, rather than in a chunk.
+            for story in stories:
+                codec.tokenizer.check(story)
+            raise
 
-    def of(self, chunk: str) -> bytes:
-        """The ids of a chunk that may be one only where it stands."""
-        return self[chunk] if chunk in self or self._is_chunk(chunk) else self._encode(chunk)
+    def _nothing(self) -> ChunkMemory:
+        return ChunkMemory(self._codec.boundary, id_type(self._codec.tokenizer.vocab_size))
+
+    def _one_by_one(self, stories: Sequence[str]) -> Encoded:
+        """The same by the tokenizer alone."""
+        encoded = self._codec.encode_batch(stories)
+        tokens = array(id_type(self._codec.tokenizer.vocab_size))
+        for ids in encoded:
+            tokens.extend([*ids, self._codec.boundary])
+        return Encoded(tokens.tobytes(), np.array([len(ids) + 1 for ids in encoded], np.int64))
+
+    def _encoded(self, parts: "_Parts") -> Encoded:
+        """The tokens of texts that were cut."""
+        numbers = self._numbers(parts)
+        heads, tails = parts.chunks(self.known.ends[numbers])
+        chunks = self._chunks(parts, numbers, heads, tails)
+        return self._put_together(chunks, parts.closes[tails])
+
+    def _numbers(self, parts: "_Parts") -> np.ndarray:
+        """(parts,): the number of each; new ones have one from now on."""
+        known, found = self.known, self.known.find(parts.keys)
+        others = np.flatnonzero(found < 0)
+        while len(others):
+            # Some at a time: what comes often is known then.
+            some, others = others[:_LOOKED_AT], others[_LOOKED_AT:]
+            texts = parts.texts(some, some)
+            places = dict(zip(texts, some.tolist(), strict=True))
+            numbers = self._learn([text for text in places if text not in known.long])
+            at = np.array([places[text] for text in numbers], np.int64)
+            known.remember([*numbers], parts.keys.some(at), [*numbers.values()])
+            found[some] = [numbers.get(text) or known.long[text] for text in texts]
+            found[others] = known.find(parts.keys.some(others))
+            others = others[found[others] < 0]
+        return found
+
+    def _learn(self, new: Sequence[bytes]) -> dict[bytes, int]:
+        """Numbers for parts of texts: ids with those that are chunks wherever they stand."""
+        ends = {text: self._encoder.chunking.ends_of(text.decode()) for text in new}
+        rest = [text for text in new if ends[text] != WHOLE]
+        first = self.known.add([], [0] * len(rest), [ends[text] for text in rest])
+        numbers = dict(zip(rest, range(first, first + len(rest)), strict=True))
+        whole = [text.decode() for text in new if ends[text] == WHOLE]
+        for chunks, ids, lengths in self._encoder.together(whole):
+            first = self.known.add(ids, lengths, WHOLE)
+            numbers.update((chunk.encode(), first + each) for each, chunk in enumerate(chunks))
+        return numbers
+
+    def _chunks(
+        self, parts: "_Parts", numbers: np.ndarray, heads: np.ndarray, tails: np.ndarray
+    ) -> np.ndarray:
+        """(chunks,): the number of each chunk, of which the first and the last part are given."""
+        known, encoder = self.known, self._encoder
+        found: np.ndarray = numbers[heads]
+        is_first = parts.closes[tails]
+        if encoder.chunking.first == 0:
+            is_first = np.roll(is_first, 1)
+        is_odd = (heads != tails) | (known.ends[found] != WHOLE)
+        if self._codec.tokenizer.adds_space:
+            # A whole chunk has the same ids there. (A newline at an end is between two parts.)
+            is_first &= is_odd
+        special = np.flatnonzero(is_first | is_odd)
+        asked = is_first[special].tolist()
+        next_number = len(known.starts)
+        ids: list[int] = []
+        lengths: list[int] = []
+        answers: list[int] = []
+        for text, first in zip(parts.texts(heads[special], tails[special]), asked, strict=True):
+            memory = known.first if first else known.glued
+            if (number := memory.get(text)) is None:
+                chunk = text.replace(JOINT, b"").decode()
+                its = encoder.first(chunk) if first else encoder.later(chunk)
+                number = memory[text] = next_number + len(lengths)
+                ids += its
+                lengths.append(len(its))
+            answers.append(number)
+        known.add(ids, lengths)
+        found[special] = answers
+        return found
+
+    def _put_together(self, chunks: np.ndarray, closes: np.ndarray) -> Encoded:
+        """The ids of chunks; `closes` says of each whether it is the last of its story."""
+        known, after = self.known, np.flatnonzero(closes) + 1
+        if self._codec.order.grows_leftwards:
+            # What comes before a story is after it in reverse.
+            chunks = np.insert(chunks, np.roll(after, 1) % len(chunks), BOUNDARY)[::-1]
+        else:
+            chunks = np.insert(chunks, after, BOUNDARY)
+        lengths = known.lengths[chunks]
+        ends = np.cumsum(lengths)
+        places = np.repeat(known.starts[chunks] - ends + lengths, lengths)
+        places += np.arange(len(places))
+        stories = np.diff(ends[chunks == BOUNDARY], prepend=0)
+        return Encoded(known.ids[places].tobytes(), stories)
+
+
+class _Parts:
+    """Texts one after another, cut at every space and newline."""
+
+    def __init__(self, texts: Sequence[str], chunking: Chunking) -> None:
+        self._text = chunking.marked(texts)
+        padded = self._text + bytes(PADDING)
+        values = np.frombuffer(padded, np.uint8)
+        # (parts,) int64 each: the bytes at which a part begins, and before which it ends.
+        self._ends = np.flatnonzero((values == ord(" ")) | (values >= ord(JOINT)))
+        self._starts = np.concatenate([[0], self._ends[:-1] + 1])
+        self.keys = keys_of(padded, self._starts, self._ends - self._starts)
+        self.closes = values[self._ends] == ord(STORY_END)
+        """(parts,): whether each is the last of its story."""
+
+    def texts(self, heads: np.ndarray, tails: np.ndarray) -> list[bytes]:
+        """What there is from the beginning of some parts to the end of others."""
+        starts, ends = self._starts[heads].tolist(), self._ends[tails].tolist()
+        return [self._text[start:end] for start, end in zip(starts, ends, strict=True)]
+
+    def chunks(self, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(chunks,) each: the first and the last part of every chunk. `ends` says how each part
+        begins and ends."""
+        opens = np.concatenate([[True], self.closes[:-1]])
+        cut = opens | ((np.concatenate([[0], ends[:-1]]) & ENDS > 0) & (ends & BEGINS > 0))
+        for part in np.flatnonzero(opens & (ends & UNCUT > 0)).tolist():
+            length = int(np.argmax(self.closes[part:]))
+            cut[part + 1 : part + 1 + length] = False
+        heads = np.flatnonzero(cut)
+        return heads, np.append(heads[1:], len(cut)) - 1

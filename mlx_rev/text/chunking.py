@@ -8,16 +8,26 @@ tokenizer sees. Such a joint is good for two reasons:
   nothing but the joint lies between two words or punctuation marks. Other text there stays where it
   is: "a: b" becomes "b: a".
 - The tokenizer never joins what lies on both sides of it (Tokenizer.cuts).
+
+So a text is first cut at every space and newline. What is on both sides of a bad joint then belongs
+together: see `Chunking.ends_of`.
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from mlx_rev.text.words import WordPattern
 
 _NOTHING = re.compile(r"(?!)")
+JOINT, STORY_END = b"\xfe", b"\xff"
+"""Bytes that are in no UTF-8: where a text is cut at a newline, and where it ends."""
+BEGINS, ENDS, UNCUT = 1, 2, 4
+"""Of a part between two cuts: whether the joint before it is good as far as it decides that, the
+joint after it, and whether a text that begins with it has no joint."""
+WHOLE = BEGINS | ENDS
+"""Of a part that is a chunk."""
 
 
 @dataclass(frozen=True)
@@ -25,47 +35,49 @@ class Chunking:
     """How the texts of an order are cut for a tokenizer."""
 
     begin: re.Pattern[str]
-    """How what stands after a joint begins."""
+    """How what stands after a good joint begins."""
     end: re.Pattern[str]
-    """How what stands before a joint ends."""
+    """How what stands before a good joint ends."""
     first: int
     """Which chunk the tokenizer sees first: 0 or -1."""
-    newlines: tuple[tuple[str, str], ...] = ()
-    """Replacements that put a space into a joint at newlines."""
+    newline: bytes = b"\n"
+    """What a newline becomes, with a JOINT on the side where a text is cut."""
     uncut: re.Pattern[str] = _NOTHING
     """The beginning of a text that has no joint."""
 
-    def quickly(self, text: str) -> list[str]:
-        """The chunks of a text, if `is_whole` is true of all that this gives."""
-        for newline, spaced in self.newlines:
-            text = text.replace(newline, spaced)
-        return text.split(" ")
+    def marked(self, texts: Sequence[str]) -> bytes:
+        """The texts one after another, each with STORY_END after it and a JOINT at newlines.
 
-    def carefully(self, text: str, whole: Container[str]) -> list[str]:
-        """The chunks of a text. `whole` are some of which `is_whole` is known to be true."""
-        if self.uncut.match(text):
-            return [text]
-        chunks: list[str] = []
-        before, ends = "", False
-        for part in self.quickly(text):
-            known = part in whole
-            if chunks and not (ends and (known or self.begin.match(part))):
-                chunks[-1] += self._between(before, part) + part
-            else:
-                chunks.append(part)
-            before, ends = part, known or self.end.search(part) is not None
-        return chunks
+        Raises UnicodeEncodeError for a lone surrogate.
+        """
+        text = STORY_END.join([*(text.encode() for text in texts), b""])
+        if self.newline == b"\n":
+            return text
+        return text.replace(b"\n", self.newline).replace(b"\n" + JOINT + b"\n", b"\n\n")
 
-    def is_whole(self, chunk: str) -> bool:
-        """Whether this is a chunk wherever it stands between spaces or newlines."""
-        return self.begin.match(chunk) is not None and self.end.search(chunk) is not None
+    def ends_of(self, part: str) -> int:
+        """BEGINS, ENDS, both or neither for what is between two cuts, and perhaps UNCUT."""
+        begin, end = self._sufficient
+        found = ENDS if part[-1:] in end or self.end.search(part) else 0
+        if part[:1] in begin or self.begin.match(part):
+            return found | BEGINS
+        return found | UNCUT if self.uncut.match(part) else found
 
-    def _between(self, before: str, after: str) -> str:
-        """What was between two parts that `quickly` gives."""
-        inserted = self.newlines and (
-            after.startswith("\n") if self.first == 0 else before.endswith("\n")
+    @cached_property
+    def _sufficient(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The ASCII characters that are enough to begin and to end a part well: a look at one is
+        faster than the pattern."""
+        characters = list(map(chr, range(128)))
+        return (
+            frozenset(each for each in characters if self.begin.match(each)),
+            frozenset(each for each in characters if self.end.search(each)),
         )
-        return "" if inserted else " "
+
+    def joined(self, chunks: Sequence[str]) -> str:
+        """A text that the tokenizer sees as these chunks, in this order."""
+        if self.first == 0:
+            return " ".join(chunks).replace(" \n", "\n")
+        return " ".join(chunks[::-1]).replace("\n ", "\n")
 
 
 @cache
@@ -75,9 +87,7 @@ def as_written(cuts: str) -> Chunking:
     end = re.compile(r"\S\Z")
     if "\n" not in cuts:
         return Chunking(re.compile(r"\S"), end, first=0)
-    # Where a space stands beside a newline, there are two then.
-    replacements = (("\n", " \n"), (" \n \n", " \n\n"))
-    return Chunking(re.compile(r"\n?\n?\S"), end, first=0, newlines=replacements)
+    return Chunking(re.compile(r"\n?\n?\S"), end, first=0, newline=JOINT + b"\n")
 
 
 @cache
@@ -90,6 +100,6 @@ def by_words(pattern: WordPattern, cuts: str) -> Chunking:
         re.compile(word),
         re.compile(rf"{word}{marks}{newlines}\Z"),
         first=-1,
-        newlines=(("\n", "\n "), ("\n \n ", "\n\n ")) if newlines else (),
+        newline=b"\n" + JOINT if newlines else b"\n",
         uncut=pattern.attached,
     )

@@ -114,6 +114,8 @@ class SentencePiece(Tokenizer):
             or trained.treat_whitespace_as_suffix
             or normalised.precompiled_charsmap
             or not normalised.escape_whitespaces
+            # What follows a space could not be encoded alone: the space would be dropped.
+            or (normalised.remove_extra_whitespaces and not normalised.add_dummy_prefix)
             or SPACE_MARK not in pieces
             or any(re.search(rf"[\s{SPACE_MARK}]", piece) for piece in user_defined)
             or any(SPACE_MARK in piece.lstrip(SPACE_MARK) for piece in pieces)

@@ -25,6 +25,10 @@ THEME = Theme(
 """Colours of the terminal's own palette, so that they fit light and dark backgrounds."""
 
 
+_LEAST_BESIDE = 16
+"""Columns in which a text can still be read."""
+
+
 class _SafeConsole(Console):
     """A console on which no text, wherever it comes from, acts as a control sequence."""
 
@@ -71,6 +75,22 @@ def is_interactive(console: Console) -> bool:
 def say(console: Console, line: str) -> None:
     """Print a sentence: wrapped at words in a terminal, in one line elsewhere."""
     console.print(line, soft_wrap=not console.is_terminal)
+
+
+def beside(console: Console, head: Text, text: str) -> None:
+    """Print a text to the right of `head`: in a terminal wrapped at words, its lines below each
+    other or, where there is too little room, all below `head`; in one line elsewhere."""
+    if not console.is_terminal:
+        console.print(head + Text(text), soft_wrap=True)
+        return
+    indent = head.cell_len
+    if console.width - indent < _LEAST_BESIDE:
+        console.print(head, soft_wrap=True)
+        head, indent = Text("  "), 2
+    lines = Text(visible(text)).wrap(console, max(1, console.width - indent))
+    for number, line in enumerate(lines):
+        line.rstrip()
+        console.print((Text(" " * indent) if number else head) + line)
 
 
 def story_text(story: str, ending: str) -> Text:

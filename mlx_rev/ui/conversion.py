@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 from rich.box import HEAVY_HEAD
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from mlx_rev.formats.convert import Conversion
 from mlx_rev.program import runnable
+from mlx_rev.ui.bars import Bars
 from mlx_rev.ui.console import is_interactive, say
 
 
@@ -42,7 +42,6 @@ def show(done: Conversion, console: Console) -> None:
 @contextmanager
 def bar(console: Console) -> Iterator[Callable[[str, float], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
-    disable = not is_interactive(console)
-    with Progress(console=console, transient=True, disable=disable) as progress:
+    with Bars(console, shown=is_interactive(console)) as progress:
         task = progress.add_task("converting", total=1.0)
         yield lambda name, share: progress.update(task, description=name, completed=share)

@@ -42,13 +42,13 @@ def drawing(
     labels = [""] * height
     labels[-1] = _figure(min(means))
     labels[0] = _figure(max(means))
-    text = Text(f"{title[:width]}\n", style="label", no_wrap=True, overflow="crop")
+    text = Text(no_wrap=True, overflow="crop").append(f"{title[:width]}\n", "label")
     for label, line in zip(labels, lines, strict=True):
-        text.append(f"{label:>{_LABEL - 1}} ").append(f"{line}\n", style)
+        text.append(f"{label:>{_LABEL - 1}} ", "label").append(f"{line}\n", style)
     first, last = (f"{points[end][0]:,}" for end in (0, -1))
     under = len(means)
     steps = last if len(first) + len(last) >= under else first + last.rjust(under - len(first))
-    return text.append(" " * _LABEL + f"{steps:>{min(under, inside)}}"[:inside])
+    return text.append(" " * _LABEL + f"{steps:>{min(under, inside)}}"[:inside], "label")
 
 
 def _means(values: Sequence[float], width: int) -> list[float]:

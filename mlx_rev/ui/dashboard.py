@@ -61,7 +61,11 @@ class Dashboard:
             expand=True,
             speed_estimate_period=_SPEED_OVER,
         )
-        self._task = self._progress.add_task("training")
+        self._task = self._progress.add_task(
+            "training",
+            total=outlook.steps if outlook else None,
+            completed=outlook.first_step if outlook else 0,
+        )
         self._live = Live(
             get_renderable=self.render,
             console=console,

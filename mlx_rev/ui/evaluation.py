@@ -9,16 +9,19 @@ from typing import Any
 
 from rich.box import HEAVY_HEAD
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from mlx_rev.files import atomic_path
 from mlx_rev.generate.bootstrap import Estimate
 from mlx_rev.generate.evaluate import MODEL, Evaluation, Measure
+from mlx_rev.ui.bars import Bars
 from mlx_rev.ui.console import is_interactive
 
 _COLUMNS = 3
 """Panels in a row of the picture."""
+_NARROW = 70
+"""On a terminal with fewer columns a table cannot be read."""
 _WIDTH = 110
 """Of the table in a file, which has no edge."""
 
@@ -26,6 +29,9 @@ _WIDTH = 110
 def show(evaluation: Evaluation, title: str, console: Console) -> None:
     """Print a line for each measure and a column for each row of stories, with 95% intervals;
     without frames where there is no terminal."""
+    if console.is_terminal and console.width < _NARROW:
+        _show_below_each_other(evaluation, title, console)
+        return
     frames = HEAVY_HEAD if is_interactive(console) else None
     table = Table(title=title, title_justify="left", box=frames)
     table.add_column("mean [95% interval]")
@@ -43,6 +49,18 @@ def show(evaluation: Evaluation, title: str, console: Console) -> None:
     if not console.is_terminal:
         console.width = max(console.width, _WIDTH)
     console.print(table)
+
+
+def _show_below_each_other(evaluation: Evaluation, title: str, console: Console) -> None:
+    """The same where the columns of a table have no room beside each other."""
+    console.print(Text(title, style="italic"))
+    console.print(Text("mean [95% interval]", style="label"))
+    width = max(map(len, evaluation.rows))
+    for measure in evaluation.measures:
+        console.print(Text(measure.label, style="bold"))
+        for name, figures in evaluation.rows.items():
+            cell = _cell(figures[measure.key].estimate, measure)
+            console.print(Text(f"  {name:<{width}}  {cell}"))
 
 
 def _cell(estimate: Estimate, measure: Measure) -> str:
@@ -108,7 +126,7 @@ def bar(console: Console) -> Iterator[Callable[[str, float], None]]:
     """A progress bar on a terminal; elsewhere a line for each stage."""
     live = is_interactive(console)
     seen: set[str] = set()
-    with Progress(console=console, transient=True, disable=not live) as progress:
+    with Bars(console, shown=live) as progress:
         task = progress.add_task("evaluating", total=1.0)
 
         def notify(stage: str, share: float) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 from rich.box import HEAVY_HEAD
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from mlx_rev.data.inspection import Contents, Example
 from mlx_rev.data.packing import PackingReport
 from mlx_rev.files import atomic_path
+from mlx_rev.ui.bars import Bars
 from mlx_rev.ui.console import is_interactive
 from mlx_rev.ui.visible import one_line
 
@@ -128,7 +128,7 @@ def picture(found: Found, target: Path) -> None:
 def bar(console: Console) -> Iterator[Callable[[float], None]]:
     """A progress bar on a terminal; elsewhere nothing."""
     live = is_interactive(console)
-    with Progress(console=console, transient=True, disable=not live) as progress:
+    with Bars(console, shown=live) as progress:
         task = progress.add_task("verifying checksums", total=1.0)
 
         def notify(share: float) -> None:

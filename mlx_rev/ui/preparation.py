@@ -4,21 +4,39 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from rich.progress import (
+    BarColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from mlx_rev.config import DataConfig
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.data.progress import Notify, Progress
+from mlx_rev.data.sources.standard_input import naming_standard_input, said
 from mlx_rev.files import naming_cache
+from mlx_rev.ui.bars import Bars, words
 from mlx_rev.ui.console import is_interactive, say
 from mlx_rev.ui.durations import spoken
 
 _LINES_APART = 20.0
 """Seconds between the lines of a stage."""
+_WIDE = 100
+"""Columns from which on there is room for bars."""
+_BARS = (
+    SpinnerColumn(),
+    TextColumn("{task.description}", markup=False),
+    BarColumn(),
+    TextColumn("{task.fields[figures]}"),
+    TimeElapsedColumn(),
+)
+_LINES = SpinnerColumn(), words("{task.description}  {task.fields[figures]}")
 _LOOKED_BACK = 60
 """Half seconds over which speed and time left are measured: what was there already goes faster."""
 
@@ -33,15 +51,17 @@ def prepare_shown(
     """`prepare`, with its stages shown on `console`. Raises RevError."""
 
     def warn(notice: str) -> None:
-        say(console, f"note: {notice}")
+        say(console, f"note: {said(notice, cache)}")
+
+    def tell(now: Progress) -> None:
+        notify(replace(now, stage=said(now.stage, cache)))
 
     live = is_interactive(console)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(),
-               TextColumn("{task.fields[figures]}"), TimeElapsedColumn())  # fmt: skip
-    bars = Bars(*columns, console=console, transient=True)
+    bars = Bars(console, wide=_BARS, narrow=_LINES, least=_WIDE)
     notify = _bar_notify(bars) if live else line_notify(console)
-    with naming_cache(cache), bars if live else nullcontext():
-        return prepare(config, vocab_size, cache, notify, warn, first_only=first_only)
+    naming = naming_cache(cache), naming_standard_input(cache)
+    with naming[0], naming[1], bars if live else nullcontext():
+        return prepare(config, vocab_size, cache, tell, warn, first_only=first_only)
 
 
 class Stage:
@@ -65,7 +85,7 @@ class Stage:
             if elapsed >= 1:
                 parts.append(f"{(now.text_bytes - then.text_bytes) / 1e6 / elapsed:.1f} MB/s")
         done = (now.share or 0.0) - (then.share or 0.0)
-        if now.share is not None and elapsed >= 1 and done > 0:
+        if now.share is not None and now.share < 1 and elapsed >= 1 and done > 0:
             parts.append(f"{spoken((1 - now.share) * elapsed / done)} left")
         return ", ".join(parts)
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +14,7 @@ from mlx_rev.config import RunConfig
 from mlx_rev.config_file import read_toml
 from mlx_rev.errors import RevError
 from mlx_rev.train.runlog import read_metrics
-from mlx_rev.ui.console import say
+from mlx_rev.ui.console import beside, say
 from mlx_rev.ui.curves import drawing
 from mlx_rev.ui.durations import spoken
 from mlx_rev.ui.outlook import in_bytes
@@ -137,7 +136,7 @@ def show_run(run: Run, console: Console) -> None:
     """Print what a run is and how far it came, its curves, and what to type next."""
     data, train = run.config.data, run.config.train
     finished = run.step >= train.steps
-    facts: dict[str, Any] = {
+    facts = {
         "model": f"{_model(run)}, vocabulary {run.config.model.vocab_size:,}, context "
         f"{run.config.model.context:,}",
         "data": data.data,
@@ -147,7 +146,7 @@ def show_run(run: Run, console: Console) -> None:
     }
     console.print(Text(str(run.path), style="bold"))
     for name, fact in facts.items():
-        console.print(Text.assemble((f"{name:<6}", "label"), f" {fact}"))
+        beside(console, Text.assemble((f"{name:<7}", "label")), fact)
     width = min(console.width, _WIDEST_CURVE)
     for title, points, style in (
         ("training loss, nats per token", run.losses, "train"),

@@ -130,7 +130,7 @@ def test_tell_says_what_it_does_not_read(run: Run, trained: Path) -> None:
         (["tell", "--model", "nowhere"], "no ending given"),
         (["tell", "x", "--top-p", "7"], "top_p is 7.0, expected over 0 and at most 1"),
         (["tell", "a▁b", "--model", "MODEL"], "U+2581"),
-        (["sing"], "unknown command 'sing'; expected one of tell, repl, train"),
+        (["qxq"], "unknown command 'qxq'; mlx-rev help lists the commands"),
         (["--pace", "0"], "expected a command before --pace, such as mlx-rev repl"),
         (["hlep"], "unknown command 'hlep'; did you mean help?"),
         (["score", "nowhere.txt", "--model", "MODEL"], "nowhere.txt: no such file"),

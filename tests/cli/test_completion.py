@@ -1,9 +1,11 @@
 """The completion scripts, in the shells that they are for."""
 
+import io
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from mlx_rev.cli.flags import options_of, parse
 from mlx_rev.cli.help import COMMANDS
 from mlx_rev.cli.train_options import given_model
 from mlx_rev.config import DataConfig
+from mlx_rev.data.sources import hub_dataset
+from mlx_rev.data.sources.names import Named
+from mlx_rev.data.sources.opening import open_source
+from mlx_rev.data.sources.problems import Problems
+from mlx_rev.data.sources.standard_input import spooled
 from mlx_rev.formats.detect import open_model
 from mlx_rev.generate.judge import load_judge
 from mlx_rev.generate.teller import load
@@ -115,6 +122,19 @@ def test_zsh_completes(scripts: dict[str, str], folder: Path) -> None:
     terminal.process.close(force=True)
 
 
+class Downloading(Exception):
+    """The download of a corpus would begin."""
+
+
+def _is_source(name: str) -> bool:
+    """Whether what opens sources knows the name; where it does not, it raises DataError."""
+    cache = Path("cache")
+    with suppress(Downloading):
+        source = Named(spooled(name, io.BytesIO(b"One.\n\nTwo."), cache))
+        open_source(source, None, cache, Problems(skip=False), lambda what, share: None)
+    return True
+
+
 OPENED: dict[str, Callable[[str], object]] = {
     "--preset": preset,
     "--model": open_model,
@@ -123,14 +143,21 @@ OPENED: dict[str, Callable[[str], object]] = {
     "--init-from": lambda name: given_model(name, DataConfig()),
     "--judge": lambda name: load_judge(name).forward and forwards(load(name)),
     "--chooser": lambda name: load_judge(name).forward,
-    "--data": lambda name: name == "-" or name in ("tinystories", "tinystories-v2", "bundled"),
+    "--data": _is_source,
     "TEXT|FILE": lambda name: [*islice(score._source(name, None), 1)],
 }
 """What is done with what is completed, besides reading it."""
 REQUIRED = {"convert": ["a", "b.bin"], "data": ["a"], "completion": ["zsh"]}
 
 
-def test_every_value_that_is_completed_is_accepted() -> None:
+def test_every_value_that_is_completed_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def download(*_: object, **__: object) -> None:
+        raise Downloading
+
+    monkeypatch.setattr(hub_dataset, "download", download)
+    monkeypatch.chdir(tmp_path)
     named = set()
     for name in COMMANDS:
         arguments = [*REQUIRED.get(name, [])]

@@ -1,18 +1,24 @@
 """`mlx-rev score`: the figures are of the right tokens and bytes, and the checker really judges."""
 
+import io
 import json
 import math
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import mlx_rev
+from mlx_rev.cli import score
 from mlx_rev.config import SampleConfig
+from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
+from mlx_rev.data.corpus import open_corpus
 from mlx_rev.generate.consistency import Consistency, consistency
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.score import token_nats
@@ -55,6 +61,57 @@ def test_what_hardly_trained_tells_is_not_called_consistent(run: Run, trained: P
     assert first.startswith("2 stories, ")
     assert second.startswith("0 of 3 stories told from held-out endings are consistent")
     assert len(faults) == 3
+
+
+def test_without_a_text_a_run_is_scored_on_what_its_corpus_holds_out(
+    run: Run, trained: Path
+) -> None:
+    data = read_toml(trained / "config.toml").data
+    held_out = list(islice(open_corpus(data, trained).valid(), 3))
+    done = run("score", "--model", trained, "--count", 3, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"mlx-rev score: {data.data}, held-out stories\n"
+    assert [story["text"] for story in json.loads(done.stdout)["stories"]] == held_out
+    for model in ("stories4m", trained / "checkpoints" / "step-00000060" / "config.json"):
+        assert "nothing to score" in run("score", "--model", model).stderr
+
+
+def test_only_what_learnt_from_the_bundled_stories_is_judged_by_their_rules(
+    run: Run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def watched(teller: Teller, count: int, *_: object) -> Consistency:
+        asked.append(count)
+        return Consistency(count, count, ())
+
+    monkeypatch.setattr("mlx_rev.cli.score.consistency", watched)
+    shutil.copytree(trained, tmp_path / "run", symlinks=True)
+    config = tmp_path / "run" / "config.toml"
+    data = read_toml(config).data.data
+    config.write_text(config.read_text().replace(f'"{data}"', '"other.txt,bundled=2"'))
+    for name in (tmp_path / "run", tmp_path / "run" / "checkpoints" / "latest", trained):
+        done = run("score", "bundled", "--count", 1, "--model", name)
+        assert done.returncode == 0, done.stderr
+    assert asked == [100, 100]
+    run("score", "bundled", "--count", 1, "--model", trained, "--model", tmp_path / "run")
+    assert asked == [100] * 3
+
+
+def test_in_a_terminal_lines_break_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=30, color_system=None)
+    monkeypatch.setattr("mlx_rev.cli.score.make_console", lambda: console)
+    score._write("Tom had a red ball in the garden.", "  1.234  ")
+    score._write("Tom had a ball.", "  1.234  1.234  1.234  ")
+    score._write("Tom had a red ball in the garden.")
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "  1.234  Tom had a red ball in",
+        "         the garden.",
+        "  1.234  1.234  1.234  ",
+        "  Tom had a ball.",
+        "Tom had a red ball in the",
+        "garden.",
+    ]
 
 
 TEXT = 'Once there was a fox. He said, "Hi!" They all went home.'

@@ -13,6 +13,7 @@ from mlx_rev.data.meanwhile import Meanwhile
 from mlx_rev.data.prepare import Prepared, prepare
 from mlx_rev.data.shard_set import ShardSet, shard_path
 from mlx_rev.errors import DataError
+from mlx_rev.text.sentencepiece import SentencePiece
 
 
 @pytest.fixture
@@ -74,6 +75,25 @@ def test_a_process_makes_the_rest(config: DataConfig, tmp_path: Path, begun: Pre
         assert asked(others, 2) == []
         assert others._process.wait(20) == 0
     assert prepare(config, 400, tmp_path / "cache").train.story_count == 120
+
+
+@pytest.mark.process
+def test_what_it_leaves_out_is_said(
+    config: DataConfig, tmp_path: Path, some_stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, bad = Path(config.data), b"\n<|endoftext|>\nab\xffc\n<|endoftext|>\n"
+    half = len(text := path.read_bytes()) // 2
+    path.write_bytes(bad + text[:half] + bad + text[half:] + bad)
+    config = replace(config, on_error="skip", tokenizer=str(tmp_path / "t.model"))
+    SentencePiece.train(some_stories, 400).save(tmp_path / "t.model")
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenising, "SHARD_BYTES", 5_000)
+        begun = prepare(config, 400, tmp_path / "cache", first_only=True)
+    with Meanwhile(begun, config, 400, tmp_path / "cache") as others:
+        assert others.left_out == ""
+        asked(others, 1)
+        assert asked(others, 2) == []
+        assert "stories were left out (--on-error skip), the first" in others.left_out
 
 
 @pytest.mark.process

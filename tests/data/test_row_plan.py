@@ -1,11 +1,14 @@
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlx_rev.config import Packing
 from mlx_rev.data import row_plan
-from mlx_rev.data.row_plan import EpochPlan, RowPlan, plan_rows
+from mlx_rev.data.row_plan import EpochPlan, RowPlan, plan_rows, survey
+from mlx_rev.data.shard_set import ShardSet
+from mlx_rev.data.shards import divided, open_shard, write_shard
 
 LENGTHS = np.random.default_rng(2).integers(1, 90, 500).astype(np.int32)
 
@@ -126,3 +129,22 @@ def test_of_long_stories_fewer_are_packed_together(monkeypatch: pytest.MonkeyPat
         assert 16 <= stories <= most
         held = [len(plan.row(number)[0]) for number in range(0, plan.row_count, 7)]
         assert min(held) > 0
+
+
+def test_many_stories_are_surveyed_by_some_of_their_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are counted; how well they are packed is much the same."""
+    stories = [([5] * (length - 1), length) for length in LENGTHS.tolist()]
+    prints = {"tokenizer_fingerprint": "ab" * 32, "corpus_fingerprint": "cd" * 32}
+    write_shard(tmp_path / "s.bin", stories, vocab_size=300, order="word", **prints)
+    shards = ShardSet(divided(open_shard(tmp_path / "s.bin"), 2000))
+    assert len(shards.shards) > 9
+    both = {"context": 64, "seed": 0, "packing": "epoch"}
+    rows, report = survey([shards, shards], **both)
+    assert rows == EpochPlan(np.concatenate([LENGTHS, LENGTHS]), 64, 0).row_count
+    monkeypatch.setattr(row_plan, "_SURVEYED", 999)
+    few_rows, of_few = survey([shards, shards], **both)
+    assert few_rows == rows
+    assert of_few != report
+    assert of_few.sighted_share == pytest.approx(report.sighted_share, abs=0.1)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_rev.data.shards import Shard, check_origin, open_shard, write_shard
+from mlx_rev.data.shards import Shard, check_origin, divided, open_shard, write_shard
 from mlx_rev.errors import DataError
 
 SHA, OTHER = "ab" * 32, "cd" * 32
@@ -26,6 +26,21 @@ def write(path: Path, content: list[tuple[list[int], int]], vocab_size: int = 30
         corpus_fingerprint=OTHER,
     )
     return open_shard(path)
+
+
+@given(stories, st.integers(1, 3000))
+def test_a_shard_is_divided_where_new_ones_would_end(
+    tmp_path_factory: pytest.TempPathFactory, content: list, size: int
+) -> None:
+    shard = write(tmp_path_factory.mktemp("shard") / "s.bin", content)
+    parts = divided(shard, size)
+    for part in parts:
+        assert part.text_bytes[:-1].sum() < size
+        assert part.starts[0] == 0
+        assert part.starts[-1] == len(part.tokens) - 1
+    assert all(part.text_bytes.sum() >= size for part in parts[:-1])
+    found = [part.story(number).tolist() for part in parts for number in range(part.story_count)]
+    assert found == [[1, *ids, 1] for ids, _ in content]
 
 
 @given(stories, st.sampled_from([300, 1 << 16, (1 << 16) + 1]))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -10,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.data import tokenising, workers
-from mlx_rev.data.encoding import Encoded, Encoder
+from mlx_rev.data.encoding import Encoder
 from mlx_rev.data.reading import Reading
-from mlx_rev.data.shard_set import ShardSet, open_shards
+from mlx_rev.data.shard_set import ShardSet, open_shards, shard_path
 from mlx_rev.data.shards import write_shard
 from mlx_rev.data.sources.chunk import Chunk, State
 from mlx_rev.data.sources.part import Part, Stream
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.tokenising import Direction, make_shards
-from mlx_rev.data.workers import Encoders
+from mlx_rev.data.workers import Encoders, Worker
 from mlx_rev.errors import DataError
+from mlx_rev.text.chunk_cache import Encoded
 from mlx_rev.text.codec import StoryCodec
 from tests.byte_level import byte_level
 
@@ -107,17 +109,50 @@ def test_a_shard_is_the_one_that_write_shard_writes(
     assert shard.path.read_bytes() == (tmp_path / "one.bin").read_bytes()
 
 
+def test_an_old_shard_of_all_stories_is_read_as_new_ones(
+    codec: StoryCodec, tmp_path: Path, some_stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So rows that begin with the first shards are those of a cache that is made now."""
+    new = made(codec, tmp_path / "new", some_stories[:60])
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenising, "SHARD_BYTES", 1 << 30)
+        made(codec, tmp_path / "old", some_stories[:60])
+    for direction, expected in zip(directions(codec, tmp_path / "old"), new, strict=True):
+        shard_path(direction.folder / "train", 0).rename(direction.folder / "train.bin")
+        shutil.rmtree(direction.folder / "train")
+        found = direction.found("train")
+        assert found is not None
+        for one, other in zip(found.shards, expected.shards, strict=True):
+            assert one.tokens.tolist() == other.tokens.tolist()
+            assert one.starts.tolist() == other.starts.tolist()
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("kind", ["SentencePiece", "byte-level BPE"])
 def test_they_are_the_same_from_any_number_of_workers(
-    codec: StoryCodec, tmp_path: Path, some_stories: list[str], kind: str
+    codec: StoryCodec,
+    tmp_path: Path,
+    some_stories: list[str],
+    kind: str,
+    busy_workers: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    worked: list[Worker] = []
+    receive = Worker.receive
+
+    def noted(self: Worker) -> list[Encoded]:
+        worked.append(self)
+        return receive(self)
+
+    monkeypatch.setattr(Worker, "receive", noted)
     if kind == "byte-level BPE":
         codec = StoryCodec(byte_level(some_stories[:50], 400, marks_last=True), codec.order)
     stories = [*some_stories[:60], "Ende gut, alles gut: <|endoftext|>"]
     for count in (1, 3):
         made(codec, tmp_path / str(count), stories, count)
     assert content(tmp_path / "1") == content(tmp_path / "3")
+    assert len(set(worked)) == 2
+    assert len(worked) > 6
 
 
 def test_what_is_whole_is_kept_whatever_happened(

@@ -21,7 +21,11 @@ from mlx_rev.text.codec import StoryCodec
 @pytest.mark.process
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_worker_that_is_killed_is_an_error_and_the_others_end(
-    codec: StoryCodec, some_stories: list[str], when: str, monkeypatch: pytest.MonkeyPatch
+    codec: StoryCodec,
+    some_stories: list[str],
+    when: str,
+    busy_workers: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(workers, "ALONE", 0)
     started: list[subprocess.Popen[bytes]] = []
@@ -41,7 +45,7 @@ def test_a_worker_that_is_killed_is_an_error_and_the_others_end(
 
     monkeypatch.setattr(subprocess, "Popen", noted)
     said = r"was killed \(signal 9\).*give the command again"
-    with pytest.raises(DataError, match=said), Encoders(codec, 2) as encoders:
+    with pytest.raises(DataError, match=said), Encoders(codec, 3) as encoders:
         list(encoders.encode(blocks()))
     assert len(started) == 2
     assert all(process.poll() is not None for process in started)
@@ -62,6 +66,7 @@ def test_a_worker_imports_from_where_this_process_does(
     loud = "lambda file, load=pickle.load: print('reads', flush=True) or load(file)"
     (tmp_path / "sitecustomize.py").write_text(f"import pickle\npickle.load = {loud}\n")
     with Worker() as worker:
+        assert worker.receive() == []
         worker.send((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
         worker.send(["Tom ran."])
         assert len(worker.receive()) == 2
@@ -71,14 +76,18 @@ def test_a_worker_imports_from_where_this_process_does(
 def test_an_input_that_is_cut_off_anywhere_ends_a_worker(codec: StoryCodec) -> None:
     begin = pickle.dumps((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
     block = pickle.dumps(["Tom ran.", "Sam saw é."], pickle.HIGHEST_PROTOCOL)
-    answers = io.BytesIO()
+
+    def answers(given: bytes) -> list[object]:
+        workers._work(io.BytesIO(given), said := io.BytesIO())
+        said.seek(0)
+        return [pickle.load(said) for _ in iter(lambda: said.tell() < len(said.getvalue()), False)]
+
     for cut in (0, 1, 5, 300, len(begin) - 1):
-        workers._work(io.BytesIO(begin[:cut]), answers)
+        assert answers(begin[:cut]) == [[]]
     for cut in range(len(block)):
-        workers._work(io.BytesIO(begin + block[:cut]), answers)
-    assert answers.getvalue() == b""
-    workers._work(io.BytesIO(begin + block), answers)
-    assert len(pickle.loads(answers.getvalue())) == 2
+        assert answers(begin + block[:cut]) == [[]]
+    first, encoded = answers(begin + block)
+    assert (first, len(encoded)) == ([], 2)
 
 
 @pytest.mark.process
@@ -111,6 +120,7 @@ def test_what_a_worker_says_that_is_no_answer_ends_it(
 @pytest.mark.process
 def test_a_worker_ends_with_the_process_that_started_it(codec: StoryCodec) -> None:
     with Worker() as worker:
+        assert worker.receive() == []
         worker.send((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
         worker.send(["Tom ran."])
         [backward, forward] = worker.receive()
@@ -118,6 +128,6 @@ def test_a_worker_ends_with_the_process_that_started_it(codec: StoryCodec) -> No
             *codec.directions[1].encode("Tom ran."),
             2,
         ]
-        assert backward.lengths == [len(codec.encode("Tom ran.")) + 1]
+        assert backward.lengths.tolist() == [len(codec.encode("Tom ran.")) + 1]
         worker._input.close()
         assert worker._process.wait(60) == 0

@@ -1,4 +1,4 @@
-"""Prepare a corpus with two workers and many small shards, for a test that kills it.
+"""Prepare a corpus with a worker and many small shards, for a test that kills it.
 
 python tests/faults/preparing.py CORPUS CACHE [SHARDS]
 
@@ -7,6 +7,7 @@ Once there are so many SHARDS it makes no more, and waits to be killed.
 
 import sys
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from mlx_rev.config import DataConfig
@@ -27,6 +28,7 @@ def _wait_at(cache: Path, shards: int) -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 3:
         _wait_at(Path(sys.argv[2]), int(sys.argv[3]))
+    workers.wait = lambda outputs, timeout: wait(outputs)  # so that the worker does the most
     tokenising.SHARD_BYTES, tokenising.BLOCK_BYTES, workers.ALONE = 20_000, 2_000, 10_000
     config = DataConfig(data=sys.argv[1], reversal="word2,none")
     prepare(config, 400, Path(sys.argv[2]), workers=2)

@@ -26,7 +26,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def started(corpus: Path, cache: Path, *shards: int) -> subprocess.Popen[bytes]:
-    """The preparation, with its workers; it waits once there are so many shards."""
+    """The preparation, with its worker; it waits once there are so many shards."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, HERE / "preparing.py", corpus, cache, *map(str, shards)]
     return subprocess.Popen(command, env=environment)

@@ -104,6 +104,13 @@ def test_foreign_words_are_counted() -> None:
         assert measures.unknown_share(damaged, vocabulary) == pytest.approx(2 / len(found))
 
 
+def test_shares_of_a_story_of_one_word_or_none() -> None:
+    for text, share in (("Quux.", 1), ("", 0)):
+        story = EndedStory(text, "")
+        assert measures.unknown_share(story, frozenset({"hat"})) == share
+        assert measures.commonest_share(story) == share
+
+
 def test_repetition_makes_less_distinct() -> None:
     story = EndedStory("a b a b c", "")
     assert [measures.distinct(story, n) for n in (1, 2, 3, 4, 9)] == [

@@ -103,6 +103,15 @@ def test_of_sixteen_six_are_left_after_40_tokens_and_three_after_80(
     assert len(judge.heard) == 3
 
 
+def test_what_leads_to_the_ending_weighs_as_it_does_among_whole_stories(both: Teller) -> None:
+    stories = [written(both, body, number) for number, body in enumerate((GOOD, PLAIN, LOOP))]
+    scores = narrowing._scores(both.codec, stories, 1000, WordJudge())
+    whole = np.zeros(3)
+    for one in ranked(both.model, both.codec, stories, WordJudge()):
+        whole[one.story.index] = one.parts["ending"] + one.parts["repetition"]
+    assert scores - scores[0] == pytest.approx(whole - whole[0])
+
+
 def test_the_judge_reads_no_sentence_whose_beginning_is_not_written(
     both: Teller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

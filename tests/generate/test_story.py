@@ -32,6 +32,11 @@ def test_a_story_grows_on_its_side_of_the_prompt() -> None:
         assert (story.tokens, story.surprises, story.mean_surprise) == ((7, 8), (1.0, 3.0), 2.0)
     assert (backward.text, backward.generated) == (" the end.", " the")
     assert (forward.text, forward.generated) == ("Once he t", "he t")
+    assert backward.parts == (("", True), (" the", False), (" end.", True))
+    assert forward.parts == (("Once ", True), ("", True), ("he t", False))
+    # Of a story between a beginning and an ending both were given.
+    backward.beginning = " t"
+    assert backward.parts == ((" t", True), ("he", False), (" end.", True))
     backward.stop("boundary")
     forward.stop("stopped")
     assert (str(backward), backward.finished) == ("the end.", "boundary")

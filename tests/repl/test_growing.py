@@ -50,6 +50,14 @@ def test_as_many_stories_as_fit_are_shown_and_the_others_counted(stories: int, s
     assert (rows[-1] == f"and {stories - shown} more") == (stories > shown)
 
 
+@pytest.mark.parametrize("columns", [12, 20, 30, 40, 50, 70])
+def test_of_the_figures_those_are_shown_that_have_room(columns: int) -> None:
+    figures = "… 0 tokens · 0 tokens/s · 0.00 bits per token · seed 0"
+    shown = lines(1, 24, columns, words=1)[-1]
+    assert figures == shown or figures.startswith(f"{shown} · ")
+    assert len(shown) <= columns
+
+
 def test_the_hidden_lines_are_counted_where_a_narrow_screen_shows_it() -> None:
     assert lines(1, 5, 40, words=24)[-1].startswith("1 more line below · …")
     assert lines(2, 12, 40)[-1].startswith("2: 5 more lines below · …")

@@ -6,13 +6,28 @@ from itertools import pairwise
 import pytest
 
 from mlx_rev.errors import ConfigError, RevError
+from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
 from mlx_rev.repl.meeting import _parts, met
-from mlx_rev.repl.replies import Meets, Met, Reply, Says, Tells
+from mlx_rev.repl.replies import Alternatives, Meets, Met, Reply, Says, Tells
 from mlx_rev.repl.session import Session
+from mlx_rev.repl.transcript import Settled
 from mlx_rev.text.order import FORWARD, Order
 
 BEGINNING, ENDING = "There was 'a fox'. It ran.", " The dog was happy."
+
+
+def between(written: str) -> Story:
+    """A story that stands between the two."""
+    growth = Settled(BEGINNING + written)
+    story = Story(prompt=ENDING, beginning=BEGINNING, spelling=(1,), leftwards=True, growth=growth)
+    story.finished, story.model = "boundary", "tiny"
+    return story
+
+
+def in_hand(session: Session, story: Story) -> None:
+    list(session.keep([story]))
+    session.stand(story)
 
 
 def last(session: Session, line: str) -> Reply:
@@ -61,10 +76,72 @@ def test_both_sides_are_kept_as_they_stand(
         assert after[1].endswith(before[1])
     assert "".join("".join(chosen[-1]).split()) == "".join(story.text.split())
     assert session.settings.seed >= story.seed + 4
-    assert last(session, "/again").story.prompt == ENDING  # type: ignore[union-attr]
+    again = last(session, "/again")
+    assert isinstance(again, Tells)
+    assert again.story.beginning == BEGINNING
+    assert again.story.prompt == ENDING
     last(session, "/undo")
     with pytest.raises(ConfigError, match="not written word by word"):
         last(session, "/surprise")
+
+
+@pytest.mark.parametrize(
+    ("line", "ending"),
+    [
+        ("/cut", f"She sat. He ate.{ENDING}"),
+        ("/cut 2", f"He ate.{ENDING}"),
+        ("/cut 3", ENDING),
+        ("/alternatives", None),
+        ("/alternatives ate", None),
+    ],
+)
+def test_what_is_written_anew_keeps_a_beginning_that_was_given(
+    session: Session,
+    tellers: dict[Order, Teller],
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    ending: str | None,
+) -> None:
+    monkeypatch.setattr(session.teller, "opposite", tellers[FORWARD])
+    in_hand(session, between(" They played. She sat. He ate."))
+    reply = last(session, line)
+    if ending is None:
+        assert isinstance(reply, Alternatives)
+        assert reply.chosen == ("ate" if "ate" in line else "They")
+        assert all(word for word, _ in reply.words)
+        reply = last(session, "1")
+    assert isinstance(reply, Tells)
+    story = reply.story
+    assert story.beginning == BEGINNING
+    assert story.text.startswith(BEGINNING)
+    assert story.text.endswith(ENDING)
+    assert [part for part, given in story.parts if given] == [BEGINNING, story.prompt]
+    assert ending is None or story.prompt == ending
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("/cut 4", "/cut 4: expected 1 to 3"),
+        ("/cut", "/cut: tiny does not read forwards, from a beginning on; name a"),
+        ("/again", "/again: tiny does not read forwards"),
+        ("/alternatives fox", "'fox' stands only in the beginning, which stays"),
+    ],
+)
+def test_a_beginning_that_was_given_is_never_dropped(
+    session: Session, line: str, message: str
+) -> None:
+    in_hand(session, between(" They played. She sat. He ate."))
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        last(session, line)
+    assert session.standing is session.told[-1]
+    assert len(session.told) == 1
+
+
+def test_where_nothing_is_between_there_is_nothing_to_cut(session: Session) -> None:
+    in_hand(session, between(""))
+    with pytest.raises(ConfigError, match="nothing stands between"):
+        last(session, "/cut")
 
 
 def test_a_byte_order_mark_is_none_of_the_ending(
@@ -97,7 +174,7 @@ def test_a_model_that_reads_forwards_is_needed(session: Session) -> None:
         last(session, f"/begin {BEGINNING}")
     list(session.respond(ENDING))
     for line, message in (
-        (f"/begin {BEGINNING}", "tiny does not read forwards; name a model that does"),
+        (f"/begin {BEGINNING}", "tiny does not read forwards, from a beginning on; name a"),
         ("/begin --judge nowhere One day", "nowhere: no such model"),
         ("/begin --judge model", "/begin --judge: needs MODEL TEXT"),
         ("/begin --judge 'model One day", "a quotation mark is not closed"),

@@ -40,6 +40,7 @@ def test_a_text_is_cut_where_its_sentences_start(text: str) -> None:
 
 def test_white_space_is_the_sentences_in_front_of_it_but_at_the_beginning() -> None:
     assert sentence_starts("\n Tom ran.  He sat. \n") == [0, 12]
+    assert sentence_starts("\n A. He sat.") == [0, 5]
     assert sentence_starts("") == [0]
 
 

@@ -52,6 +52,13 @@ def test_all_that_happened_is_there_where_there_is_room(width: int, height: int)
         assert shown in text
 
 
+def test_before_it_starts_it_says_how_many_steps_there_will_be() -> None:
+    for outlook, shown in ((None, "0/?"), (replace(OUTLOOK, steps=700, first_step=20), "20/700")):
+        console = Console(file=io.StringIO(), width=80, height=24)
+        console.print(Dashboard(console, "x", outlook).render())
+        assert f"{shown} left" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_a_small_screen_has_the_figures_and_a_curve() -> None:
     text = "\n".join(drawn(40, 12))
     for shown in ("0:00:0", "/200", "loss 2.500", "bits per byte 1.250", "best 1.250", "3.50 █"):

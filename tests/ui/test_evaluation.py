@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from mlx_rev.data import bundled
 from mlx_rev.generate.evaluate import Evaluation, Yardstick, held_out, measure
 from mlx_rev.generate.measures import EndedStory, known_names
 from mlx_rev.ui import evaluation
-from mlx_rev.ui.console import make_console
+from mlx_rev.ui.console import THEME, make_console
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,20 @@ def test_a_row_of_the_table_has_the_mean_and_the_interval_of_each_column(
     assert cut.count("0% [0, 0]") == 2
     assert len(lines) == 2 + len(measured.measures)
     assert "…" not in text
+
+
+def test_on_a_narrow_terminal_nothing_is_cut(measured: Evaluation) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=40, color_system=None)
+    console.push_theme(THEME)
+    evaluation.show(measured, "A model", console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    lines = text.splitlines()
+    assert len(lines) == 2 + len(measured.measures) * (1 + len(measured.rows))
+    assert {measure.label for measure in measured.measures} <= {*lines}
+    found = measured.rows["model"]["cut"].estimate
+    place = lines.index("not at its beginning")
+    assert lines[place + 1] == f"  model     8% [0, {100 * found.high:.0f}]"
+    assert max(map(len, lines)) <= 40
 
 
 def test_the_json_has_every_figure_story_by_story(measured: Evaluation) -> None:

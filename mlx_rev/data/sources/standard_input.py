@@ -4,15 +4,18 @@ import hashlib
 import os
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from mlx_rev import files
 from mlx_rev.data.sources.content import BLOCK, opened
 from mlx_rev.data.sources.names import STANDARD_INPUT, Named, joined, sources_in
-from mlx_rev.errors import DataError
+from mlx_rev.errors import DataError, RevError
 
+NAME = "standard input"
+_FOLDER = "standard-input"
 _HEAD = 4096
 """Bytes by which the kind of what comes is told."""
 _JSON = re.compile(rb"""(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*[\[\]{"])""")
@@ -32,7 +35,7 @@ def spooled(data: str, stream: IO[bytes] | None, cache: Path) -> str:
         return data
     if stream is None or stream.isatty():
         raise DataError("--data -: standard input is no file or pipe; give it one, with < or |")
-    kept = _kept(stream, cache / "standard-input")
+    kept = _kept(stream, cache / _FOLDER)
     found = [
         Named(str(kept), each.weight) if each.name == STANDARD_INPUT else each for each in sources
     ]
@@ -42,6 +45,22 @@ def spooled(data: str, stream: IO[bytes] | None, cache: Path) -> str:
             "beside others; give --cache a folder without a comma in its path"
         )
     return joined(found)
+
+
+def said(text: str, cache: Path) -> str:
+    """`text` with "standard input" in place of the file that it is kept in, whose name says
+    nothing."""
+    folder = re.escape(str(cache / _FOLDER) + os.sep)
+    return re.sub(rf"({folder})?\b[0-9a-f]{{64}}\.(txt|jsonl|parquet)(\.gz|\.zst)?", NAME, text)
+
+
+@contextmanager
+def naming_standard_input(cache: Path) -> Iterator[None]:
+    """Let the errors that name the file it is kept in name standard input."""
+    try:
+        yield
+    except RevError as error:
+        raise type(error)(said(str(error), cache)) from error
 
 
 def _kept(stream: IO[bytes], folder: Path) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from mlx_rev.config import DataConfig
 from mlx_rev.data.corpus import open_corpus
-from mlx_rev.data.sources.standard_input import spooled
+from mlx_rev.data.sources.standard_input import naming_standard_input, said, spooled
 from mlx_rev.data.sources.story_files import read_stories
 from mlx_rev.errors import DataError
 
@@ -46,8 +46,8 @@ def test_it_can_be_one_of_several(tmp_path: Path) -> None:
 
 
 def test_nothing_on_standard_input_is_said(tmp_path: Path) -> None:
-    for stream, said in ((io.BytesIO(), "nothing came"), (None, "no file or pipe")):
-        with pytest.raises(DataError, match=said):
+    for stream, message in ((io.BytesIO(), "nothing came"), (None, "no file or pipe")):
+        with pytest.raises(DataError, match=message):
             spooled("-", stream, tmp_path)
     with pytest.raises(DataError, match="standard input"):
         open_corpus(DataConfig(data="-"), tmp_path)
@@ -62,3 +62,13 @@ def test_a_cache_with_a_comma_serves_for_one_source_alone(tmp_path: Path) -> Non
     for data in (f"{other},-", "-=2"):
         with pytest.raises(DataError, match=r"a,b/.*; give --cache a folder without a comma"):
             spooled(data, io.BytesIO(b"One.\n\nTwo."), cache)
+
+
+def test_errors_name_it_and_not_the_file_it_is_kept_in(tmp_path: Path) -> None:
+    kept = spooled("-", io.BytesIO(b'{"a": 1}'), tmp_path)
+    refused = pytest.raises(DataError, match=r"^standard input: line 1 has no story")
+    with refused, naming_standard_input(tmp_path):
+        list(read_stories(kept))
+    assert said(f"looking through {Path(kept).name}", tmp_path) == "looking through standard input"
+    assert said(f"{kept}.gz=2, x.txt", tmp_path) == "standard input=2, x.txt"
+    assert said(f"the vocabulary {'0' * 64}", tmp_path) == f"the vocabulary {'0' * 64}"

@@ -1,0 +1,28 @@
+"""Ctrl-C before a command begins and after it is done: it ends the process, and nothing is shown.
+
+Python would print where in its imports, or in its own end, it was. Imported before anything else.
+"""
+
+import signal
+import sys
+
+
+def is_command() -> bool:
+    """Whether this process was started as `mlx-rev` or as one of its modules."""
+    module = "-m" in sys.orig_argv and sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1]
+    if module:
+        return module[0].partition(".")[0] == "mlx_rev"
+    return any(argument.endswith("/mlx-rev") for argument in sys.orig_argv[:2])
+
+
+def end_at_once() -> None:
+    """Let Ctrl-C end the process by its signal, which shells show as exit code 130; not where it is
+    ignored, as with nohup."""
+    if is_command() and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def interrupt_python() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again."""
+    if is_command() and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
