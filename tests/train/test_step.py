@@ -59,7 +59,7 @@ once = cache(trained)
 """`trained`, for what several tests compare with."""
 
 
-LONG = shape(context=90)
+LONG = shape(context=90, dropout=0.1)
 """Of two blocks of attention. What is compiled here is compiled for this shape: another one would
 take kernels of its own, at a quarter of a second each."""
 
@@ -68,13 +68,11 @@ take kernels of its own, at a quarter of a second each."""
     ("config", "workers"),
     [
         (shape(), 1),
-        (shape(), 2),
         (shape(tied=False, n_kv_heads=4), 1),
         (shape(tied=False, n_kv_heads=4), 2),
         (shape(n_kv_heads=1, dropout=0.2), 1),  # each of several workers has masks of its own
-        (LONG, 1),
     ],
-    ids=["tied", "tied, two workers", "untied", "untied, two workers", "dropout", "long"],
+    ids=["tied", "untied", "untied, two workers", "dropout"],
 )
 def test_ten_losses_are_the_same_in_both_forms(config: ModelConfig, workers: int) -> None:
     plain, plain_norms, _ = once(PLAIN, config, EAGER)
@@ -88,7 +86,10 @@ def test_ten_losses_are_the_same_in_both_forms(config: ModelConfig, workers: int
 def test_ten_losses_are_the_same_compiled(backend: Backend, workers: int) -> None:
     if workers > 1 and backend is PLAIN:
         pytest.skip("the plain form has no workers")
-    plain, plain_norms, _ = once(PLAIN, LONG, EAGER)
+    # Each of several workers has masks of its own, so no plain form is like them.
+    like = PLAIN if workers == 1 else CPU
+    plain, plain_norms, _ = once(like, LONG, replace(EAGER, workers=workers))
+    assert plain[-1] < plain[0] - 0.05
     losses, norms, _ = trained(backend, LONG, replace(CONFIG, workers=workers))
     assert losses == pytest.approx(plain, rel=1e-6)
     assert norms == pytest.approx(plain_norms, rel=1e-4)
