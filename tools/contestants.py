@@ -251,10 +251,11 @@ def main() -> None:
     if kind.endswith("-2"):
         _in_two_processes(kind, dimensions)
         return
-    _serve(KINDS[kind](dimensions), iter(sys.stdin.readline, ""))
+    by_others = kind in ("llama.cpp-tells", "run.c-tells")
+    _serve(KINDS[kind](dimensions), iter(sys.stdin.readline, ""), by_others=by_others)
 
 
-def _serve(rounds: Rounds, lines: Any) -> None:
+def _serve(rounds: Rounds, lines: Any, *, by_others: bool) -> None:
     rounds(1)
     _say("ready")
     for line in lines:
@@ -264,7 +265,9 @@ def _serve(rounds: Rounds, lines: Any) -> None:
         tokens, seconds = done if isinstance(done, tuple) else (done, taken)
         _say(json.dumps({"seconds": seconds, "tokens": tokens}))
     rounds(0)
-    _say(json.dumps({"peak": _peak()}))
+    _say(
+        json.dumps({"peak": _peak(resource.RUSAGE_CHILDREN if by_others else resource.RUSAGE_SELF)})
+    )
 
 
 def _in_two_processes(kind: str, shape: Shape) -> None:
@@ -314,10 +317,9 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _peak() -> int:
-    """Bytes of memory that this process had at most or, if it started any, a program of its."""
-    programs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    peak = programs or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _peak(whose: int = resource.RUSAGE_SELF) -> int:
+    """Bytes of memory that this process, or the largest one that it started, had at most."""
+    peak = resource.getrusage(whose).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
