@@ -24,6 +24,7 @@ from mlx_rev.config_file import EARLIER, read_toml, to_toml
 from mlx_rev.data.meanwhile import Meanwhile
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.sources.names import short_name
+from mlx_rev.data.sources.standard_input import naming_standard_input, said
 from mlx_rev.errors import (
     CheckpointError,
     ConfigError,
@@ -119,6 +120,7 @@ def _train(
         return
     with ExitStack() as stack:
         stack.enter_context(_saying_what_is_kept(run))
+        stack.enter_context(naming_standard_input(cache))
         rest = None if data.whole else Meanwhile(data, source, vocab_size, cache)
         more = stack.enter_context(rest).more if rest else None
         view = stack.enter_context(
@@ -145,7 +147,7 @@ def _train(
             more=more,
             step_begins=view.step_begins,
         )
-        left_out = rest.left_out if rest else ""
+        left_out = said(rest.left_out, cache) if rest else ""
     if left_out:
         say(console, f"note: of the stories after the first shard, {left_out}")
 
