@@ -9,10 +9,11 @@ import sys
 
 def is_command() -> bool:
     """Whether this process was started as `mlx-rev` or as one of its modules."""
-    module = "-m" in sys.orig_argv and sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1]
-    if module:
-        return module[0].partition(".")[0] == "mlx_rev"
-    return any(argument.endswith("/mlx-rev") for argument in sys.orig_argv[:2])
+    # Python's own part, with the program; what follows is the program's, which may have an -m too.
+    started = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
+    if "-m" in started[:-1]:
+        return started[-1].partition(".")[0] == "mlx_rev"
+    return any(argument.endswith("/mlx-rev") for argument in started)
 
 
 def end_at_once() -> None:

@@ -33,6 +33,15 @@ OPTIMIZER = "optimizer.safetensors"
 TRAINING = "training.json"
 
 
+def of_model(model: Path) -> Path:
+    """The run folder that a checkpoint is in; any other model's path as it is."""
+    place = model.absolute()
+    # A person's own folder of runs may be called that, too.
+    is_run = (place / CHECKPOINTS).is_dir()
+    is_checkpoint = place.parent.name == CHECKPOINTS and place.exists() and not is_run
+    return place.parent.parent if is_checkpoint else model
+
+
 def runs(folder: Path) -> list[Path]:
     """The run folders in a folder, by their name."""
     return sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))

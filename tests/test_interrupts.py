@@ -3,13 +3,46 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mlx_rev.interrupts import is_command
+
 INTERRUPTED = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
 SCRIPT = "import sys\nfrom mlx_rev.__main__ import main\nsys.exit(main())\n"
 """What installers write into mlx-rev."""
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_not_ignored() -> Iterator[None]:
+    """As it is for the programs that are started where the tests run behind `trap '' INT`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("started", "given", "expected"),
+    [
+        ("-m mlx_rev", "tell", True),
+        ("-X dev -m mlx_rev.train", "--steps 3 -m other", True),
+        ("/bin/mlx-rev", "tell -m other", True),
+        ("-m other", "-m mlx_rev", False),
+        ("-m mlx_review", "", False),
+        ("emb.py", "-m mlx_rev /bin/mlx-rev", False),
+        ("-c code", "-m mlx_rev", False),
+        ("", "", False),
+    ],
+)
+def test_what_another_program_is_given_does_not_make_it_this_one(
+    started: str, given: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = given.split()
+    monkeypatch.setattr(sys, "orig_argv", ["python", *started.split(), *arguments])
+    monkeypatch.setattr(sys, "argv", ["started", *arguments])
+    assert is_command() is expected
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,9 @@ def with_standard_input(data: DataConfig, cache: Path) -> DataConfig:
 
 def options_of_run(model: Path) -> Path | None:
     """The file with the options of the run that a model is, or is a checkpoint of."""
-    for folder in (model, model.parent.parent):
-        if (folder / run_folder.CONFIG).is_file() and (folder / run_folder.CHECKPOINTS).is_dir():
-            return folder / run_folder.CONFIG
-    return None
+    run = run_folder.of_model(model)
+    is_run = (run / run_folder.CONFIG).is_file() and (run / run_folder.CHECKPOINTS).is_dir()
+    return run / run_folder.CONFIG if is_run else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
 from mlx_rev.data.corpus import open_corpus
 from mlx_rev.data.sources.names import BUNDLED, sources_in
+from mlx_rev.data.sources.standard_input import naming_standard_input, said
 from mlx_rev.data.sources.story_files import SUFFIXES, notices, read_stories
 from mlx_rev.errors import ConfigError
 from mlx_rev.files import naming_cache
@@ -88,7 +89,8 @@ class ScoreCommand:
     """Score only this many stories, the first ones; 0 scores all."""
     endings: int | None = None
     """How many bundled endings to tell stories from, which are then judged by the rules of those
-    stories; by default 100 for a run that was trained on them, and none for other models."""
+    stories; by default 100 for a run that was trained on them and is scored on its own corpus or on
+    bundled, otherwise none."""
     field: str | None = None
     """Key of the text in a JSON object; by default "story" or "text"."""
     json: Path | None = None
@@ -123,12 +125,11 @@ def main(arguments: Sequence[str], program: str) -> int:
     given, stories = _given(command)
     models = _both_ways([_load(command, name) for name in command.model or (None,)])
     corpus = stories is not None
-    texts = [given] if stories is None else list(islice(stories, command.count or None))
+    texts = [given] if stories is None else stories
     scores = []
     for number, (name, loaded) in enumerate(models):
         own = sample_settings(command, arguments, program, loaded.settings)
-        telling = given == BUNDLED and loaded.codec.order.grows_leftwards
-        endings = _endings(command, number) if telling else 0
+        endings = _endings(command, number) if loaded.codec.order.grows_leftwards else 0
         scores.append(_scored(name, loaded, texts, own, endings))
     difference = _difference(scores, texts) if len(scores) > 1 else None
     if command.json is not None:
@@ -153,30 +154,44 @@ def _check(command: ScoreCommand) -> None:
             raise ConfigError(f"--json {command.json}: is a folder, expected a file")
 
 
-def _given(command: ScoreCommand) -> tuple[str, Iterable[str] | None]:
+def _given(command: ScoreCommand) -> tuple[str, list[str] | None]:
     """What is to be scored, and its stories where it names a corpus. Raises ConfigError where
     nothing is, and DataError."""
     run = options_of_run(Path(command.model[0])) if command.model else None
     if command.text is None and run is not None:
         data, cache = read_toml(run).data, cache_folder()
-        with naming_cache(cache):
+        with naming_cache(cache), naming_standard_input(cache):
             found = open_corpus(data, cache)
-        sys.stderr.write(f"mlx-rev score: {one_line(data.valid or data.data)}, held-out stories\n")
-        return data.data, found.valid()
+            for line in (f"{data.valid or data.data}, held-out stories", *found.notices):
+                _note(said(line, cache))
+            return data.data, _first(command, found.valid())
     given = command.text or ""
     if not given.strip():
         raise ConfigError(
             'nothing to score; give a text, such as "They all lived happily ever after.", a file '
             "or folder of stories, or bundled"
         )
-    return given, _source(given, command.field) if _is_corpus(given) else None
+    if not _is_corpus(given):
+        return given, None
+    return given, _first(command, _source(given, command.field))
+
+
+def _first(command: ScoreCommand, stories: Iterable[str]) -> list[str]:
+    return list(islice(stories, command.count or None))
+
+
+def _note(line: str) -> None:
+    sys.stderr.write(f"mlx-rev score: {one_line(line)}\n")
 
 
 def _endings(command: ScoreCommand, number: int) -> int:
     """How many endings of bundled stories a model, by its number, is given. Its stories are judged
-    by the rules of the bundled ones, so without being asked only what learnt from those is."""
+    by the rules of the bundled ones, so without being asked only what learnt from those is, where
+    it is scored on them or on its own corpus."""
     if command.endings is not None:
         return command.endings
+    if command.text not in (None, BUNDLED):
+        return 0
     run = options_of_run(Path(command.model[number])) if command.model[number:] else None
     names = {named.name for named in sources_in(read_toml(run).data.data)} if run else set()
     return ENDINGS if BUNDLED in names else 0
@@ -193,7 +208,7 @@ def _source(stories: str, field: str | None) -> Iterator[str]:
     if stories == BUNDLED:
         return (story.text for story in bundled.stories("valid"))
     for notice in notices(stories):
-        sys.stderr.write(f"mlx-rev score: {one_line(notice)}\n")
+        _note(notice)
     return read_stories(stories, field)
 
 

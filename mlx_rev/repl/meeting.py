@@ -73,22 +73,30 @@ def _growing(session: "Session", found: Meeting) -> Iterator[Meets]:
 def _begin(session: "Session", given: Given) -> Iterator[Reply]:
     name, beginning = _parts(given.rest)
     ending = session.in_hand().prompt
-    forward = forwards(load(path_of(name) if name.startswith("~") else name)) if name else None
+    named = load(path_of(name) if name.startswith("~") else name) if name else session.teller
+    forward = forwards(named)
     if name and forward is None:
         raise ConfigError(f"/begin: {name} does not read forwards; {_ADVICE}")
-    session.forward = forward
-    return told_between(session, "begin", beginning, ending)
+    return told_between(session, "begin", beginning, ending, forward)
 
 
-def told_between(session: "Session", command: str, beginning: str, ending: str) -> Iterator[Reply]:
-    """A story between the two, which is then the one in hand. Raises ConfigError where nobody reads
-    forwards."""
-    forward = session.forward or forwards(session.teller)
+def told_between(
+    session: "Session",
+    command: str,
+    beginning: str,
+    ending: str,
+    forward: Teller | None = None,
+) -> Iterator[Reply]:
+    """A story between the two, which is then the one in hand. Who reads forwards is, if not given,
+    who did last or the model itself. Raises ConfigError where nobody does."""
+    own = forwards(session.teller)
+    forward = forward or session.forward or own
     if forward is None:
         raise ConfigError(
             f"/{command}: {session.source} does not read forwards, from a beginning on; {_ADVICE}"
         )
     for reply in met(session, forward, beginning, ending):
+        session.forward = None if forward is own else forward
         if isinstance(reply, Met):
             yield Says(reply.described)
             yield from session.keep([reply.story])
@@ -133,8 +141,8 @@ BEGIN = Command(
     explanation="Writes a story that begins with TEXT and ends like the story in hand, word for "
     "word: a model that reads forwards goes on from TEXT, the backward one comes from the ending, "
     "and they meet where their sentences fit best. A model of both directions does both; for any "
-    "other, name one that reads forwards: /begin --judge MODEL TEXT. After it, /again, /cut and "
-    "/alternatives keep the beginning too.",
+    "other, name one that reads forwards, once: /begin --judge MODEL TEXT. After it, /again, /cut "
+    "and /alternatives keep the beginning too.",
     example="/begin Once there was a fox who could not sleep.",
     run=_begin,
 )

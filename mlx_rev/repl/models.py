@@ -91,7 +91,7 @@ def _recorded(source: str) -> list[tuple[str, str]]:
     """What a model's folder knows of its training."""
     folder = Path(source)
     folder = folder if folder.exists() else built_in_models().get(source, folder)
-    place = folder.parent.parent if folder.parent.name == run_folder.CHECKPOINTS else folder
+    place = run_folder.of_model(folder)
     try:
         entries = read_metrics(place / run_folder.METRICS)
     except RevError:

@@ -53,21 +53,14 @@ def _cut(session: "Session", given: Given) -> Iterator[Reply]:
 
 def _cut_between(session: "Session", story: Story, given: Given) -> Iterator[Reply]:
     """What was written next to a beginning that was given is dropped, the beginning stays."""
-    text, first, last = story.text, *_written(story)
+    text, first = story.text, len(story.beginning)
+    last = len(text) - len(story.prompt)
     places = [at for at in (*sentence_starts(text), last) if first < at <= last]
     places = [at for at in dict.fromkeys(places) if text[first:at].strip()]
     if not places:
         raise ConfigError("nothing stands between the beginning and the ending; /begin writes anew")
     kept = text[places[given.number(1, 1, len(places)) - 1] :]
     return told_between(session, "cut", story.beginning, kept)
-
-
-def _written(story: Story) -> tuple[int, int]:
-    """Where what the model wrote begins in a story, and where it ends."""
-    given = len(story.prompt)
-    if story.leftwards:
-        return len(story.beginning), len(story.text) - given
-    return given, len(story.text)
 
 
 def _undo(session: "Session", given: Given) -> Iterator[Reply]:
@@ -115,26 +108,23 @@ def _kept(session: "Session", story: Story) -> Iterator[Reply]:
 
 
 def _place(story: Story, asked: str) -> tuple[int, int]:
-    """Where a word stands in a story: the newest one, or the one that is named, with the number of
-    the occurrence, in reading order, behind it. Raises ConfigError where there is none."""
+    """Where a word stands in a story, a beginning that was given left out: the newest one, or the
+    one that is named, with the number of the occurrence, in reading order, behind it. Raises
+    ConfigError where there is none."""
     word, _, number = asked.rpartition(" ")
     if not (word and number.isascii() and number.isdecimal() and len(number) < 9):
         word, number = asked, ""
-    pattern = rf"(?<!\w){re.escape(word.strip())}(?!\w)" if word else r"\w[\w'’]*"
-    found = list(re.finditer(pattern, story.text)) or list(
-        re.finditer(pattern, story.text, re.IGNORECASE)
-    )
-    if found and story.beginning:  # It stays as it was given.
-        found = [match for match in found if match.start() >= len(story.beginning)]
-        if not found:
-            raise ConfigError(
-                f"/alternatives: {word!r} stands only in the beginning, which stays as you gave it"
-            )
+    pattern = rf"(?<!\w){re.escape(word.strip())}(?!\w)" if word else r"(?<!\w)\w[\w'’]*"
+    start = len(story.beginning)
+    exact, any_case = re.compile(pattern), re.compile(pattern, re.IGNORECASE)
+    found = list(exact.finditer(story.text, start)) or list(any_case.finditer(story.text, start))
+    besides = ", not counting the beginning, which stays as you gave it" if start else ""
     if not found:
         what = f"the story has no word {word!r}" if word else "the story has no word"
-        raise ConfigError(f"/alternatives: {what}; name one as it stands there")
+        raise ConfigError(f"/alternatives: {what}{besides}; name one as it stands there")
     if number and not 1 <= int(number) <= len(found):
-        raise ConfigError(f"/alternatives {asked}: {word!r} stands there {len(found)} times only")
+        times = f"{len(found)} times only{besides}"
+        raise ConfigError(f"/alternatives {asked}: {word!r} stands there {times}")
     newest = 0 if story.leftwards else -1
     return found[int(number) - 1 if number else newest].span()
 
@@ -191,7 +181,7 @@ ALTERNATIVES = Command(
     explanation="Shows what the model would most likely have written in place of WORD, or of the "
     "newest word, each with its probability. Type a number to put that word there and grow on from "
     "it; what was written after it is dropped. If the story has WORD several times, the newest is "
-    "meant, or the Nth from the beginning.",
+    "meant, or the Nth in reading order. A beginning that you gave stays: its words do not count.",
     example="/alternatives dog 2",
     run=_alternatives,
 )

@@ -19,6 +19,7 @@ from mlx_rev.config import SampleConfig
 from mlx_rev.config_file import read_toml
 from mlx_rev.data import bundled
 from mlx_rev.data.corpus import open_corpus
+from mlx_rev.data.sources.standard_input import spooled
 from mlx_rev.generate.consistency import Consistency, consistency
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.score import token_nats
@@ -89,13 +90,44 @@ def test_only_what_learnt_from_the_bundled_stories_is_judged_by_their_rules(
     shutil.copytree(trained, tmp_path / "run", symlinks=True)
     config = tmp_path / "run" / "config.toml"
     data = read_toml(config).data.data
-    config.write_text(config.read_text().replace(f'"{data}"', '"other.txt,bundled=2"'))
+    other = tmp_path / "other.txt"
+    other.write_text("Tom ran.\n\nA dog sat.\n\nHe ate.")
+    config.write_text(config.read_text().replace(f'"{data}"', f'"{other},bundled=2"'))
     for name in (tmp_path / "run", tmp_path / "run" / "checkpoints" / "latest", trained):
         done = run("score", "bundled", "--count", 1, "--model", name)
         assert done.returncode == 0, done.stderr
     assert asked == [100, 100]
     run("score", "bundled", "--count", 1, "--model", trained, "--model", tmp_path / "run")
     assert asked == [100] * 3
+    for text, flags, expected in (
+        ("Tom ran.", (), []),
+        ("Tom ran.", ("--endings", 5), [5]),
+        (other, ("--endings", 6), [6]),
+        (None, (), [100]),
+    ):
+        asked.clear()
+        texts = [text] if text else []
+        done = run("score", *texts, "--count", 1, *flags, "--model", tmp_path / "run")
+        assert (done.returncode, asked) == (0, expected), done.stderr
+
+
+def test_a_run_of_standard_input_is_named_as_that(
+    run: Run, trained: Path, tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "run", symlinks=True)
+    cache = Path(command_environment["MLX_REV_CACHE"])
+    config, data = tmp_path / "run" / "config.toml", read_toml(trained / "config.toml").data.data
+    recipe = config.read_text()
+    lines = "".join(f'"A {n} was red. The {n} ran home."\n' for n in range(100))
+    # A notice of how lines are read, and an error that comes only while they are read.
+    for piped, code, said in ((lines, 0, "neither"), ('{"story": "A."}\n{', 2, "line 2")):
+        kept = spooled("-", io.BytesIO(piped.encode()), cache)
+        config.write_text(recipe.replace(f'"{data}"', f'"{kept}"'))
+        done = run("score", "--model", tmp_path / "run")
+        assert done.returncode == code, done.stderr
+        first, second = done.stderr.splitlines()
+        assert first == "mlx-rev score: standard input, held-out stories"
+        assert second.startswith(f"mlx-rev score: standard input: {said}")
 
 
 def test_in_a_terminal_lines_break_at_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """A beginning for the story in hand: what is between is written from both sides."""
 
 import re
+from copy import copy
 from itertools import pairwise
 
 import pytest
@@ -125,7 +126,8 @@ def test_what_is_written_anew_keeps_a_beginning_that_was_given(
         ("/cut 4", "/cut 4: expected 1 to 3"),
         ("/cut", "/cut: tiny does not read forwards, from a beginning on; name a"),
         ("/again", "/again: tiny does not read forwards"),
-        ("/alternatives fox", "'fox' stands only in the beginning, which stays"),
+        ("/alternatives fox", "no word 'fox', not counting the beginning, which stays"),
+        ("/alternatives ate 2", "stands there 1 times only, not counting the beginning"),
     ],
 )
 def test_a_beginning_that_was_given_is_never_dropped(
@@ -136,6 +138,34 @@ def test_a_beginning_that_was_given_is_never_dropped(
         last(session, line)
     assert session.standing is session.told[-1]
     assert len(session.told) == 1
+
+
+def test_words_are_sought_after_the_beginning_in_any_case(session: Session) -> None:
+    in_hand(session, between(" A dog sat."))
+    reply = last(session, "/alternatives a")
+    assert isinstance(reply, Alternatives)
+    assert (reply.chosen, reply.beside) == ("A", f"dog sat.{ENDING}")
+
+
+def test_only_a_meeting_that_begins_changes_who_reads_forwards(
+    session: Session, tellers: dict[Order, Teller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (copy(tellers[FORWARD]) for _ in range(2))
+    monkeypatch.setattr("mlx_rev.repl.meeting.load", lambda model: second)
+    in_hand(session, between(" They played."))
+    session.forward = first
+    for line in ("/begin \udc80", "/begin --judge model \udc80"):
+        with pytest.raises(RevError):
+            last(session, line)
+        assert session.forward is first
+    assert isinstance(next(session.respond(f"/begin {BEGINNING}")), Meets)
+    assert session.forward is first
+    assert isinstance(next(session.respond(f"/begin --judge model {BEGINNING}")), Meets)
+    assert session.forward is second
+    # A model that reads in both directions needs nobody else.
+    monkeypatch.setattr(session.teller, "opposite", tellers[FORWARD])
+    assert isinstance(next(session.respond(f"/begin {BEGINNING}")), Meets)
+    assert session.forward is None
 
 
 def test_where_nothing_is_between_there_is_nothing_to_cut(session: Session) -> None:

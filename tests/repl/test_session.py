@@ -173,7 +173,9 @@ def test_info_has_shape_size_training_and_bits_per_byte() -> None:
     assert "from" not in rows
 
 
-def test_info_of_a_checkpoint_is_that_of_its_run(session: Session, tmp_path: Path) -> None:
+def test_info_of_a_checkpoint_is_that_of_its_run(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     best = tmp_path / "checkpoints" / "best"
     best.mkdir(parents=True)
     (tmp_path / "config.toml").touch()
@@ -182,8 +184,9 @@ def test_info_of_a_checkpoint_is_that_of_its_run(session: Session, tmp_path: Pat
         '{"kind": "step", "step": 60, "loss": 2.0}\n',
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(events))
-    for source in (tmp_path, best):
-        session.source = str(source)
+    monkeypatch.chdir(best.parent)
+    for source in (str(tmp_path), str(best), "best"):
+        session.source = source
         known = last(session, "/info")
         assert isinstance(known, Lists)
         assert known.rows[-3:] == (
