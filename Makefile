@@ -21,8 +21,8 @@ endif
 # tests start the program hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Two tests at a time, each with one BLAS thread: more threads than cores starve one another.
-PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# Three tests at a time, each with one BLAS thread: on two cores, as many wait for a process.
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .PHONY: train test pytest quick parity mutation setup setup-dev check lint types format lock clean
 

@@ -156,6 +156,8 @@ def main() -> None:
     console = Console()
     if unknown := set(options.shapes) - set(SHAPES):
         raise SystemExit(f"--shapes {min(unknown)}: expected {', '.join(SHAPES)}")
+    if unknown := set(options.only) - set(LABELS):
+        raise SystemExit(f"--only {min(unknown)}: expected {', '.join(LABELS)}")
     training = training_contestants(options)
     tests = [(name, SHAPES[name], training) for name in options.shapes]
     if options.telling:
@@ -163,6 +165,7 @@ def main() -> None:
             (name, shape, telling_contestants(options, shape.rows))
             for name, shape in TELLING_SHAPES.items()
         ]
+    tests = [each for each in tests if each[2]]
     peak = compare("matmul", SHAPES["15m-32000"], ("matmul",), options)[0].speed
     console.print(f"peak of float32 matrix products: {peak:.0f} GFLOP/s")
     results: list[Result] = []

@@ -57,8 +57,9 @@ When and how many was settled on 40 endings that are not among these, with the s
 Model: {model}, {parameters:,} parameters; seed {seed}; {settings}.
 
 **To rerun**: `python tools/evaluation_table.py --model MODEL --judge stories260K.bin
---judge-tokenizer tok512.bin --valid valid.txt --count {count}`, and `tools/meeting_table.py` with
-the same flags and a count of its own. Both go on where they were stopped.
+--judge-tokenizer tok512.bin --valid valid.txt --count {count} --smaller stories1m
+--training train.txt`, and `tools/meeting_table.py` with the same model, judge and stories and a
+count of its own. Both go on where they were stopped.
 """
 ABOUT_WEIGHTS = """\
 The weight of a story's own likelihood beside that under the forward half, both for each byte, was

@@ -188,7 +188,7 @@ def make_rows(options: Options) -> None:
         say(f"{COST}: done")
     if options.training is not None:
         rows = [path.stem for path in _rows_in(options.out)]
-        about_training = about_all | {"training": Path(options.training).name, "rows": rows}
+        about_training = about(SMALLER) | {"training": Path(options.training).name, "rows": rows}
         if _about_in(options.out / f"{TRAINING}.json") != about_training:
             content = {"about": about_training, "rows": with_training(options, yardstick, watch)}
             files.write_text(options.out / f"{TRAINING}.json", json.dumps(content, indent=1) + "\n")

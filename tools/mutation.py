@@ -44,6 +44,8 @@ TESTS = {
     "model/scorer": ("model/test_score.py",),
     "text/byte_level_json": ("text/test_byte_level.py",),
     "text/byte_level_vocabulary": ("text/test_byte_level.py",),
+    "text/chunk_encoder": ("text/test_chunk_cache.py",),
+    "text/chunk_memory": ("text/test_chunk_cache.py",),
     "text/chunking": ("text/test_chunk_cache.py",),
     "text/load": ("text/test_tokenizer.py",),
     "text/order": ("text/test_codec.py",),

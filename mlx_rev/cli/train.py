@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+
 from mlx_rev import backend, estimate, files, run_folder
 from mlx_rev.cli.options import RUNS, say_not_reversed, with_standard_input
 from mlx_rev.cli.stopping import stop_on_signal
@@ -24,6 +26,7 @@ from mlx_rev.config_file import EARLIER, read_toml, to_toml
 from mlx_rev.data.meanwhile import Meanwhile
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.sources.names import short_name
+from mlx_rev.data.sources.standard_input import naming_standard_input, said
 from mlx_rev.errors import (
     CheckpointError,
     ConfigError,
@@ -96,29 +99,25 @@ def _train(
         given = given_model(command.init_from, config.data)
         if given.order is None and config.data.reversal == ASSUMED.name:
             say_not_reversed(command.init_from)
-        initial = read_weights(given)
-        kept = _kept_tokenizer(given, command.cache)
+        initial, kept = read_weights(given), _kept_tokenizer(given, command.cache)
         source = replace(source, tokenizer=str(kept))
-        own = run / f"tokenizer{kept.suffix}"
-        config = replace(config, data=replace(source, tokenizer=str(own)))
+        own = str(run / f"tokenizer{kept.suffix}")
+        config = replace(config, data=replace(source, tokenizer=own))
     elif command.resume is not None:
         source = _with_own_tokenizer(source, command.resume)
+    vocab_size, cache = config.model.vocab_size, command.cache
     # Nodes wait for one another, so none begins before it has all stories.
     early = config.train.packing == "shards" and nodes.count == 1
-    vocab_size, cache = config.model.vocab_size, command.cache
     data = prepare_shown(source, vocab_size, cache, console, early)
     outlook = _outlook(config, data, run if command.resume is not None else None)
     for line in outlook.lines():
         say(console, line)
     if command.check:
-        if nodes.count == 1:
-            with console.status("timing some steps") if is_interactive(console) else nullcontext():
-                rehearsal = rehearse(config, data, backend.choose())
-            for line in outlook.rehearsed(rehearsal):
-                say(console, line)
+        _say_rehearsed(config, data, outlook, console, nodes)
         return
     with ExitStack() as stack:
         stack.enter_context(_saying_what_is_kept(run))
+        stack.enter_context(naming_standard_input(cache))
         rest = None if data.whole else Meanwhile(data, source, vocab_size, cache)
         more = stack.enter_context(rest).more if rest else None
         view = stack.enter_context(
@@ -145,9 +144,21 @@ def _train(
             more=more,
             step_begins=view.step_begins,
         )
-        left_out = rest.left_out if rest else ""
+        left_out = said(rest.left_out, cache) if rest else ""
     if left_out:
         say(console, f"note: of the stories after the first shard, {left_out}")
+
+
+def _say_rehearsed(
+    config: RunConfig, data: Prepared, outlook: Outlook, console: Console, nodes: Nodes
+) -> None:
+    """Time some steps on a machine that is alone, and say what that promises."""
+    if nodes.count > 1:
+        return
+    with console.status("timing some steps") if is_interactive(console) else nullcontext():
+        rehearsal = rehearse(config, data, backend.choose())
+    for line in outlook.rehearsed(rehearsal):
+        say(console, line)
 
 
 def _kept_tokenizer(given: ModelFile, cache: Path) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlx_rev import run_folder
 from mlx_rev.data.shard_set import DONE, ShardSet, is_done, open_shards
-from mlx_rev.data.shards import open_shard
+from mlx_rev.data.shards import Shard, open_shard
 from mlx_rev.errors import DataError, RevError
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.load import load_tokenizer
@@ -127,20 +127,21 @@ def inspect(
 
     Raises DataError, naming the file, where a checksum does not match or an id is no token's.
     """
-    read = 0
-    for shard in shards.shards:
-        if shard.path is not None:
+    read, whole = 0, dict[Path | int, Shard]()
+    for number, shard in enumerate(shards.shards):
+        if shard.path is not None and shard.path not in whole:
             open_shard(shard.path, verify=True)
+        whole[shard.path or number] = shard  # several may be parts of one file
         read += len(shard.tokens)
         progress(read / shards.token_count)
     return Contents(
-        shards=len(shards.shards),
+        shards=len(whole),
         stories=shards.story_count,
         tokens=shards.token_count,
         text_bytes=shards.text_size,
         tokens_per_word=_tokens_per_word(shards, codec) if codec else None,
         lengths=_lengths(shards),
-        without_checksum=sum(not shard.has_checksum for shard in shards.shards),
+        without_checksum=sum(not shard.has_checksum for shard in whole.values()),
     )
 
 

@@ -92,7 +92,7 @@ def test_interrupted_while_kernels_compile_it_saves(
     }
     terminal = pexpect.spawn(
         sys.executable,
-        ["-m", "mlx_rev", "train", *tiny_flags, "--out", str(folder)],
+        ["-m", "mlx_rev", "train", *tiny_flags, "--compile", "--out", str(folder)],
         env=command_environment | changed,
     )
     wait_for(log)

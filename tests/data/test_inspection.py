@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlx_rev.data import inspection
 from mlx_rev.data.inspection import examples, find_shards, find_tokenizer, inspect
 from mlx_rev.data.shard_set import ShardSet, shard_path, write_done
-from mlx_rev.data.shards import open_shard, write_shard
+from mlx_rev.data.shards import Shard, divided, open_shard, write_shard
 from mlx_rev.errors import DataError
 from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import WORD
@@ -67,6 +68,24 @@ def test_what_is_in_shards_is_counted(
     ]
     assert list(found.lengths.counts) == expected
     assert sum(expected) == 50
+
+
+def test_a_file_that_is_read_in_parts_is_one_and_is_verified_once(
+    write: Write, some_stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [shard] = write(tmp_path / "1.bin", some_stories[:20]).shards
+    parts = ShardSet(divided(shard, 1000))
+    opened: list[Path] = []
+
+    def verified(path: Path, *, verify: bool) -> Shard:
+        opened.append(path)
+        return open_shard(path, verify=verify)
+
+    monkeypatch.setattr(inspection, "open_shard", verified)
+    assert len(parts.shards) > 3
+    found = inspect(parts)
+    assert (found.shards, found.stories, found.without_checksum) == (1, 20, 0)
+    assert opened == [tmp_path / "1.bin"]
 
 
 def test_a_few_long_stories_are_counted_in_the_last_bin(write: Write, tmp_path: Path) -> None:

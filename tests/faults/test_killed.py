@@ -33,7 +33,7 @@ def tried(folder: Path, *wanted: str) -> dict[str, dict]:
 
 @pytest.mark.process
 def test_some_events(tmp_path: Path) -> None:
-    """One of each kind; the slow test has every one of every command."""
+    """One of four of them; the slow test has every one of every command."""
     outcome = tried(tmp_path, "train=1", "resume:full=1", "prepare=1", "folder=1")
     assert [each["failures"] for each in outcome.values()] == [[]] * len(outcome)
     assert outcome["train"]["events"] > 150

@@ -147,13 +147,17 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(
 SHORT = {"steps": 6, "log_every": 3, "eval_every": 6, "save_every": 6}
 
 
-def test_the_compiled_step_gives_the_same_losses(
+def test_the_compiled_step_gives_the_same_losses_and_resumes_to_the_bit(
     run_config: RunConfig, prepared: Prepared, tmp_path: Path
 ) -> None:
     """With as much dropout as in the tests of the step, which have these kernels."""
     for name in ("eager", "compiled"):
         config = changed(run_config, compile=name == "compiled", **SHORT)
         fit(tmp_path / name, config, prepared, Recorder())
+    steps, resumed = iter(range(3)), tmp_path / "resumed"
+    fit(resumed, config, prepared, Recorder(), should_stop=lambda: next(steps, None) is None)
+    fit(resumed, config, prepared, Recorder(), resume=True)
+    assert same(weights_of(resumed), weights_of(tmp_path / "compiled"))
     eager, compiled = (
         [e["loss"] for e in logged(tmp_path / name) if e["kind"] == "step"]
         for name in ("eager", "compiled")

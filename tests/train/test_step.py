@@ -95,6 +95,15 @@ def test_ten_losses_are_the_same_compiled(backend: Backend, workers: int) -> Non
     assert norms == pytest.approx(plain_norms, rel=1e-4)
 
 
+def test_the_shape_of_the_presets_gives_the_same_losses_compiled() -> None:
+    """Untied, a key head for each query head, no dropout."""
+    config = shape(tied=False, n_kv_heads=4)
+    plain, plain_norms, _ = once(PLAIN, config, EAGER)
+    losses, norms, _ = trained(CPU, config, CONFIG, steps=4)
+    assert losses == pytest.approx(plain[:4], rel=1e-6)
+    assert norms == pytest.approx(plain_norms[:4], rel=1e-4)
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_step_is_the_references(backend: Backend, tied: bool) -> None:
     config = shape(tied=tied, context=24)

@@ -13,8 +13,8 @@ from mlx_rev.errors import DataError
 
 BLOCK = 1 << 18
 """Bytes that are read at once; more would not stay in a processor's cache."""
-LARGEST_STORY = 64 << 20
-"""Bytes, ten times the longest novel. Beyond this, a file is not what it is taken for."""
+LARGEST_STORY = 16 << 20
+"""Bytes, twice the longest novel. Beyond this, a file is not what it is taken for."""
 COMPRESSED = (".gz", ".zst")
 
 

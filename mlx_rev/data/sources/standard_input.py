@@ -49,9 +49,14 @@ def spooled(data: str, stream: IO[bytes] | None, cache: Path) -> str:
 
 def said(text: str, cache: Path) -> str:
     """`text` with "standard input" in place of the file that it is kept in, whose name says
-    nothing."""
+    nothing. Where that file is gone, its path is what helps."""
     folder = re.escape(str(cache / _FOLDER) + os.sep)
-    return re.sub(rf"({folder})?\b[0-9a-f]{{64}}\.(txt|jsonl|parquet)(\.gz|\.zst)?", NAME, text)
+    kept = rf"({folder}|(?<![\w/\\]))[0-9a-f]{{64}}\.(txt|jsonl|parquet)(\.gz|\.zst)?"
+
+    def name(found: re.Match[str]) -> str:
+        return found[0] if found[1] and not Path(found[0]).exists() else NAME
+
+    return re.sub(kept, name, text)
 
 
 @contextmanager

@@ -70,5 +70,7 @@ def test_errors_name_it_and_not_the_file_it_is_kept_in(tmp_path: Path) -> None:
     with refused, naming_standard_input(tmp_path):
         list(read_stories(kept))
     assert said(f"looking through {Path(kept).name}", tmp_path) == "looking through standard input"
-    assert said(f"{kept}.gz=2, x.txt", tmp_path) == "standard input=2, x.txt"
+    assert said(f"{kept}=2, x.txt", tmp_path) == "standard input=2, x.txt"
+    gone, other = f"{kept}.gz: no such file", f"/mine/{Path(kept).name}: no such file"
+    assert said(f"{gone}; {other}", tmp_path) == f"{gone}; {other}"
     assert said(f"the vocabulary {'0' * 64}", tmp_path) == f"the vocabulary {'0' * 64}"
