@@ -207,11 +207,11 @@ def test_the_first_error_is_said_whatever_encodes_a_block(
         return done, ""
 
     monkeypatch.setattr(workers, "Worker", Near)
-    for seed in range(40):
+    for seed in range(20):
         chance = random.Random(seed)
         texts: list[str | None] = [f"Tom saw {number}." for number in range(16)]
         for unfit in ("Tom \ud800.", "Sam saw \ud800.", None):
             if chance.random() < 0.7:
                 texts[chance.randrange(2, 16)] = unfit
         assert outcome(texts, 1 + seed % 4) == outcome(texts, 1)
-    assert encoded_by_workers > 100
+    assert encoded_by_workers > 30
