@@ -45,8 +45,11 @@ ANOTHER_HANGS = "another machine hangs; end it"
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ASKED_FOR = {*_FORWARDED, signal.SIGQUIT, signal.SIGPIPE}
-_OUT_OF_PATIENCE = 3
+_AT_ONCE, _OUT_OF_PATIENCE = 2, 3
 """Ctrl-C: the first asks for a stop after the step, the second for one at once; the third kills."""
+_GRACE = 3.0
+"""Seconds after the second in which it may stop by itself, which it cannot while a step computes.
+"""
 
 _FULL = 64 << 20
 """Bytes: with less free space, a compiled kernel may not have fitted."""
@@ -168,7 +171,7 @@ class _Guard:
         self._early: list[int] = []
         self._interrupts = 0
         self._told: dict[str, Any] = {}
-        self._hung = self._continued = False
+        self._hung = self._continued = self._impatient = False
         self._killed_before = _out_of_memory_kills()
         self._terminal = Terminal()
 
@@ -178,10 +181,14 @@ class _Guard:
             self._early.append(number)
             return
         self._interrupts += number == signal.SIGINT
-        if self._interrupts == _OUT_OF_PATIENCE:
-            self._signal_all(signal.SIGKILL)
-        else:
-            os.kill(self._child, number)
+        if self._interrupts >= _OUT_OF_PATIENCE:
+            self._lose_patience()
+            return
+        os.kill(self._child, number)
+        if number == signal.SIGINT and self._interrupts == _AT_ONCE:
+            timer = threading.Timer(_GRACE, self._lose_patience)
+            timer.daemon = True
+            timer.start()
 
     def watch(self, child: int, channel: socket.socket) -> None:
         """Listen to the child until it has ended; kill it if it should have said something and has
@@ -216,12 +223,13 @@ class _Guard:
             return code
         if "screen" in self._told:
             self._terminal.give_back()
-        if self._interrupts >= _OUT_OF_PATIENCE:
+        run = Path(self._told["run"]) if "run" in self._told else None
+        if self._impatient:
+            _say(f"{program}: stopped; {resuming(run)}")
             return 128 + signal.SIGINT
         if -code in _ASKED_FOR:
             signal.signal(-code, signal.SIG_DFL)
             os.kill(os.getpid(), -code)
-        run = Path(self._told["run"]) if "run" in self._told else None
         if self._hung:
             reason = f"{self._told['patience']:g} s without a step: {self._told['otherwise']}"
             sentence = f"{reason}, and then {resuming(run)}" if run else reason
@@ -238,8 +246,7 @@ class _Guard:
                 platform=sys.platform,
             )
             sentence = f"{explain(death)} {resuming(run)}"
-        with suppress(OSError):  # The terminal may be gone.
-            os.write(2, f"{program}: {sentence}\n".encode())
+        _say(f"{program}: {sentence}")
         return EXPLAINED
 
     def _suspend(self, number: int, frame: FrameType | None) -> None:
@@ -258,11 +265,20 @@ class _Guard:
         self._continued = True
         self._signal_all(signal.SIGCONT)
 
+    def _lose_patience(self) -> None:
+        self._impatient = True
+        self._signal_all(signal.SIGKILL)
+
     def _signal_all(self, number: signal.Signals) -> None:
         """Send a signal to the training and to the compilers it has started."""
         if self._child is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._child, number)
+
+
+def _say(sentence: str) -> None:
+    with suppress(OSError):  # The terminal may be gone.
+        os.write(2, f"{sentence}\n".encode())
 
 
 @dataclass(frozen=True, kw_only=True)

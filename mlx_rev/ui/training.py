@@ -22,7 +22,7 @@ from mlx_rev.train.runlog import read_metrics
 from mlx_rev.ui.durations import spoken
 from mlx_rev.ui.outlook import Outlook
 
-COMPILING = "first step, compiling what it needs"
+FIRST_STEP = "first step, which takes longest"
 TRAINING = "training"
 _COMPILED_AT = 3
 """Beginnings of steps until the first step is known to be computed: one is looked at while the next
@@ -66,7 +66,7 @@ class Seen:
         match event:
             case Started():
                 self.started, self.step, self.begun = event, event.first_step, time.monotonic()
-                self.turn_to(COMPILING)
+                self.turn_to(FIRST_STEP)
                 if event.first_step:
                     self._remember(event.run)
             case Stepped():
@@ -90,7 +90,7 @@ class Seen:
         self._beginnings += 1
         if self._beginnings > 1:
             self.step = self._first_step + self._beginnings - 1
-        if self.doing == COMPILING and self._beginnings < _COMPILED_AT:
+        if self.doing == FIRST_STEP and self._beginnings < _COMPILED_AT:
             return
         if self.doing != TRAINING:
             self.turn_to(TRAINING)

@@ -21,6 +21,7 @@ from pathlib import Path
 from mlx_rev.train import watchdog
 
 how, pretended, body = sys.argv[1:]
+watchdog._GRACE = float(os.environ.get("GRACE", 3))
 sys.platform = pretended or sys.platform
 code = watchdog.guard("mlx-rev train", fork=how == "fork")
 if code is None:
@@ -277,19 +278,26 @@ def test_a_signal_is_handed_on(start: Start, tmp_path: Path, how: signal.Signals
     assert end(process) == (7, "", "")
 
 
-@both_ways
-def test_a_third_interrupt_ends_what_cannot_answer(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("interrupts", "grace", "how_started"),
+    [(20, "1000", "fork"), (20, "1000", "exec"), (2, "0.5", "fork")],
+    ids=["the third", "the third, exec", "the second, after a while"],
+)
+def test_an_interrupt_ends_what_cannot_answer(
+    start: Start, tmp_path: Path, interrupts: int, grace: str
+) -> None:
     body = "signal.signal(signal.SIGINT, signal.SIG_IGN); Path('begun').touch(); time.sleep(1000)"
-    process = start(body)
+    process = start(body, GRACE=grace)
     wait_until((tmp_path / "begun").exists)
     sent = 0
     # Two that come before the parent has looked are one to it.
-    while process.poll() is None and sent < 20:
+    while process.poll() is None and sent < interrupts:
         process.send_signal(signal.SIGINT)
         sent += 1
         time.sleep(0.3)
-    assert end(process) == (130, "", "")
-    assert sent >= 3
+    said = "mlx-rev train: stopped; start it again, as no checkpoint had been saved\n"
+    assert end(process) == (130, "", said)
+    assert sent == 2 if interrupts == 2 else sent >= 3
 
 
 def test_a_closed_terminal_is_nothing_to_nohup(start: Start, tmp_path: Path) -> None:

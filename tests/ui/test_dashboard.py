@@ -73,7 +73,7 @@ def test_what_is_being_done_is_said_and_for_how_long() -> None:
     assert doing(dashboard).startswith("starting, ")
     dashboard.report(EVENTS[0])
     dashboard.step_begins()
-    assert doing(dashboard) == "first step, compiling what it needs, 1.0 s"
+    assert doing(dashboard) == "first step, which takes longest, 1.0 s"
     dashboard.step_begins()
     assert doing(dashboard).startswith("first step")
     dashboard.step_begins()
