@@ -15,6 +15,7 @@ from mlx_rev.data.corpus import Corpus, open_corpus
 from mlx_rev.data.progress import Notify, Progress, telling
 from mlx_rev.data.reading import Reading
 from mlx_rev.data.shard_set import ShardSet, is_done
+from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.tokenising import Direction, make_shards
 from mlx_rev.data.vocabulary_sample import sample
 from mlx_rev.data.workers import Encoders, worker_count
@@ -61,7 +62,7 @@ def prepare(
     vocab_size: int,
     cache: Path,
     notify: Notify = lambda progress: None,
-    warn: Warn = lambda notice: None,
+    warn: Warn | None = None,
     workers: int | None = None,
     first_only: bool = False,
 ) -> Prepared:
@@ -71,14 +72,15 @@ def prepare(
     A run that was interrupted is gone on with at the shard that it was at. `workers` processes
     tokenise a corpus of more than a few megabytes, by default as many as there are cores, up to
     four; the shards are the same for any number. `warn` is told what may not be as it was meant:
-    how stories were told apart, and a given tokenizer that does not give the text back. Raises
-    DataError for a corpus or tokenizer that cannot be used, and ConfigError where a given
-    tokenizer has another vocabulary than the model.
+    how stories were told apart, and a given tokenizer that does not give the text back, which is
+    not looked for where nobody is told. Raises DataError for a corpus or tokenizer that cannot be
+    used, and ConfigError where a given tokenizer has another vocabulary than the model.
     """
     validate(config)
     corpus = open_corpus(config, cache, lambda stage, share: notify(Progress(stage, share)))
+    say = warn or (lambda notice: None)
     for notice in corpus.notices:
-        warn(notice)
+        say(notice)
     order = order_named(config.reversal)
     tokenizer = _tokenizer(config, corpus, order, vocab_size, cache, notify)
     codec = StoryCodec(tokenizer, order)
@@ -87,13 +89,16 @@ def prepare(
             f"--reversal {order.name}: this tokenizer has one mark for both ends of a text, so "
             f"nothing would tell the directions apart; give --reversal {order.one_way}"
         )
-    if config.tokenizer is not None and (loss := loss_of(codec, corpus.train())):
-        warn(f"{config.tokenizer}: {loss}")
+    if warn and config.tokenizer is not None:
+        # What is left out of these is counted where they are made into shards.
+        uncounted = replace(corpus.train, problems=Problems(skip=corpus.problems.skip))
+        if loss := loss_of(codec, uncounted()):
+            say(f"{config.tokenizer}: {loss}")
     files.remove_leftovers(cache / "tokenizers")
     prepared = _prepared(codec, corpus, cache, notify, workers or worker_count(), first_only)
     left_out = corpus.problems.summary()
     if left_out:
-        warn(left_out)
+        say(left_out)
     return replace(prepared, left_out=left_out)
 
 

@@ -11,7 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +31,7 @@ ALONE = 4 << 20
 """Bytes of text that this process encodes before it starts another, which takes that a third of a
 second, and as many before it starts one more."""
 _MOST = 4
-"""More processes would wait for the one that reads the corpus, and each takes up to 70 MB."""
+"""More processes would wait for the one that reads the corpus, and each takes up to 91 MB."""
 
 _WAITING = 2
 """Blocks that wait for a worker, so that it has the next one soon."""
@@ -45,11 +45,12 @@ def worker_count() -> int:
 
 @dataclass
 class _Given:
-    """A block, and the worker that has it, or its tokens; neither while it waits."""
+    """A block, and the worker that has it, or what came of it; neither while it waits."""
 
     block: Block
     worker: "Worker | None" = None
-    encoded: list[Encoded] | None = None
+    encoded: list[Encoded] | RevError | None = None
+    """An error is raised when the blocks before this one are done, as it is with one process."""
 
 
 class Encoders(ExitStack):
@@ -76,11 +77,12 @@ class Encoders(ExitStack):
     def encode(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, list[Encoded]]]:
         """Each block, in order, and its tokens in each direction.
 
-        Raises DataError for what cannot be encoded, and where a worker was killed.
+        Raises DataError for what cannot be encoded, and where a worker was killed; what reading
+        the blocks raises is raised after what is wrong with the blocks before.
         """
         given: list[_Given] = []
-        for block in blocks:
-            given.append(_Given(block))
+        for each in _read(blocks):
+            given.append(each)
             self._hand_out(given, _WAITING if self._idle or self._busy else 0)
             while given and (given[0].encoded is not None or len(given) > 2 * self._count):
                 yield self._finished(given.pop(0))
@@ -104,7 +106,7 @@ class Encoders(ExitStack):
             self._busy += 1
         if len(new) <= waiting:
             return
-        new[0].encoded = self._encoder(new[0].block.stories)
+        new[0].encoded = _tried(self._encoder, new[0].block.stories)
         self._alone += sum(new[0].block.text_bytes)
         if self._alone > ALONE and self._started < self._count - 1 and not self._starting:
             self._started += 1
@@ -120,17 +122,38 @@ class Encoders(ExitStack):
     def _take(self, given: _Given, *, patiently: bool = False) -> None:
         """Take a block's tokens from its worker, if it has them yet."""
         if given.worker and (patiently or given.worker.has_answered):
-            given.encoded = given.worker.receive()
-            self._idle.append(given.worker)
+            try:
+                given.encoded = given.worker.receive()
+                self._idle.append(given.worker)
+            except RevError as error:  # It may have come to its end, so it gets no more.
+                given.encoded = error
             self._busy -= 1
             given.worker = None
 
     def _finished(self, given: _Given) -> tuple[Block, list[Encoded]]:
-        """A block and its tokens."""
+        """A block and its tokens. Raises what was wrong with it."""
         self._take(given, patiently=True)
         if given.encoded is None:
-            given.encoded = self._encoder(given.block.stories)
+            given.encoded = _tried(self._encoder, given.block.stories)
+        if isinstance(given.encoded, RevError):
+            raise given.encoded
         return given.block, given.encoded
+
+
+def _read(blocks: Iterable[Block]) -> Iterator[_Given]:
+    """The blocks, and what reading them raises in the place of the last one."""
+    try:
+        yield from map(_Given, blocks)
+    except RevError as error:
+        yield _Given(Block([], []), encoded=error)
+
+
+def _tried(encode: Encoder, stories: Sequence[str]) -> list[Encoded] | RevError:
+    """The tokens of stories in each direction, or why there are none."""
+    try:
+        return encode(stories)
+    except RevError as error:
+        return error
 
 
 class Worker(Child):
@@ -189,11 +212,7 @@ def _work(source: BinaryIO, target: BinaryIO) -> None:
     content, name, order, known = begun
     encode = Encoder(StoryCodec(tokenizer_of(content, name), order_named(order)), known)
     while (stories := _received(source)) is not None:
-        try:
-            answer: list[Encoded] | RevError = encode(stories)
-        except RevError as error:
-            answer = error
-        _answer(target, answer)
+        _answer(target, _tried(encode, stories))
 
 
 def _answer(target: BinaryIO, answer: list[Encoded] | RevError) -> None:

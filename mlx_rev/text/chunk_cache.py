@@ -135,19 +135,24 @@ class ChunkCache:
         special = np.flatnonzero(is_first | is_odd)
         asked = is_first[special].tolist()
         next_number = len(known.starts)
+        memories = known.glued, known.first
+        new: tuple[dict[bytes, int], dict[bytes, int]] = {}, {}
         ids: list[int] = []
         lengths: list[int] = []
         answers: list[int] = []
         for text, first in zip(parts.texts(heads[special], tails[special]), asked, strict=True):
-            memory = known.first if first else known.glued
-            if (number := memory.get(text)) is None:
+            number = memories[first].get(text) or new[first].get(text)
+            if number is None:
                 chunk = text.replace(JOINT, b"").decode()
                 its = encoder.first(chunk) if first else encoder.later(chunk)
-                number = memory[text] = next_number + len(lengths)
+                number = new[first][text] = next_number + len(lengths)
                 ids += its
                 lengths.append(len(its))
             answers.append(number)
         known.add(ids, lengths)
+        # Not before they have these numbers: a later one may not be encodable.
+        for memory, more in zip(memories, new, strict=True):
+            memory.update(more)
         found[special] = answers
         return found
 

@@ -81,19 +81,34 @@ def test_a_process_makes_the_rest(config: DataConfig, tmp_path: Path, begun: Pre
 def test_what_it_leaves_out_is_said(
     config: DataConfig, tmp_path: Path, some_stories: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, bad = Path(config.data), b"\n<|endoftext|>\nab\xffc\n<|endoftext|>\n"
-    half = len(text := path.read_bytes()) // 2
-    path.write_bytes(bad + text[:half] + bad + text[half:] + bad)
+    """Each story that is left out counts once, by whoever makes the shard it would be in: a given
+    tokenizer is tried on the first stories, which is no reason to count them."""
+    bad, mark = b"\n<|endoftext|>\nab\xffc\n<|endoftext|>\n", "\n<|endoftext|>\n"
+    some = mark.join(some_stories[:120]).encode()
+    # The first shard ends amid those, and more than a block of the file, 256 KB, from both ends.
+    many = mark.encode().join([some] * ((600 << 10) // len(some) + 1))
+    text = bad.join([b"", some, some, many, some])
+    Path(config.data).write_bytes(text)
     config = replace(config, on_error="skip", tokenizer=str(tmp_path / "t.model"))
     SentencePiece.train(some_stories, 400).save(tmp_path / "t.model")
+    said: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr(tokenising, "SHARD_BYTES", 5_000)
-        begun = prepare(config, 400, tmp_path / "cache", first_only=True)
+        patch.setattr(tokenising, "SHARD_BYTES", 2 * len(some) + (300 << 10))
+        begun = prepare(config, 400, tmp_path / "cache", warn=said.append, first_only=True)
+        assert "3 stories were left out (--on-error skip), the first" in said[-1]
     with Meanwhile(begun, config, 400, tmp_path / "cache") as others:
         assert others.left_out == ""
         asked(others, 1)
         assert asked(others, 2) == []
-        assert "stories were left out (--on-error skip), the first" in others.left_out
+        assert "1 story was left out (--on-error skip), the first" in others.left_out
+        line = text[: text.rindex(b"ab\xff")].count(b"\n") + 1
+        assert f"line {line:,}" in others.left_out
+    said.clear()
+    assert prepare(config, 400, tmp_path / "cache", warn=said.append).left_out == ""
+    assert said == []
+    # Where nobody is told how it went, as here, it is not tried.
+    monkeypatch.setattr("mlx_rev.data.prepare.loss_of", None)
+    prepare(config, 400, tmp_path / "cache")
 
 
 @pytest.mark.process

@@ -320,15 +320,3 @@ def test_what_was_written_before_there_were_several_shards_is_found(
 def test_no_story_is_an_error(codec: StoryCodec, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no story"):
         made(codec, tmp_path, [])
-
-
-@pytest.mark.process
-def test_what_a_worker_cannot_encode_is_said_as_it_is_here(
-    codec: StoryCodec, tmp_path: Path, some_stories: list[str]
-) -> None:
-    said = set()
-    for count in (1, 2):
-        with pytest.raises(DataError, match="lone surrogate at character 5;") as caught:
-            made(codec, tmp_path, [*some_stories[:30], "Tom \ud800."], count)
-        said.add(str(caught.value))
-    assert len(said) == 1

@@ -2,19 +2,21 @@
 
 import io
 import pickle
+import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlx_rev.data import child, workers
-from mlx_rev.data.encoding import Block
+from mlx_rev.data.encoding import Block, Encoder
 from mlx_rev.data.workers import Encoders, Worker
 from mlx_rev.errors import DataError
+from mlx_rev.text.chunk_cache import Encoded
 from mlx_rev.text.codec import StoryCodec
 
 
@@ -131,3 +133,86 @@ def test_a_worker_ends_with_the_process_that_started_it(codec: StoryCodec) -> No
         assert backward.lengths.tolist() == [len(codec.encode("Tom ran.")) + 1]
         worker._input.close()
         assert worker._process.wait(60) == 0
+
+
+@pytest.mark.process
+def test_a_worker_says_what_it_cannot_encode_and_goes_on(codec: StoryCodec) -> None:
+    with Worker() as worker:
+        assert worker.receive() == []
+        worker.send((codec.tokenizer.content, "tokenizer", codec.order.name, ()))
+        worker.send(["Tom \ud800."])
+        with pytest.raises(DataError, match="lone surrogate at character 5;"):
+            worker.receive()
+        worker.send(["Tom ran."])
+        assert len(worker.receive()) == 2
+
+
+def test_the_first_error_is_said_whatever_encodes_a_block(
+    codec: StoryCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several, that of the first block, and what was read before is given: as with one process,
+    whichever worker is done first."""
+    monkeypatch.setattr(workers, "ALONE", 0)
+    encoded_by_workers = 0
+
+    class Near(Worker):
+        """A worker in this process, a slow one or a fast one."""
+
+        def __init__(self) -> None:
+            self._sent: list[list[str]] | None = None
+            self._speed = chance.choice((0.1, 0.9))
+
+        def __enter__(self) -> "Near":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        @property
+        def has_answered(self) -> bool:
+            return self._sent is None or chance.random() < self._speed
+
+        def send(self, content: object) -> None:
+            if self._sent is None:
+                self._sent = []
+            else:
+                assert isinstance(content, list)
+                self._sent.append(content)
+
+        def receive(self) -> list[Encoded]:
+            nonlocal encoded_by_workers
+            if self._sent is None:
+                return []
+            encoded_by_workers += 1
+            [stories] = self._sent
+            self._sent = []
+            return Encoder(codec)(stories)
+
+    def outcome(texts: Sequence[str | None], count: int) -> tuple[list[str], str]:
+        """The blocks that were given before an error, and what that said."""
+
+        def blocks() -> Iterator[Block]:
+            for text in texts:
+                if text is None:
+                    raise DataError("unreadable")
+                yield Block([text], [len(text)])
+
+        done: list[str] = []
+        try:
+            with Encoders(codec, count) as encoders:
+                for block, encoded in encoders.encode(blocks()):
+                    assert encoded[0].lengths.tolist() == [len(codec.encode(block.stories[0])) + 1]
+                    done += block.stories
+        except DataError as error:
+            return done, str(error)
+        return done, ""
+
+    monkeypatch.setattr(workers, "Worker", Near)
+    for seed in range(20):
+        chance = random.Random(seed)
+        texts: list[str | None] = [f"Tom saw {number}." for number in range(24)]
+        place = chance.randrange(2, 21)
+        for unfit in ("Tom \ud800.", "Sam saw \ud800.", None):
+            texts[place + chance.randrange(4)] = unfit
+        assert outcome(texts, 2 + seed % 4) == outcome(texts, 1)
+    assert encoded_by_workers > 30

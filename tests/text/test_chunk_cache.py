@@ -225,9 +225,12 @@ def test_the_place_of_what_cannot_be_encoded_is_that_in_its_story(
 ) -> None:
     codec = StoryCodec(learnt, order)
     cache = ChunkCache(codec)
+    odd = "He said: - so it is."
     with pytest.raises(DataError, match=f"{said}.* at character 8[; ]"):
-        cache.encode(["Tom ran.", f"One day{unfit} Tom ran."])
-    assert by_chunks(codec, ["Tom ran."], cache) == slowly(codec, ["Tom ran."])
+        cache.encode([odd, f"One day{unfit} Tom ran.", odd])
+    # What was met before the error is not taken for something else.
+    for stories in (["Tom ran: - off."], [odd], ["Tom ran."]):
+        assert by_chunks(codec, stories, cache) == slowly(codec, stories)
 
 
 def test_known_chunks_are_not_encoded_again_and_not_kept_for_ever(
@@ -252,3 +255,14 @@ def test_known_chunks_are_not_encoded_again_and_not_kept_for_ever(
     before = len(asked)
     ChunkCache(codec, pickle.loads(pickle.dumps(cache.known))).encode(["Sam ran."])
     assert len(asked) == before
+
+
+def test_many_ids_of_few_chunks_are_not_kept_for_ever(learnt: SentencePiece) -> None:
+    codec = StoryCodec(learnt, WORD2)
+    cache = ChunkCache(codec, most=12)
+    long = "qx" * 200
+    assert by_chunks(codec, [long], cache) == slowly(codec, [long])
+    assert len(cache.known.starts) <= 12
+    assert len(cache.known.ids) > 16 * 12
+    assert by_chunks(codec, ["Tom ran."], cache) == slowly(codec, ["Tom ran."])
+    assert len(cache.known.ids) < 30
