@@ -38,9 +38,10 @@ pytest: setup-dev
 	$(PYTEST) $(ARGS)
 
 # For the loop of work: without the tests that start programs, train, compile kernels or write
-# models in every format, and without the slowest two of the rest.
+# models in every format, and without the slowest two of the rest. Hardly any of these waits for
+# something, so two at a time are enough.
 quick: setup-dev
-	$(PYTEST) -m 'not slow and not gpu and not parity and not process' \
+	$(PYTEST) -n 2 -m 'not slow and not gpu and not parity and not process' \
 		--hypothesis-profile quick --ignore tests/cpu --ignore tests/train \
 		--ignore tests/cli --ignore tests/faults --ignore tests/formats --ignore tests/tools \
 		--ignore tests/text/test_chunk_cache.py --ignore tests/data/test_tokenising.py $(ARGS)
