@@ -6,7 +6,7 @@ story = mlx_rev.load("runs/bundled-quick").tell("They all lived happily ever aft
 
 from mlx_rev.interrupts import end_at_once, is_command
 
-end_at_once()
+end_at_once()  # in this program's own processes only, before the imports that take a while
 
 from contextlib import nullcontext  # noqa: E402
 from pathlib import Path  # noqa: E402

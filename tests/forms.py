@@ -22,6 +22,19 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return chosen
 
 
+any_shape = pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"n_kv_heads": 4},
+        {"tied": False},
+        {"rope_theta": 500.0, "rope_factor": 4.0, "norm_eps": 1e-2},
+    ],
+    ids=str,
+)
+"""What a test's shape has otherwise than `shape()`."""
+
+
 def shape(
     *, tied: bool = True, n_kv_heads: int = 2, dropout: float = 0.0, context: int = 64
 ) -> ModelConfig:

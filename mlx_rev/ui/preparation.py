@@ -8,13 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from mlx_rev.config import DataConfig
 from mlx_rev.data.prepare import Prepared, prepare
@@ -59,8 +53,7 @@ def prepare_shown(
     live = is_interactive(console)
     bars = Bars(console, wide=_BARS, narrow=_LINES, least=_WIDE)
     notify = _bar_notify(bars) if live else line_notify(console)
-    naming = naming_cache(cache), naming_standard_input(cache)
-    with naming[0], naming[1], bars if live else nullcontext():
+    with naming_cache(cache), naming_standard_input(cache), bars if live else nullcontext():
         return prepare(config, vocab_size, cache, tell, warn, first_only=first_only)
 
 

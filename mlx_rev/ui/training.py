@@ -24,7 +24,7 @@ from mlx_rev.ui.outlook import Outlook
 
 FIRST_STEP = "first step, which takes longest"
 TRAINING = "training"
-_COMPILED_AT = 3
+_COMPUTED_AT = 3
 """Beginnings of steps until the first step is known to be computed: one is looked at while the next
 is worked on."""
 
@@ -90,7 +90,7 @@ class Seen:
         self._beginnings += 1
         if self._beginnings > 1:
             self.step = self._first_step + self._beginnings - 1
-        if self.doing == FIRST_STEP and self._beginnings < _COMPILED_AT:
+        if self.doing == FIRST_STEP and self._beginnings < _COMPUTED_AT:
             return
         if self.doing != TRAINING:
             self.turn_to(TRAINING)

@@ -10,7 +10,7 @@ import pytest
 from mlx_rev.backend import Backend, Reader
 from mlx_rev.model.cache import chosen_rows, new_cache
 from mlx_rev.model.llama import Llama, get_weights, set_weights
-from tests.forms import backend, random_llama, shape
+from tests.forms import any_shape, backend, random_llama, shape
 
 __all__ = ["backend"]
 
@@ -63,16 +63,7 @@ def assert_close(found: list[np.ndarray], expected: list[np.ndarray], tolerance:
         assert one == pytest.approx(other, abs=tolerance * float(np.abs(other).max()))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"n_kv_heads": 4},
-        {"tied": False},
-        {"rope_theta": 500.0, "rope_factor": 4.0, "norm_eps": 1e-2},
-    ],
-    ids=str,
-)
+@any_shape
 def test_it_says_what_the_model_says_of_each_row_alone(
     backend: Backend, change: dict[str, float]
 ) -> None:

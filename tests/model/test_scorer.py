@@ -10,7 +10,7 @@ import pytest
 from mlx_rev.backend import Backend
 from mlx_rev.cpu import weights
 from mlx_rev.model.llama import Llama, get_weights, set_weights
-from tests.forms import random_llama, shape
+from tests.forms import any_shape, random_llama, shape
 
 
 def random_ids(*size: int) -> mx.array:
@@ -29,16 +29,7 @@ def nats_of(
     return np.array(mx.logsumexp(logits, axis=-1) - own)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"n_kv_heads": 4},
-        {"tied": False},
-        {"rope_theta": 500.0, "rope_factor": 4.0, "norm_eps": 1e-2},
-    ],
-    ids=str,
-)
+@any_shape
 @pytest.mark.parametrize("copied", [True, False])
 def test_it_says_what_the_model_says(
     backend: Backend,
