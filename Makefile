@@ -79,8 +79,9 @@ setup-dev: .venv/installed-dev
 	@test -n "$(PYTHON)" || { echo "mlx-rev needs Python 3.11 or newer: 'brew install python@3.12' on macOS, 'apt install python3 python3-venv' on Debian or Ubuntu, then run make again" >&2; exit 2; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "could not make .venv: on Debian or Ubuntu, 'apt install python3-venv', then run make again" >&2; exit 2; }
 
+# Python compiles what is imported when it first is: a fraction of all that is installed.
 .venv/installed: pyproject.toml | .venv/bin/python
-	$(BIN)/python $(PIP) install --editable .
+	$(BIN)/python $(PIP) install --no-compile --editable .
 	@touch $@
 
 # The tests run with the versions in constraints.txt, whatever came out since. uv is many times
