@@ -89,6 +89,7 @@ class CpuOps(Ops):
             rows = (q * scale).reshape(batch, kv_heads, groups * length, width)
             return _cached_attention(rows, k, v, mask).reshape(q.shape)
         grouped = (q * scale).reshape(batch, kv_heads, groups, length, width)
+        v = mx.contiguous(v)  # else every product copies its part
         return _attention(grouped, k, v, *mask.of(groups))[0].reshape(batch, heads, length, width)
 
     def token_nats(self, hidden: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
@@ -205,7 +206,7 @@ def _attention_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx
     cotangent, result, kept = cotangents[0], outputs[0], outputs[1:]
     unnormalised, normalisers = kept[: len(bias)], kept[len(bias) :]
     batch, kv_heads, _, length, width = q.shape
-    by_q, by_k, by_v = [], mx.zeros_like(k), mx.zeros_like(v)
+    by_q, by_k, by_v = [], _PrefixSum(), _PrefixSum()
     blocks = list(zip(_blocks(length), unnormalised, normalisers, strict=True))
     for (start, stop), weights, normaliser in reversed(blocks):
         flat = (batch, kv_heads, -1, width)
@@ -216,16 +217,30 @@ def _attention_backward(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx
         by_scores = weights * (v[:, :, :stop] @ _transposed(own) - mean)
         by_rows = _transposed(by_scores) @ k[:, :, :stop]
         by_q.append(by_rows.reshape(q[:, :, :, start:stop].shape))
-        by_k = _add_prefix(by_k, by_scores @ rows)
-        by_v = _add_prefix(by_v, weights @ own)
-    return mx.concatenate(by_q[::-1], axis=3), by_k, by_v, *map(mx.zeros_like, bias)
+        by_k.add(by_scores @ rows, start)
+        by_v.add(weights @ own, start)
+    whole = mx.concatenate(by_q[::-1], axis=3), by_k.whole(), by_v.whole()
+    return *whole, *map(mx.zeros_like, bias)
 
 
 def _transposed(x: mx.array) -> mx.array:
     return x.swapaxes(-1, -2)
 
 
-def _add_prefix(whole: mx.array, prefix: mx.array) -> mx.array:
-    """Add `prefix` to the first positions of `whole` (B, K, T, E)."""
-    length = prefix.shape[2]
-    return mx.concatenate([whole[:, :, :length] + prefix, whole[:, :, length:]], axis=2)
+class _PrefixSum:
+    """The sum of arrays (B, K, T, E) of ever fewer positions, each a part at the front of the one
+    before: positions behind the next part are done, and are not added or copied again."""
+
+    def __init__(self) -> None:
+        self._open: mx.array | None = None
+        self._done: list[mx.array] = []
+
+    def add(self, part: mx.array, start: int) -> None:
+        """Add the first `part.shape[2]` positions; the next part has `start` of them."""
+        total = part if self._open is None else self._open + part
+        self._open = total[:, :, :start]
+        self._done.append(total[:, :, start:])
+
+    def whole(self) -> mx.array:
+        """All positions."""
+        return mx.concatenate(self._done[::-1], axis=2)
