@@ -107,7 +107,9 @@ def write_stories(
                 story.stop("boundary")
             elif step == steps - 1:
                 story.stop("length")
+            handed_over = time.perf_counter()
             yield story
+            started += time.perf_counter() - handed_over
         recent = np.concatenate([recent[:, 1:], chosen[:, None]], axis=1)
         left = [row for row, (story, _) in enumerate(rows) if story.finished is None]
         if not left:

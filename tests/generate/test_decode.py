@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import mlx.core as mx
@@ -51,6 +52,21 @@ def told(model: Llama, codec: StoryCodec, endings: list[str], config: SampleConf
     for index, story in enumerate(stories):
         assert grown.count(index) == len(story.tokens) == len(story.surprises)
     return stories
+
+
+def test_who_waits_between_two_tokens_makes_no_story_slower(
+    model: Llama, codecs: dict[Order, StoryCodec]
+) -> None:
+    config = SampleConfig(seed=3, max_tokens=4)
+    begun, waited = time.perf_counter(), 0.0
+    stories = begin_stories(model, codecs[WORD], ["The end.", "They ran."], config)
+    for _ in write_stories(model, codecs[WORD], stories, config, reader_of(model)):
+        before = time.perf_counter()
+        time.sleep(0.01)
+        waited += time.perf_counter() - before
+    took = time.perf_counter() - begun
+    assert waited > 0.05
+    assert all(0 < story.seconds <= took - waited for story in stories)
 
 
 @pytest.mark.parametrize("order", ORDERS)
