@@ -57,6 +57,20 @@ class Meeting:
         return self.beginning + self.before + self.after + self.ending
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """How far a round is that looks for a Meeting."""
+
+    stories: tuple[Story, Story]
+    """The first from the beginning and the first from the ending, of those that it writes."""
+    round: int
+    """Which round, the first being 1."""
+    rounds: int
+    """How many there are at most."""
+    judged: float | None = None
+    """The share of its seams that is judged; None while stories are written."""
+
+
 def meet(
     backward: Teller,
     forward: Teller,
@@ -85,10 +99,9 @@ def meeting(
     settings: SampleConfig | None = None,
     *,
     rounds: int = _ROUNDS,
-) -> Iterator[tuple[Story, Story] | Meeting]:
-    """What `meet` does, step by step: whenever the stories of a round have grown by a token, or
-    seams were judged, the first from the beginning and the first from the ending; at last the
-    Meeting."""
+) -> Iterator[Attempt | Meeting]:
+    """What `meet` does, step by step: an Attempt whenever the stories of a round have grown by a
+    token, or seams were judged; at last the Meeting."""
     for teller, leftwards, way in ((backward, True, "backwards"), (forward, False, "forwards")):
         if teller.grows_leftwards != leftwards:
             raise ConfigError(f"to meet in the middle takes a model that reads {way}, too")
@@ -99,9 +112,10 @@ def meeting(
     while not tried or (len(tried) < rounds and not tried[-1].good):
         openings, onwards = _side(forward, beginning, settings or forward.settings, len(tried))
         endings, back = _side(backward, ending, settings or backward.settings, len(tried))
+        attempt = Attempt((openings[0], endings[0]), len(tried) + 1, rounds)
         for _ in chain(onwards, back):
-            yield openings[0], endings[0]
-        tried.append((yield from _round(openings, endings, judges)))
+            yield attempt
+        tried.append((yield from _round(openings, endings, judges, attempt)))
     best = tried[-1] if tried[-1].good else min(tried, key=lambda one: one.seam_bits_per_byte)
     yield replace(best, rounds=len(tried))
 
@@ -119,20 +133,23 @@ def _side(
 
 
 def _round(
-    openings: Sequence[Story], endings: Sequence[Story], judges: tuple[Judge, Judge]
-) -> Generator[tuple[Story, Story], None, Meeting]:
-    """The best seam of what was written; the first stories whenever some more were judged."""
+    openings: Sequence[Story],
+    endings: Sequence[Story],
+    judges: tuple[Judge, Judge],
+    attempt: Attempt,
+) -> Generator[Attempt, None, Meeting]:
+    """The best seam of what was written; the attempt whenever some more were judged."""
     lefts = list(dict.fromkeys(left for story in openings for left in _lefts(story)))
     rights = list(dict.fromkeys(right for story in endings for right in _rights(story)))
-    for surprise in seam_surprise(judges, lefts, rights):  # noqa: B007
-        yield openings[0], endings[0]
+    for number, surprise in enumerate(seam_surprise(judges, lefts, rights), 1):  # noqa: B007
+        yield replace(attempt, judged=number / (len(lefts) + len(rights)))
     for unfit in (_repeats(lefts, rights), _unbalanced(lefts, rights)):
         if np.isfinite(surprise[~unfit]).any():
             surprise[unfit] = np.inf
     inside = [halves for story in (*openings, *endings) if (halves := _halves(story.text))]
     usual = np.zeros(1)
     for usual in paired_surprise(judges, *zip(*inside, strict=True)) if inside else ():  # noqa: B007
-        yield openings[0], endings[0]
+        yield replace(attempt, judged=1.0)
     most = np.quantile(usual, _GOOD)
     place = chosen_seam(surprise, float(most))
     left, right = lefts[place[0]], rights[place[1]]

@@ -42,7 +42,10 @@ KEYS = (
     ("Alt-Enter", "start a new line in it"),
     ("Tab", "complete a command, a setting or a path"),
     ("Up, Ctrl-R", "bring back what was typed before; search it"),
-    ("Ctrl-C", "stop a story and keep what there is of it; clear the line"),
+    (
+        "Ctrl-C",
+        "stop a story and keep what there is of it (nothing of a /begin); clear the line",
+    ),
     ("Ctrl-Z", "go back to the shell; fg returns"),
     ("Ctrl-D", "leave"),
 )

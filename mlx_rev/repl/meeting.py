@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate.infill import SEEDS_OF_MEETING, Meeting, meeting
+from mlx_rev.generate.infill import SEEDS_OF_MEETING, Attempt, Meeting, meeting
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.repl.command import Command, Given, path_of
@@ -45,7 +45,14 @@ def met(session: "Session", forward: Teller, beginning: str, ending: str) -> Ite
             story.stop("boundary")
             yield Met(story, _described(step), step.good)
         else:
-            yield Meets(step, f"trying what could be between, seed {step[0].seed}", chosen=False)
+            yield Meets(step.stories, _stage(step), chosen=False)
+
+
+def _stage(attempt: Attempt) -> str:
+    done = "writing both sides"
+    if attempt.judged is not None:
+        done = f"judging where they meet, {attempt.judged:.0%}"
+    return f"{done}, round {attempt.round} of {attempt.rounds}"
 
 
 def _growing(session: "Session", found: Meeting) -> Iterator[Meets]:
@@ -72,7 +79,7 @@ def _growing(session: "Session", found: Meeting) -> Iterator[Meets]:
 
 def _begin(session: "Session", given: Given) -> Iterator[Reply]:
     name, beginning = _parts(given.rest)
-    ending = session.in_hand().prompt
+    ending = session.to_write_with().prompt
     named = load(path_of(name) if name.startswith("~") else name) if name else session.teller
     forward = forwards(named)
     if name and forward is None:
@@ -89,6 +96,11 @@ def told_between(
 ) -> Iterator[Reply]:
     """A story between the two, which is then the one in hand. Who reads forwards is, if not given,
     who did last or the model itself. Raises ConfigError where nobody does."""
+    if not session.teller.grows_leftwards:
+        raise ConfigError(
+            f"/{command}: {session.source} does not read backwards, from an ending on; /model "
+            "takes one that does"
+        )
     own = forwards(session.teller)
     forward = forward or session.forward or own
     if forward is None:

@@ -10,6 +10,7 @@ from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate import infill
 from mlx_rev.generate.infill import (
+    Attempt,
     Meeting,
     chosen_seam,
     meet,
@@ -105,7 +106,10 @@ def test_beginning_and_ending_stay_byte_for_byte(
     *steps, met = meeting(backward, forward, beginning, ending, settings, rounds=1)
     assert isinstance(met, Meeting)
     assert len(steps) >= 2
-    for opening, closing in {*steps}:  # type: ignore[misc]
+    for step in steps:
+        assert isinstance(step, Attempt)
+        assert (step.round, step.rounds) == (1, 1)
+        opening, closing = step.stories
         assert (opening.prompt, closing.prompt) == (beginning, ending)
         assert (opening.leftwards, closing.leftwards) == (False, True)
     assert met.text.startswith(beginning)
@@ -164,8 +168,13 @@ def test_the_sides_that_need_each_other_are_joined(
     monkeypatch.setattr(infill, "_side", lambda teller, prompt, *_: (stories[prompt], ()))
     *judging, met = meeting(backward, forward, "Once there was a fox", "He thanked her.")
     assert isinstance(met, Meeting)
-    assert len(judging) > 4
-    assert {*judging} == {tuple(story for [story] in stories.values())}
+    pair = tuple(story for [story] in stories.values())
+    assert all(isinstance(step, Attempt) and step.stories == pair for step in judging)
+    shares = [step.judged for step in judging if isinstance(step, Attempt)]
+    seams = shares.index(1.0) + 1
+    assert seams > 4
+    assert shares[:seams] == [number / seams for number in range(1, seams + 1)]
+    assert {*shares[seams:]} <= {1.0}
     assert met == meet(backward, forward, "Once there was a fox", "He thanked her.")
     assert met.before == " who lost a golden ring. "
     assert met.after == right

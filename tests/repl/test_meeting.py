@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from mlx_rev.config import SampleConfig
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
@@ -51,11 +52,18 @@ def test_both_sides_are_kept_as_they_stand(
         monkeypatch.setattr(session.teller, "opposite", tellers[FORWARD])
     list(session.respond(ENDING))
     line = f"/begin --judge 'a model' {BEGINNING}" if named else f"/begin {BEGINNING}"
-    frames, replies = [], []
+    frames, replies, stages = [], [], []
     for reply in session.respond(line):
         replies.append(reply)
         if isinstance(reply, Meets):
+            stages.append(reply.seam)
             frames.append((reply.chosen, *(story.text for story in reply.stories)))
+    # While it stands still, what is said moves.
+    rounds = r", round [123] of 3"
+    assert re.fullmatch(rf"writing both sides{rounds}", stages[0])
+    judging = [stage for stage in stages if "judging" in stage]
+    assert all(re.fullmatch(rf"judging where they meet, \d+%{rounds}", each) for each in judging)
+    assert len({*judging}) > 4
     said, told = replies[-2:]
     assert isinstance(said, Says)
     assert re.search(r"\d\.\d\d bits per byte", said.text)
@@ -212,6 +220,13 @@ def test_a_model_that_reads_forwards_is_needed(session: Session) -> None:
         with pytest.raises(RevError, match=re.escape(message)):
             last(session, line)
     assert len(session.told) == 1
+
+
+def test_a_model_that_reads_backwards_is_needed(tellers: dict[Order, Teller]) -> None:
+    session = Session(tellers[FORWARD], "tiny", SampleConfig(max_tokens=3))
+    list(session.respond(BEGINNING))
+    with pytest.raises(ConfigError, match=r"tiny does not read backwards.*; /model takes one"):
+        last(session, f"/begin {BEGINNING}")
 
 
 def test_a_beginning_is_read_as_it_stands() -> None:
