@@ -25,6 +25,7 @@ from mlx_rev.repl.saving import as_object
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.transcript import Kept, Transcript, sessions
 from mlx_rev.repl.view import View
+from mlx_rev.text.order import order_named
 from mlx_rev.ui.console import is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
 
@@ -95,17 +96,33 @@ def _session(
     """A new session, or the last one; what the command line says of model and settings holds."""
     choice, stories = command.choice, last.stories() if last else []
     if stories and choice.model is None:
-        choice = replace(choice, model=stories[-1].model)
+        choice = _with_what_is_not_said(choice, stories[-1])
     loaded = choice.load()
     own = loaded.settings
     if stories and stories[-1].settings is not None:
         own = replace(stories[-1].settings, seed=stories[-1].seed + 1)
     settings = sample_settings(command, arguments, program, own)
-    session = Session(Teller(loaded), choice.reference, settings, view.progress)
+    session = Session(
+        Teller(loaded),
+        choice.reference,
+        settings,
+        view.progress,
+        reversal=choice.reversal or "",
+        tokenizer=str(choice.tokenizer or ""),
+    )
     session.told += stories
     if stories:
         session.stand(stories[-1])
     return session
+
+
+def _with_what_is_not_said(choice: ModelChoice, story: Story) -> ModelChoice:
+    """Who told a story; what is chosen of it already holds."""
+    return ModelChoice(
+        model=story.model,
+        tokenizer=choice.tokenizer or (Path(story.tokenizer) if story.tokenizer else None),
+        reversal=choice.reversal or (order_named(story.reversal).name if story.reversal else None),
+    )
 
 
 def _converse(

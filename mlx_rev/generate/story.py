@@ -36,10 +36,14 @@ class Story:
     seed: int = 0
     model: str = ""
     """Who writes it, as a person would name it."""
+    reversal: str = ""
+    """What was said of its reversal where that was loaded; nothing where its file says it."""
+    tokenizer: str = ""
+    """Where its tokenizer is, likewise."""
     settings: SampleConfig | None = None
     """How its tokens are chosen, with its own seed, where its teller says so."""
     seconds: float = 0.0
-    """Since the writing began."""
+    """Of writing, since it began: not what passed at each token before the next was asked for."""
     finished: StopReason | None = None
     """Why it stopped; None while it grows."""
     _tokens: list[int] = field(default_factory=list, repr=False)
@@ -96,7 +100,7 @@ class Story:
 
     @property
     def tokens_per_second(self) -> float:
-        """Since the writing began."""
+        """While it was written."""
         return len(self._tokens) / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:

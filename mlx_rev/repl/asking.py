@@ -15,7 +15,7 @@ from mlx_rev.model.score import score_stories
 from mlx_rev.repl.command import Command, Given
 from mlx_rev.repl.meeting import told_between
 from mlx_rev.repl.models import MODEL_OPTIONS, loaded
-from mlx_rev.repl.names import short_name
+from mlx_rev.repl.names import Named, short_name
 from mlx_rev.repl.replies import Grows, Offers, Pieces, Reply, Says, Shades
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MOST_CANDIDATES = 16
 
 
 def _again(session: "Session", given: Given) -> Iterator[Reply]:
-    story = session.in_hand()
+    story = session.to_write_with()
     if story.beginning:
         return told_between(session, "again", story.beginning, story.prompt)
     return session.tell(story.prompt)
@@ -33,7 +33,7 @@ def _again(session: "Session", given: Given) -> Iterator[Reply]:
 
 def _candidates(session: "Session", given: Given) -> Iterator[Reply]:
     count = given.number(4, 1, MOST_CANDIDATES)
-    for reply in session.stories([session.in_hand().prompt] * count):
+    for reply in session.stories([session.to_write_with().prompt] * count):
         if isinstance(reply, Offers):
             yield from session.keep(reply.stories)
             session.offer_stories(reply.stories)
@@ -55,15 +55,14 @@ def _best(session: "Session", stories: Sequence[Story]) -> int | None:
 
 
 def _compare(session: "Session", given: Given) -> Iterator[Reply]:
-    ending = session.in_hand().prompt
-    other_source, other = loaded(given)
+    ending = session.to_write_with().prompt
+    models = session.named, loaded(given)
     seed = session.settings.seed
-    tellers = ((session.teller, session.source), (other, other_source))
-    stories = tuple(session.begun([ending], *teller)[0] for teller in tellers)
+    stories = tuple(session.begun([ending], by)[0] for by in models)
     grown = Grows(stories)
-    for (teller, _), story in zip(tellers, stories, strict=True):
+    for model, story in zip(models, stories, strict=True):
         session.settings = replace(session.settings, seed=seed)
-        yield from session.grow(teller, [story], grown)
+        yield from session.grow(model.teller, [story], grown)
         if session.stopped:
             break
     told = [story for story in stories if story.tokens]
@@ -71,15 +70,22 @@ def _compare(session: "Session", given: Given) -> Iterator[Reply]:
     both = len(told) == len(stories)
     if both:
         session.offer_stories(stories)
-    titles = short_name(session.source), short_name(other_source)
-    if titles[0] == titles[1]:
-        titles = session.source, other_source
-    yield Offers(stories, titles, pick=both)
+    yield Offers(stories, _titles(*models), pick=both)
+
+
+def _titles(one: Named, other: Named) -> tuple[str, str]:
+    """What tells two models apart: their names, the whole references, or the orders."""
+    if one.source != other.source:
+        names = short_name(one.source), short_name(other.source)
+        return (one.source, other.source) if names[0] == names[1] else names
+    name, orders = short_name(one.source), [each.teller.codec.order.name for each in (one, other)]
+    if orders[0] == orders[1]:
+        return name, name
+    return f"{name} ({orders[0]})", f"{name} ({orders[1]})"
 
 
 def _surprise(session: "Session", given: Given) -> Iterator[Reply]:
-    story = session.in_hand()
-    session.check_own(story)
+    story = session.own_story()
     if story.generated and not story.tokens:
         raise ConfigError("this story was not written word by word, so there are no figures")
     if not all(0 <= token < session.teller.model.config.vocab_size for token in story.tokens):
@@ -92,8 +98,7 @@ def _surprise(session: "Session", given: Given) -> Iterator[Reply]:
 
 
 def _raw(session: "Session", given: Given) -> Iterator[Reply]:
-    story = session.in_hand()
-    session.check_own(story)
+    story = session.own_story()
     yield Says(session.teller.codec.order.reverse(story.text))
 
 

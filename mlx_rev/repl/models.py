@@ -12,9 +12,9 @@ from mlx_rev.estimate import parameters
 from mlx_rev.formats import registry
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import built_in_models, open_model
-from mlx_rev.generate.teller import Teller, load
+from mlx_rev.generate.teller import load
 from mlx_rev.repl.command import FORCE, Command, Given, Option, path_of
-from mlx_rev.repl.names import short_name
+from mlx_rev.repl.names import Named, short_name
 from mlx_rev.repl.replies import Converted, Lists, Reply, Says
 from mlx_rev.text.order import ORDER_NAMES
 from mlx_rev.train.runlog import read_metrics
@@ -29,18 +29,21 @@ _RECIPES = Path(__file__).parents[1] / "configs"
 """Of the built-in models."""
 
 
-def loaded(given: Given) -> tuple[str, Teller]:
-    """The model that a command names: its reference, and the model loaded."""
+def loaded(given: Given) -> Named:
+    """The model that a command names."""
     source, options = given.argument, given.options
     if source.startswith("~"):
         source = str(path_of(source))
-    tokenizer, order = options.get("--tokenizer"), options.get("--reversal")
-    return source, load(source, tokenizer=tokenizer and path_of(tokenizer), reversal=order)
+    order, typed = options.get("--reversal"), options.get("--tokenizer")
+    tokenizer = path_of(typed) if typed else None
+    teller = load(source, tokenizer=tokenizer, reversal=order)
+    return Named(teller, source, order or "", str(tokenizer or ""))
 
 
 def _model(session: "Session", given: Given) -> Iterator[Reply]:
     before = session.teller.settings
-    session.source, session.teller = loaded(given)
+    session.named = loaded(given)
+    session.offer(())
     own = session.teller.settings
     # What was changed stays so; the seed is not the model's business.
     kept = {

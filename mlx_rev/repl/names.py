@@ -1,8 +1,40 @@
-"""What a model is called where its whole path would be in the way."""
+"""What a model is called: in full, and where its whole path would be in the way."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_rev import hub, run_folder
+from mlx_rev.generate.story import Story
+from mlx_rev.generate.teller import Teller
+
+
+@dataclass(frozen=True)
+class Named:
+    """A loaded model and how a person named it."""
+
+    teller: Teller
+    source: str
+    """Its reference."""
+    reversal: str = ""
+    """The --reversal that was given with it, if one was."""
+    tokenizer: str = ""
+    """The path of the --tokenizer that was given with it, likewise."""
+
+    def sign(self, story: Story) -> None:
+        """Say in a story who writes it."""
+        story.model, story.reversal, story.tokenizer = self.source, self.reversal, self.tokenizer
+
+    def wrote(self, story: Story) -> bool:
+        """Whether a story is by this model, read in the same way."""
+        own = self.source, self.reversal, self.tokenizer
+        theirs = story.model, story.reversal, story.tokenizer
+        return [*map(lasting_reference, own)] == [*map(lasting_reference, theirs)]
+
+
+def writer(story: Story) -> str:
+    """Who wrote a story, as `/model` takes it."""
+    options = ("--reversal", story.reversal), ("--tokenizer", story.tokenizer)
+    return " ".join([story.model, *(f"{name} {value}" for name, value in options if value)])
 
 
 def short_name(reference: str) -> str:
@@ -18,4 +50,4 @@ def short_name(reference: str) -> str:
 def lasting_reference(reference: str) -> str:
     """A model's reference that is good from any folder."""
     path = Path(reference)
-    return str(path.absolute()) if path.exists() else reference
+    return str(path.absolute()) if reference and path.exists() else reference

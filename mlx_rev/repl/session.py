@@ -10,7 +10,7 @@ from mlx_rev.formats.convert import Progress
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
 from mlx_rev.repl import commands
-from mlx_rev.repl.names import lasting_reference, short_name
+from mlx_rev.repl.names import Named, short_name, writer
 from mlx_rev.repl.replies import Edits, Grows, Offers, Reply, Says, Tells
 from mlx_rev.repl.transcript import Transcript
 from mlx_rev.text.order import BACKWARD_NAMES
@@ -19,8 +19,8 @@ from mlx_rev.text.order import BACKWARD_NAMES
 class Session:
     """A conversation with a model: a line in, replies out.
 
-    `source` is the model's reference, as a person would give it; `progress` is told how far a
-    conversion is; `transcript` keeps the stories.
+    `source` is the model's reference, as a person would give it, `reversal` and `tokenizer` what
+    was given with it; `progress` is told how far a conversion is; `transcript` keeps the stories.
     """
 
     def __init__(
@@ -30,8 +30,11 @@ class Session:
         settings: SampleConfig | None = None,
         progress: Progress = lambda weight, share: None,
         transcript: Transcript | None = None,
+        *,
+        reversal: str = "",
+        tokenizer: str = "",
     ) -> None:
-        self.teller, self.source = teller, source
+        self.named = Named(teller, source, reversal, tokenizer)
         self.settings = settings or teller.settings
         validate(self.settings)
         self.progress, self.transcript = progress, transcript
@@ -46,6 +49,16 @@ class Session:
         """The stories that were in hand, the present one last."""
         self._offer: tuple[Callable[[], Iterator[Reply]], ...] = ()
         """What the numbers do that a line may consist of."""
+
+    @property
+    def teller(self) -> Teller:
+        """Who writes the stories."""
+        return self.named.teller
+
+    @property
+    def source(self) -> str:
+        """The model's reference."""
+        return self.named.source
 
     @property
     def prompt(self) -> str:
@@ -110,13 +123,12 @@ class Session:
         yield from self.grow(self.teller, stories, Grows(stories))
         yield Offers(stories, tuple(str(number + 1) for number in range(len(stories))))
 
-    def begun(
-        self, endings: Sequence[str], teller: Teller | None = None, source: str = ""
-    ) -> tuple[Story, ...]:
+    def begun(self, endings: Sequence[str], by: Named | None = None) -> tuple[Story, ...]:
         """A story for each ending, by this model or another, no token written yet."""
-        stories = (teller or self.teller).begin(endings, self.settings)
+        by = by or self.named
+        stories = by.teller.begin(endings, self.settings)
         for story in stories:
-            story.model = source or self.source
+            by.sign(story)
             story.settings = replace(self.settings, seed=story.seed)
         return tuple(stories)
 
@@ -148,7 +160,8 @@ class Session:
             yield Says(f"{in_a_line(error)}; what is told from here on is kept in memory only")
 
     def offer(self, actions: Sequence[Callable[[], Iterator[Reply]]]) -> None:
-        """Let a line that is a number do something, until one has or a new story is begun."""
+        """Let a line that is a number do something, until one has, a new story is begun or another
+        model is loaded."""
         self._offer = tuple(actions)
 
     def offer_stories(self, stories: Sequence[Story]) -> None:
@@ -186,10 +199,26 @@ class Session:
             raise ConfigError(f"no story chosen; type a number from 1 to {len(self._offer)}")
         raise ConfigError(f"no story yet; type how one {self.side}s")
 
-    def check_own(self, story: Story) -> None:
-        """Raise ConfigError for a story by another model than this one."""
-        if lasting_reference(story.model) != lasting_reference(self.source):
-            raise ConfigError(f"this story is by {story.model}; tell one with this model first")
+    def to_write_with(self) -> Story:
+        """The story in hand, if this model can go on with it. Raises ConfigError where it cannot,
+        as the story grows in the other direction."""
+        story = self.in_hand()
+        if not self._goes_on_with(story):
+            grows = "leftwards" if story.leftwards else "rightwards"
+            raise ConfigError(
+                f"this story grows {grows}, unlike those of the model; /model changes it"
+            )
+        return story
+
+    def own_story(self) -> Story:
+        """The story in hand, if it is by this model. Raises ConfigError for another's."""
+        story = self.to_write_with()
+        if not self.named.wrote(story):
+            raise ConfigError(f"this story is by {writer(story)}; tell one with this model first")
+        return story
+
+    def _goes_on_with(self, story: Story) -> bool:
+        return story.leftwards == self.teller.grows_leftwards
 
     def greeting(self) -> str:
         """What to do."""
@@ -198,7 +227,7 @@ class Session:
         lines = [f"Type how a story {self.side}s, press Enter, and {name} writes {what}."]
         if self.told:
             count = f"{len(self.told)} stories are" if len(self.told) > 1 else "1 story is"
-            lines.append(f"{count} in the /history; /more, /edit and /cut go on with the last.")
+            lines.append(f"{count} in the /history{self._ways_on()}.")
         else:
             lines.append(f"Enter alone takes this example: {self.example}")
         if not self.teller.says_reversal:
@@ -207,6 +236,14 @@ class Session:
                 f"(if it is, give --reversal {BACKWARD_NAMES})."
             )
         return "\n".join(lines)
+
+    def _ways_on(self) -> str:
+        """What goes on with the story in hand, for behind a semicolon."""
+        story = self.standing
+        if story is None or not self._goes_on_with(story):
+            return ""
+        more = "" if story.finished == "boundary" else "/more, "
+        return f"; {more}/edit and /cut go on with the one in hand"
 
     def _pick(self, typed: str) -> Iterator[Reply]:
         # A number of thousands of digits would take long to read.

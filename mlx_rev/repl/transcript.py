@@ -18,6 +18,7 @@ from mlx_rev.config import SampleConfig
 from mlx_rev.errors import RevError
 from mlx_rev.generate.story import StopReason, Story
 from mlx_rev.repl.names import lasting_reference
+from mlx_rev.text.order import ORDER_NAMES
 from mlx_rev.text.stream import Growth
 
 MOST_SESSIONS = 50
@@ -111,6 +112,8 @@ def _as_object(story: Story) -> dict[str, object]:
         "generated": story.generated,
         "leftwards": story.leftwards,
         "model": lasting_reference(story.model),
+        "reversal": story.reversal,
+        "tokenizer": lasting_reference(story.tokenizer),
         "settings": asdict(story.settings or SampleConfig(seed=story.seed)),
         "finished": story.finished,
         "seconds": round(story.seconds, 3),
@@ -133,6 +136,8 @@ def _story(line: str) -> Story | None:
             growth=Settled(generated),
             seed=settings.seed,
             model=_a(str, entry["model"]),
+            reversal=_reversal(entry.get("reversal", "")),
+            tokenizer=_a(str, entry.get("tokenizer", "")),
             settings=settings,
             seconds=float(_a((int, float), entry["seconds"])),
         )
@@ -144,6 +149,12 @@ def _story(line: str) -> Story | None:
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return story
+
+
+def _reversal(name: Any) -> str:
+    if name not in ("", *ORDER_NAMES):
+        raise ValueError
+    return str(name)
 
 
 def _a(kind: Any, value: Any) -> Any:

@@ -20,8 +20,7 @@ SHOWN_ALTERNATIVES = 8
 
 
 def _more(session: "Session", given: Given) -> Iterator[Reply]:
-    story = session.in_hand()
-    _check_direction(session, story)
+    story = session.to_write_with()
     if story.finished == "boundary":
         raise ConfigError(
             "this story is complete; /cut drops its newest sentence and grows it again, "
@@ -38,8 +37,7 @@ def without_newest_word(story: Story) -> str:
 
 
 def _cut(session: "Session", given: Given) -> Iterator[Reply]:
-    story = session.in_hand()
-    _check_direction(session, story)
+    story = session.to_write_with()
     if story.beginning:
         return _cut_between(session, story, given)
     text = story.text.lstrip() if story.leftwards else story.text.rstrip()
@@ -69,16 +67,14 @@ def _undo(session: "Session", given: Given) -> Iterator[Reply]:
 
 def _edit(session: "Session", given: Given) -> Iterator[Reply]:
     given.check_no_argument()
-    story = session.in_hand()
-    _check_direction(session, story)
+    story = session.to_write_with()
     in_editor = _EDITOR.name in given.options
     session.draft = Edits(story.text, in_editor)
     yield session.draft
 
 
 def _alternatives(session: "Session", given: Given) -> Iterator[Reply]:
-    story = session.in_hand()
-    _check_direction(session, story)
+    story = session.to_write_with()
     start, end = _place(story, given.rest)
     text = story.text
     beside = text[end:].lstrip() if story.leftwards else text[:start].rstrip()
@@ -127,12 +123,6 @@ def _place(story: Story, asked: str) -> tuple[int, int]:
         raise ConfigError(f"/alternatives {asked}: {word!r} stands there {times}")
     newest = 0 if story.leftwards else -1
     return found[int(number) - 1 if number else newest].span()
-
-
-def _check_direction(session: "Session", story: Story) -> None:
-    if story.leftwards != session.teller.grows_leftwards:
-        grows = "leftwards" if story.leftwards else "rightwards"
-        raise ConfigError(f"this story grows {grows}, unlike those of the model; /model changes it")
 
 
 MORE = Command(

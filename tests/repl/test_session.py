@@ -186,7 +186,7 @@ def test_info_of_a_checkpoint_is_that_of_its_run(
     (tmp_path / "metrics.jsonl").write_text("".join(events))
     monkeypatch.chdir(best.parent)
     for source in (str(tmp_path), str(best), "best"):
-        session.source = source
+        session.named = replace(session.named, source=source)
         known = last(session, "/info")
         assert isinstance(known, Lists)
         assert known.rows[-3:] == (
@@ -394,3 +394,25 @@ def test_what_is_wrong_is_said_and_changes_nothing(
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert session.settings == before
+
+
+def test_a_story_by_the_same_model_in_another_order_has_no_figures_here() -> None:
+    session = Session(load(), "stories4m", SampleConfig(max_tokens=4))
+    last(session, ENDING)
+    last(session, "/model stories4m --reversal token")
+    for line in ("/surprise", "/raw"):
+        with pytest.raises(ConfigError, match="this story is by stories4m; tell one"):
+            last(session, line)
+    last(session, ENDING)
+    last(session, "/surprise")
+    last(session, "/model stories4m")
+    with pytest.raises(ConfigError, match="this story is by stories4m --reversal token; tell one"):
+        last(session, "/raw")
+
+
+def test_orders_tell_apart_what_one_model_told() -> None:
+    session = Session(load(), "stories4m", SampleConfig(max_tokens=2))
+    last(session, ENDING)
+    compared = last(session, "/compare stories4m --reversal none")
+    assert isinstance(compared, Offers)
+    assert compared.titles == ("stories4m (word,none)", "stories4m (none)")

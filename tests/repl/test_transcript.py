@@ -26,7 +26,8 @@ ENDING = 'Sie sagte: "Grüße!"\n日本 '
 
 
 def same(one: Story, other: Story) -> bool:
-    names = ("prompt", "text", "generated", "leftwards", "seed", "settings", "finished", "tokens")
+    names = ["prompt", "beginning", "text", "leftwards", "seed", "settings", "finished", "tokens"]
+    names += ["model", "reversal", "tokenizer"]
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
@@ -63,8 +64,11 @@ def test_every_story_is_kept_as_it_is_for_its_person_alone(kept: Session) -> Non
     found = one(folder)
     assert found.path.stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
+    between = made("A fox. She sat. ")
+    between.beginning, between.reversal, between.settings = "A fox. ", "token", SampleConfig()
+    list(kept.keep([between]))
     read = found.stories()
-    assert len(read) == len(kept.told) == 4
+    assert len(read) == len(kept.told) == 5
     assert all(map(same, read, kept.told))
     surprises = [bits for story in kept.told for bits in story.surprises]
     assert [b for story in read for b in story.surprises] == pytest.approx(surprises, abs=1e-3)
@@ -100,7 +104,7 @@ def test_continue_has_the_stories_the_model_and_the_settings(tmp_path: Path) -> 
     folder = tmp_path / "sessions"
     flags = ["--max-tokens", "2", "--temperature", "0.5", "--seed", "8"]
     first = opened(flags)
-    first.source = str(built_in_model())
+    first.named = replace(first.named, source=str(built_in_model()))
     first.transcript = Transcript(folder)
     list(first.respond(ENDING))
     last = _last_session(folder)
@@ -114,6 +118,46 @@ def test_continue_has_the_stories_the_model_and_the_settings(tmp_path: Path) -> 
     again.transcript = Transcript(folder, last.path)
     list(again.respond("/again"))
     assert len(one(folder).stories()) == 2
+
+
+def test_continue_reads_in_the_same_direction_with_the_same_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(built_in_model())
+    flags = ["--reversal", "none", "--tokenizer", "tokenizer.model", "--max-tokens", "2"]
+    first = opened(flags)
+    first.transcript = Transcript(tmp_path)
+    list(first.respond("Once there was a fox."))
+    list(first.respond("/model stories4m --reversal token --tokenizer tokenizer.model"))
+    list(first.respond(ENDING))
+    monkeypatch.chdir(tmp_path)
+    last = _last_session(tmp_path)
+    again = opened([], last)
+    assert again.named.tokenizer == str(built_in_model() / "tokenizer.model")
+    assert (again.named.reversal, again.prompt) == ("token", "ending> ")
+    list(again.respond("/raw"))
+    list(again.respond("/more"))
+    list(again.respond("/history 1"))
+    with pytest.raises(ConfigError, match="grows rightwards"):
+        list(again.respond("/more"))
+    # What the command line says holds.
+    forward = opened(["--reversal", "none"], last)
+    assert (forward.named.reversal, forward.prompt) == ("none", "opening> ")
+    list(forward.respond("/history 1"))
+    list(forward.respond("/more"))
+    other = opened(["--model", "stories4m"], last)
+    assert (other.named.reversal, other.named.tokenizer, other.prompt) == ("", "", "ending> ")
+
+
+def test_sessions_of_before_say_less_of_their_models(tmp_path: Path) -> None:
+    entry = transcript._as_object(made())
+    entry = {name: entry[name] for name in entry if name not in ("reversal", "tokenizer")}
+    (tmp_path / "1.jsonl").write_text(json.dumps(entry) + "\n")
+    [story] = one(tmp_path).stories()
+    assert (story.text, story.reversal, story.tokenizer) == ("x y", "", "")
+    entry["reversal"] = "sideways"
+    (tmp_path / "1.jsonl").write_text(json.dumps(entry) + "\n")
+    assert one(tmp_path).stories() == []
 
 
 def test_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:

@@ -116,11 +116,49 @@ def test_more_goes_on_where_a_story_stopped(session: Session) -> None:
 def test_what_is_left_of_one_direction_is_nothing_for_the_other(
     session: Session, forward: Session
 ) -> None:
-    in_hand(forward, written("One. "))
-    for line in ("/more", "/cut", "/edit", "/alternatives"):
-        with pytest.raises(ConfigError, match="grows leftwards, unlike those of the model"):
+    commands = "/more", "/cut", "/edit", "/alternatives", "/again", "/candidates 2", "/begin A fox."
+    for line in (*commands, "/compare stories4m", "/surprise", "/raw"):
+        in_hand(forward, written("One. "))
+        with pytest.raises(ConfigError, match=r"grows leftwards, unlike .*; /model changes it"):
             last(forward, line)
-    assert forward.draft is None
+        in_hand(session, written(" One.", leftwards=False))
+        with pytest.raises(ConfigError, match=r"grows rightwards, unlike .*; /model changes it"):
+            last(session, line)
+    assert forward.draft is session.draft is None
+
+
+def test_an_offer_goes_with_the_model_that_made_it(session: Session) -> None:
+    in_hand(session, written("One fox saw a fox. "))
+    for line in ("/alternatives fox", "/candidates 2"):
+        last(session, line)
+        assert session.prompt.startswith("1-")
+        last(session, "/model stories4m --reversal none")
+        assert session.prompt == "opening> "
+        in_hand(session, written(" One. "))
+        last(session, "/model stories4m")
+
+
+def test_an_offer_goes_with_a_step_back(session: Session) -> None:
+    told(session, "He ran.")
+    told(session, "She sat.")
+    last(session, "/candidates 2")
+    told(session, "/undo")
+    assert session.prompt == "ending> "
+
+
+def test_what_is_said_to_go_on_with_a_story_does(session: Session) -> None:
+    for finished, ways in (("stopped", "/more, /edit and /cut"), ("boundary", "/edit and /cut")):
+        in_hand(session, written("One ran. ", finished))
+        said = last(session, "/model stories4m")
+        assert isinstance(said, Says)
+        assert f"in the /history; {ways} go on with the one in hand." in said.text
+        for line in re.findall(r"/\w+", ways):
+            assert last(session, line)
+            session.draft = None
+            session.step_back() if line != "/edit" else None
+    said = last(session, "/model stories4m --reversal none")
+    assert isinstance(said, Says)
+    assert said.text.endswith("in the /history.")
 
 
 def test_undo_goes_back_through_all_that_was_in_hand(session: Session) -> None:
