@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import MODEL, SAMPLING, ModelChoice, sample_settings
-from mlx_rev.cli.telling import check_pace, paced
+from mlx_rev.cli.telling import check_pace, watched
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, RevError, in_a_line
 from mlx_rev.generate.story import Story
@@ -142,7 +142,7 @@ def _converse(
     for line in typed_lines(history, ask):
         try:
             replies = session.respond(line)
-            shown = _watched(session, replies, pace) if live else _stoppable(session, replies)
+            shown = watched(session, replies, pace) if live else _stoppable(session, replies)
             # Where stories grow, what is typed meanwhile is for the next prompt, which shows it.
             with without_echo() if live else nullcontext():
                 for reply in shown:
@@ -168,20 +168,6 @@ def _stoppable(session: Session, replies: Iterator[Reply]) -> Iterator[Reply]:
                 yield reply
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator[Reply]:
-    """The replies other than Grows, whose stories are shown until another reply comes; one that is
-    known already grows twice as fast as others."""
-    slowly = paced(replies, pace, 2 * pace)
-    for reply in slowly:
-        last: Reply | None = reply
-        if isinstance(reply, Grows):
-            from mlx_rev.repl.growing import grow
-
-            last = grow(reply, slowly, session.stop)
-        if last is not None:
-            yield last
 
 
 def _answer_lines(session: Session, *, as_json: bool) -> int:

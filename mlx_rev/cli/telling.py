@@ -24,41 +24,41 @@ def check_pace(pace: float) -> None:
 
 def watched(session: Session, replies: Iterator[Reply], pace: float) -> Iterator[Reply]:
     """The replies other than Grows, whose stories are drawn as they grow, by `pace` words a second
-    or, where that is 0, as fast as they come. Ctrl-C ends them; what there is of them is kept."""
-    from prompt_toolkit.input import create_input
-
-    from mlx_rev.repl.growing import grow
-
-    slowly = paced(replies, pace, pace)
+    or, where that is 0, as fast as they come, until another reply comes. Ctrl-C ends them."""
+    slowly = paced(replies, pace)
     for reply in slowly:
         last: Reply | None = reply
         if isinstance(reply, Grows):
+            from prompt_toolkit.input import create_input
+
+            from mlx_rev.repl.growing import grow
+
             # Keys come from the terminal, where endings come from a pipe.
-            keys = create_input(always_prefer_tty=True)
-            last = grow(reply, slowly, session.stop, input=keys)
+            last = grow(reply, slowly, session.stop, input=create_input(always_prefer_tty=True))
         if last is not None:
             yield last
 
 
-def paced(replies: Iterator[Reply], pace: float, chosen: float) -> Iterator[Reply]:
-    """The replies, stories growing by at most `pace` words a second, `chosen` where they are known
-    already; attempts, and where that is 0, as fast as they come.
+def paced(replies: Iterator[Reply], pace: float) -> Iterator[Reply]:
+    """The replies, stories growing by at most `pace` words a second; attempts at /begin, and where
+    that is 0, as fast as they come.
 
     Those of stories that grow together count once.
     """
-    begun = None
+    begun: float | None = None
+    before = 0
     for reply in replies:
         yield reply
         if not isinstance(reply, Grows):
             continue
-        speed = pace
-        if isinstance(reply, Meets):
-            speed = chosen if reply.chosen else 0
-        if speed:
-            begun = begun or time.monotonic()
-            words = max(len(story.generated.split()) for story in reply.stories)
-            ahead = words / speed - (time.monotonic() - begun)
-            time.sleep(min(max(0.0, ahead), _LONGEST_WAIT))
+        if pace and not (isinstance(reply, Meets) and not reply.chosen):
+            growing = [story for story in reply.stories if story.finished is None]
+            words = max((len(story.generated.split()) for story in growing), default=before)
+            now = time.monotonic()
+            if begun is None or words < before:  # The longest is done, the next one begins.
+                begun = now - words / pace
+            before = words
+            time.sleep(min(max(0.0, begun + words / pace - now), _LONGEST_WAIT))
 
 
 def show(stories: Sequence[Story], console: Console) -> None:

@@ -68,10 +68,12 @@ def _sessions(session: "Session", given: Given) -> Iterator[Reply]:
 
 
 def _reopened(session: "Session", kept: Kept) -> Iterator[Reply]:
-    stories = kept.stories()
+    stories = session.reopened.setdefault(kept.path, [])
+    new = kept.stories()[len(stories) :]
+    stories += new
+    session.told += new
     if not stories:
         raise ConfigError(f"{kept.path}: no story in it can be read")
-    session.told += stories
     yield Says(f"{_counted(len(stories))} from {kept.when}, now in the /history; this is the last:")
     yield from session.take_up(stories[-1])
 

@@ -109,7 +109,7 @@ def _filled(clusters: list[_Cluster], width: int) -> list[list[_Cluster]]:
                     used = 0
                 lines[-1].append(cluster)
                 used += cell_len(cluster[1])
-    if used + len(gap) <= width:
+    if used + sum(cell_len(cluster) for _, cluster in gap) <= width:
         lines[-1] += gap
     return lines
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from mlx_rev.config import SampleConfig, validate
 from mlx_rev.errors import ConfigError, in_a_line
@@ -42,6 +43,8 @@ class Session:
         """Who goes on from a beginning, if /begin named another model than this one."""
         self.told: list[Story] = []
         """Every story, candidates included, in the order in which they were told."""
+        self.reopened: dict[Path, list[Story]] = {}
+        """The stories of sessions before this one that were taken up."""
         self.draft: Edits | None = None
         """What the next line is the changed text of, if anything."""
         self.stopped = False

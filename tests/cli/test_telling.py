@@ -60,7 +60,8 @@ def test_a_pace_that_is_none(run: Run, pace: str, command: tuple[str, ...]) -> N
 class Growing:
     """A story of as many words as there were ticks."""
 
-    ticks: "itertools.count[int]"
+    ticks: Iterator[int]
+    finished: str | None = None
 
     @property
     def generated(self) -> str:
@@ -86,12 +87,30 @@ def test_stories_grow_by_so_many_words_a_second(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("time.monotonic", lambda: now)
     monkeypatch.setattr("time.sleep", sleep)
     for kind, pace, seconds in (
-        (lambda story: Grows((story,)), (8, 4), 39 / 8),
-        (lambda story: Meets((story,), "", chosen=True), (8, 4), 39 / 4),
-        (lambda story: Meets((story,), "", chosen=False), (8, 4), 0.4),
-        (lambda story: Grows((story,)), (0, 4), 0.4),
+        (lambda story: Grows((story,)), 8, 39 / 8),
+        (lambda story: Meets((story,), "", chosen=True), 8, 39 / 8),
+        (lambda story: Meets((story,), "", chosen=False), 8, 0.4),
+        (lambda story: Grows((story,)), 0, 0.4),
     ):
         now = slept = 0.0
-        assert len([*paced(replies(kind), *pace)]) == 41
+        assert len([*paced(replies(kind), pace)]) == 41
         assert now == pytest.approx(seconds, abs=0.2)
         assert bool(slept) == (seconds > 1)
+
+    def attempts_first() -> Iterator[Reply]:
+        yield from replies(lambda story: Meets((story,), "", chosen=False))
+        yield from replies(lambda story: Meets((story,), "", chosen=True))
+
+    def one_after_the_other() -> Iterator[Reply]:
+        stories: Any = [Growing(iter([0] * 40)) for _ in range(2)]
+        for story in stories:
+            story.ticks = itertools.count()
+            for _ in range(40):
+                yield Grows(tuple(stories))
+            story.finished = "boundary"
+
+    for told, seconds in ((attempts_first(), 0.4 + 39 / 8), (one_after_the_other(), 2 * 39 / 8)):
+        now = 0.0
+        for _ in paced(told, 8):
+            pass
+        assert now == pytest.approx(seconds, abs=0.2)

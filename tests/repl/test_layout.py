@@ -6,7 +6,7 @@ from mlx_rev.repl import layout
 from mlx_rev.repl.layout import Frame, Line, lines_from_end, lines_from_start, visible
 
 # Words, wide and combining characters, control characters, gaps and paragraphs.
-texts = st.text(st.sampled_from("ab.,'\" \n\t\x07\u0301日本🙂é"), max_size=80) | st.text(
+texts = st.text(st.sampled_from("ab.,'\" \n\t\u3000\x07\u0301日本🙂é"), max_size=80) | st.text(
     max_size=60
 )
 widths = st.integers(2, 30)
@@ -23,6 +23,7 @@ def letters(text: str) -> str:
 
 @given(texts, widths)
 @example("\u0301 aaaaa", 2)
+@example("ab\u3000", 3)
 def test_lines_hold_the_text_and_no_line_is_too_wide(text: str, width: int) -> None:
     for lines in (lines_from_end(text, width), lines_from_start(text, width)):
         assert letters("".join(line.text for line in lines)) == letters(text)

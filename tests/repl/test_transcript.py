@@ -92,9 +92,16 @@ def test_a_session_is_taken_up_again(kept: Session, session: Session) -> None:
     [again] = later.respond("/surprise")
     assert isinstance(again, Shades)
     assert [word for word, _ in again.words] == [word for word, _ in shades[0].words]  # type: ignore[union-attr]
+    list(later.respond("/sessions 1"))
+    assert later.told == [shown.story]
+    list(kept.respond("/again"))
+    list(later.respond("/sessions 1"))
+    assert len(later.told) == 2
+    assert same(later.told[1], kept.told[1])
+    list(later.respond("/history 1"))
     list(later.respond("/more"))
     assert len(sessions(folder)) == 2
-    assert [len(each.stories()) for each in sessions(folder)] == [1, 1]
+    assert [len(each.stories()) for each in sessions(folder)] == [1, 2]
     for line in ("/sessions 2", "/sessions 0"):
         with pytest.raises(ConfigError, match=r"expected 1 to 1$"):
             list(later.respond(line))
