@@ -2,27 +2,31 @@
 
 import io
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from mlx_rev.config import SampleConfig
+from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.errors import RevError
 from mlx_rev.generate.teller import Teller
+from mlx_rev.model.llama import Llama, initialise
+from mlx_rev.model.load import Loaded
 from mlx_rev.repl.replies import Says, Tells
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.view import View
-from mlx_rev.text.order import ORDERS, WORD, Order
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.order import BOTH_WAYS, ORDERS, WORD, WORD2, Order
 from mlx_rev.ui.console import THEME
 
 PIECES = (
     *("Tom", " ", "\n", "\t", ".", '"', "日本", "🙂", "e\u0301", "\u0301", "\x00", "\x1b[31m"),
     *("\u2581", "\u202e", "\ud7ff", "\udcff", "\uffff", "ﷺ", "🏳️‍🌈", "a" * 50, "'", "[bold]", "[/]"),
-    *("/", "/set ", "/tokens ", "/score ", "/candidates ", "/again", "/surprise", "/raw"),
+    *("/", "/set ", "/tokens ", "/score ", "/candidates ", "/surprise", "/raw"),
     *("/history ", "/save ", "/export ", "/model ", "/compare ", "temperature ", "seed "),
     *("/more", "/cut ", "/edit ", "/undo", "/alternatives ", "/sessions ", "/help ", "--story "),
-    *("-1", "0", "2", "99", "nan", "1e999"),
+    *("/begin ", "--judge ", "/info", "?", "/again", "-1", "0", "1", "2", "99", "nan", "1e999"),
 )
 
 
@@ -52,6 +56,25 @@ def test_no_input_makes_a_traceback(
     monkeypatch.chdir(tmp_path)
     view = View(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=30, theme=THEME))
     fuzz(Session(tellers[order], "tiny", SampleConfig(max_tokens=2)), view, 1, 50)
+
+
+def test_no_input_to_a_model_of_both_directions_makes_one(
+    tiny: ModelConfig,
+    codecs: dict[Order, StoryCodec],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    view = View(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=30, theme=THEME))
+    model = Llama(tiny)
+    initialise(model, seed=4)
+    teller = Teller(Loaded(model, replace(codecs[WORD2], order=BOTH_WAYS[0])))
+    session = Session(teller, "tiny", SampleConfig(max_tokens=2))
+    *_, told = session.respond("Tom sat.")
+    assert isinstance(told, Tells)
+    *_, told = session.respond("/begin A fox ran.")
+    assert isinstance(told, Tells)
+    fuzz(session, view, 3, 50)
 
 
 @pytest.mark.slow
