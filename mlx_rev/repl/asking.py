@@ -87,7 +87,9 @@ def _titles(one: Named, other: Named) -> tuple[str, str]:
 def _surprise(session: "Session", given: Given) -> Iterator[Reply]:
     story = session.own_story()
     if story.generated and not story.tokens:
-        raise ConfigError("this story was not written word by word, so there are no figures")
+        raise ConfigError(
+            "no figures are kept of a story that was written from both sides, as by /begin"
+        )
     if not all(0 <= token < session.teller.model.config.vocab_size for token in story.tokens):
         raise ConfigError("this story was told with another vocabulary; tell one anew")
     words: list[tuple[str, float | None]] = [
@@ -161,7 +163,7 @@ SURPRISE = Command(
     summary="how surprising each word of the story was",
     explanation="Shows each word of the story in a style that says how surprising it was to the "
     "model, in bits: 1 bit is a choice between two equally likely words, 10 bits is one word in a "
-    "thousand. Without colours, the figures stand behind the words.",
+    "thousand. Without colours, the figures stand behind the words. A story from /begin has none.",
     example="/surprise",
     run=_surprise,
 )
@@ -180,6 +182,7 @@ SCORE = Command(
     explanation="Reads TEXT as a whole story and says how much it surprises the model, per byte "
     "and per token: the lower, the better it fits what the model has learnt.",
     example="/score Tom had a red ball. He was happy.",
+    takes_text=True,
     run=_score,
 )
 TOKENS = Command(
@@ -190,5 +193,6 @@ TOKENS = Command(
     "␣ and a line break as ⏎, with its number in the vocabulary. Bytes that do not make a whole "
     "character look like <0xE4>.",
     example="/tokens They went home.",
+    takes_text=True,
     run=_tokens,
 )

@@ -48,11 +48,16 @@ class Command:
     options: tuple[Option, ...] = ()
     takes_path: bool = False
     """Whether its argument is a path, for completion."""
+    takes_text: bool = False
+    """Whether its argument is a text, up to the end of the line: options stand before it."""
 
     @property
     def usage(self) -> str:
         """How it is typed."""
-        return " ".join([self.short_usage, *map(str, self.options)])
+        parts = [self.argument, *map(str, self.options)]
+        if self.takes_text:
+            parts = parts[1:] + parts[:1]
+        return " ".join([f"/{self.name}", *filter(None, parts)])
 
     @property
     def short_usage(self) -> str:
@@ -140,10 +145,11 @@ class Given:
         if not option.value:
             return ""
         value = next(rest, "")
-        if not value or (option.possible is not None and value not in option.possible):
-            expected = f"a {option.value.lower()}" if option.possible is None else None
-            expected = expected or ", ".join(option.possible or ())
+        if option.possible is not None and value not in option.possible:
+            expected = ", ".join(option.possible)
             raise ConfigError(f"/{self.name} {option.name}: expected {expected}")
+        if not value:
+            raise ConfigError(f"/{self.name} {option.name}: needs {option.value}")
         return value
 
 

@@ -65,8 +65,8 @@ def _help(session: "Session", given: Given) -> Iterator[Reply]:
         )
     elif topic in TOPICS:
         yield Lists(TOPICS[topic])
-    elif topic in _NAMES:
-        yield Says(explained(COMMANDS[_NAMES[topic]]))
+    elif command := named(topic):
+        yield Says(explained(command))
     else:
         known = [*COMMANDS, *TOPICS]
         raise ConfigError(
@@ -92,7 +92,8 @@ HELP = Command(
     summary="this list, or one command with an example",
     explanation="Lists the commands. /help COMMAND explains one, with an example. /help figures, "
     "or a question mark alone, explains what stands beside a story: the mark, the bits, the seed. "
-    "/help keys says what the keys do.",
+    "/help keys says what the keys do. The first letters of a command will do, three or more, "
+    "where no other one begins like that: /alt is /alternatives.",
     example="/help cut",
     aliases=("/?", "help"),
     run=_help,
@@ -119,9 +120,21 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
 )
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 _ALIASES = {alias: command for command in COMMANDS.values() for alias in command.aliases}
-_NAMES = {name.removeprefix("/"): command.name for name, command in _ALIASES.items()} | {
-    name: name for name in COMMANDS
-}
+NAMES = COMMANDS | {alias.removeprefix("/"): command for alias, command in _ALIASES.items()}
+"""All names of commands, other ones included, without a slash."""
+_FEWEST_LETTERS = 3
+"""By which a command may be called for short."""
+
+
+def named(name: str) -> Command | None:
+    """The command of that name, or the only one whose name begins like that."""
+    name = name.lower()
+    if name in NAMES:
+        return NAMES[name]
+    found = {each.name: each for known, each in NAMES.items() if known.startswith(name)}
+    if len(found) == 1 and len(name) >= _FEWEST_LETTERS:
+        return found.popitem()[1]
+    return None
 
 
 def read(line: str) -> Given | None:
@@ -132,18 +145,16 @@ def read(line: str) -> Given | None:
     """
     if line.rstrip() == "?":
         return Given(HELP, "figures")
-    if line.rstrip() in _ALIASES:
-        return Given(_ALIASES[line.rstrip()])
     if not line.startswith("/"):
-        return None
-    name, _, rest = line[1:].strip().partition(" ")
-    if name.lower() not in _NAMES:
-        meant = nearest(name.lower(), COMMANDS, "/help lists the commands", mark="/")
+        alone = _ALIASES.get(line.rstrip())
+        return None if alone is None else Given(alone)
+    name, rest = [*line[1:].strip().split(maxsplit=1), "", ""][:2]
+    command = named(name)
+    if command is None:
+        meant = nearest(name.lower(), NAMES, "/help lists the commands", mark="/")
         raise ConfigError(f"unknown command /{name}; {meant}")
-    given = Given(COMMANDS[_NAMES[name.lower()]], rest.strip())
-    command = given.command
-    if command.needs_argument and not given.rest:
-        raise ConfigError(f"/{name} needs {command.argument}: {command.summary}")
-    if given.rest and not (command.argument or command.options):
-        raise ConfigError(f"/{name} takes no argument, found {given.rest!r}")
-    return given
+    if command.needs_argument and not rest:
+        raise ConfigError(f"/{command.name} needs {command.argument}, as in {command.example}")
+    if rest and not (command.argument or command.options):
+        raise ConfigError(f"/{command.name} takes no argument, found {rest!r}")
+    return Given(command, rest)

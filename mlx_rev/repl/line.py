@@ -22,7 +22,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from mlx_rev.config import SampleConfig
 from mlx_rev.repl.command import Command
-from mlx_rev.repl.commands import COMMANDS, TOPICS
+from mlx_rev.repl.commands import COMMANDS, NAMES, TOPICS, named
 from mlx_rev.repl.replies import Edits
 
 
@@ -36,14 +36,16 @@ class CommandCompleter(Completer):
         text = document.text_before_cursor
         if not text.startswith("/"):
             return
-        name, space, rest = text[1:].partition(" ")
+        name, space, rest = re.split(r"(\s|$)", text[1:], maxsplit=1)
+        command = named(name)
         if not space:
-            for command in COMMANDS.values():
-                if command.name.startswith(name.lower()):
-                    yield Completion(command.name, -len(name), display_meta=command.summary)
-        elif name.lower() in COMMANDS:
+            begun = [known for known in NAMES if known.startswith(name.lower())]
+            # The other names only where there is no command's own.
+            for known in [each for each in begun if each in COMMANDS] or begun:
+                yield Completion(known, -len(name), display_meta=NAMES[known].summary)
+        elif command is not None:
             before, last, typed = _words(rest)
-            possible = _possible(COMMANDS[name.lower()], before, last)
+            possible = _possible(command, before, last)
             if possible is None:
                 yield from _paths(last, typed, complete_event)
                 return
@@ -61,6 +63,8 @@ def _possible(command: Command, before: Sequence[str], last: str) -> Sequence[st
             else [f.name for f in fields(SampleConfig)]
         )
         return [] if before else names
+    if command.takes_text and before not in ([], *([option.name] for option in command.options)):
+        return []
     for option in command.options:
         if option.value and before and before[-1] == option.name:
             return option.possible

@@ -12,14 +12,14 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.generate.infill import SEEDS_OF_MEETING, Attempt, Meeting, meeting
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
-from mlx_rev.repl.command import Command, Given, path_of
+from mlx_rev.repl.command import Command, Given, Option, path_of
 from mlx_rev.repl.replies import Meets, Met, Reply, Says
 from mlx_rev.repl.transcript import Settled
 
 if TYPE_CHECKING:
     from mlx_rev.repl.session import Session
 
-_JUDGE = "--judge "
+_JUDGE = Option("--judge", "MODEL")
 _ADVICE = "name a model that does: /begin --judge MODEL TEXT"
 
 
@@ -120,9 +120,10 @@ def told_between(
 
 def _parts(rest: str) -> tuple[str, str]:
     """The model that is named in front of a beginning, if one is, and the beginning."""
-    if not rest.startswith(_JUDGE):
+    after = rest.removeprefix(_JUDGE.name)
+    if after == rest or re.match(r"\w", after):
         return "", rest
-    source = io.StringIO(rest.removeprefix(_JUDGE))
+    source = io.StringIO(after)
     lexer = shlex.shlex(source, posix=True)
     lexer.whitespace_split, lexer.commenters = True, ""
     try:
@@ -130,7 +131,7 @@ def _parts(rest: str) -> tuple[str, str]:
     except ValueError as error:
         raise ConfigError(f"/begin: a quotation mark is not closed in {rest!r}") from error
     beginning = source.read().strip()
-    if not name or not beginning:
+    if not name or not beginning or not after[0].isspace():
         raise ConfigError("/begin --judge: needs MODEL TEXT")
     return name, beginning
 
@@ -156,5 +157,7 @@ BEGIN = Command(
     "other, name one that reads forwards, once: /begin --judge MODEL TEXT. After it, /again, /cut "
     "and /alternatives keep the beginning too.",
     example="/begin Once there was a fox who could not sleep.",
+    takes_text=True,
+    options=(_JUDGE,),
     run=_begin,
 )

@@ -118,7 +118,7 @@ def _settings(session: "Session", given: Given) -> Iterator[Reply]:
 
 
 def _set(session: "Session", given: Given) -> Iterator[Reply]:
-    name, _, value = given.rest.partition(" ")
+    name, value = [*given.rest.split(maxsplit=1), ""][:2]
     kinds = get_type_hints(SampleConfig)
     if name not in kinds:
         raise ConfigError(
@@ -154,6 +154,7 @@ EXPORT = Command(
     explanation="Writes the model in another format, which TARGET's name implies or --to names. "
     "An existing target is replaced only with --force.",
     example="/export story.gguf --dtype q8",
+    aliases=("/convert",),
     takes_path=True,
     options=(
         Option("--to", "FORMAT", registry.names()),

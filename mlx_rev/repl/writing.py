@@ -107,10 +107,9 @@ def _place(story: Story, asked: str) -> tuple[int, int]:
     """Where a word stands in a story, a beginning that was given left out: the newest one, or the
     one that is named, with the number of the occurrence, in reading order, behind it. Raises
     ConfigError where there is none."""
-    word, _, number = asked.rpartition(" ")
-    if not (word and number.isascii() and number.isdecimal() and len(number) < 9):
-        word, number = asked, ""
-    pattern = rf"(?<!\w){re.escape(word.strip())}(?!\w)" if word else r"(?<!\w)\w[\w'’]*"
+    numbered = re.fullmatch(r"(.*\S)\s+([0-9]{1,8})", asked, re.DOTALL)
+    word, number = numbered.groups() if numbered else (asked, "")
+    pattern = rf"(?<!\w){re.escape(word)}(?!\w)" if word else r"(?<!\w)\w[\w'’]*"
     start = len(story.beginning)
     exact, any_case = re.compile(pattern), re.compile(pattern, re.IGNORECASE)
     found = list(exact.finditer(story.text, start)) or list(any_case.finditer(story.text, start))
@@ -119,8 +118,8 @@ def _place(story: Story, asked: str) -> tuple[int, int]:
         what = f"the story has no word {word!r}" if word else "the story has no word"
         raise ConfigError(f"/alternatives: {what}{besides}; name one as it stands there")
     if number and not 1 <= int(number) <= len(found):
-        times = f"{len(found)} times only{besides}"
-        raise ConfigError(f"/alternatives {asked}: {word!r} stands there {times}")
+        times = "once" if len(found) == 1 else f"{len(found)} times"
+        raise ConfigError(f"/alternatives {asked}: {word!r} is there only {times}{besides}")
     newest = 0 if story.leftwards else -1
     return found[int(number) - 1 if number else newest].span()
 

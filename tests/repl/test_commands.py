@@ -26,6 +26,11 @@ def test_only_a_slash_at_the_start_makes_a_command() -> None:
     ("line", "name"),
     [
         *((line, "quit") for line in ("exit", "quit", "/exit", "/bye", "/quit", "/QUIT", "exit ")),
+        *((line, "export") for line in ("/convert x", "/CONV x", "/exp x")),
+        *((line, "alternatives") for line in ("/alt", "/Alternat fox")),
+        *((line, "tokens") for line in ("/tokens\ta", "/tokens\u3000a", "/tok\na")),
+        *((line, "settings") for line in ("/sett", "/settings")),
+        *((line, "set") for line in ("/set seed 1", "/set\tseed 1")),
         *((line, "help") for line in ("/?", "help", "/HELP", "/help", "/Help cut", "?")),
     ],
 )
@@ -44,7 +49,11 @@ def test_endings_that_begin_like_other_names(line: str) -> None:
     ("line", "message"),
     [
         ("/agian", "unknown command /agian; did you mean /again?"),
-        ("/SCOR x", "unknown command /SCOR; did you mean /score?"),
+        ("/SCROE x", "unknown command /SCROE; did you mean /score?"),
+        ("/covnert x", "unknown command /covnert; did you mean /convert?"),
+        ("/al", "unknown command /al; /help lists the commands"),
+        ("/se x", "unknown command /se; did you mean /set?"),
+        ("/convert", "/export needs TARGET, as in /export story.gguf"),
         ("/", "unknown command /; /help lists the commands"),
         ("/score", "/score needs TEXT"),
         ("/quit now", "/quit takes no argument, found 'now'"),

@@ -153,7 +153,7 @@ type a number to go on with one; all are in the /history
 The <any> bits per byte<any>
 A fox ran.<lines>Tom ran. They went home.
 > /surprise
-! this story was not written word by word, so there are no figures
+! no figures are kept of a story that was written from both sides, as by /begin
 > /info
 model          stories4m
 stories grow   leftwards from an ending; with /begin, from both sides
@@ -173,7 +173,7 @@ run it: ./run {folder}/m.bin<any>
 ! {folder}/m.bin: exists<any>
 > /model {folder}/m.bin
 Type how a story ends, press Enter, and m.bin writes what led to it.
-<any> stories are in the /history; /more, /edit and /cut go on with the last.
+<any> stories are in the /history; /edit and /cut go on with the one in hand.
 > /sessions
 ! /sessions: this session is not kept, and none before it is looked for
 > /help sesions

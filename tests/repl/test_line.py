@@ -42,6 +42,13 @@ def completed(text: str) -> list[str]:
         ("/compare x --tok", ["/compare x --tokenizer"]),
         ("/save x.md --", ["/save x.md --story", "/save x.md --force"]),
         ("/EXP", ["/export"]),
+        ("/conv", ["/convert"]),
+        ("/convert x --t", ["/convert x --to"]),
+        ("/exp\tx --t", ["/exp\tx --to"]),
+        ("/begin ", ["/begin --judge"]),
+        ("/begin --judge model --", []),
+        ("/begin Once ", []),
+        ("/begin Once --judge ", []),
         ("/help cu", ["/help cut"]),
         ("/help ke", ["/help keys"]),
         ("/edit --", ["/edit --editor"]),
@@ -89,7 +96,9 @@ def test_a_quoted_path_is_read_back(name: str) -> None:
     assert _words(shlex.quote(name))[1] == name
 
 
-@pytest.mark.parametrize("typed", ["/save ", "/export --force ", "/model x --tokenizer "])
+@pytest.mark.parametrize(
+    "typed", ["/save ", "/export --force ", "/model x --tokenizer ", "/begin --judge "]
+)
 def test_paths_are_completed_where_one_is_wanted(
     typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -285,12 +285,13 @@ def test_where_a_word_stands(
     [
         ("/alternatives cat", "the story has no word 'cat'"),
         ("/alternatives ox", "the story has no word 'ox'"),
-        ("/alternatives fox 2", "'fox' stands there 1 times only"),
-        ("/alternatives fox 0", "'fox' stands there 1 times only"),
+        ("/alternatives fox 2", "'fox' is there only once"),
+        ("/alternatives fox\t0", "'fox' is there only once"),
+        ("/alternatives e 3", "'e' is there only 2 times"),
     ],
 )
 def test_a_word_that_does_not_stand_there(session: Session, line: str, message: str) -> None:
-    in_hand(session, written("One fox ran. "))
+    in_hand(session, written("One fox ran. e e. "))
     with pytest.raises(ConfigError, match=re.escape(message)):
         last(session, line)
 
