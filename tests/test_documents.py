@@ -91,6 +91,28 @@ def test_the_drawing_has_the_layers_of_the_contract() -> None:
     assert drawn == rooms
 
 
+ROOMS = dict(re.findall(r"^\| (`\w+/`|the package itself) \| (.+) \|$", CONTRIBUTING, re.MULTILINE))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_table_of_rooms_has_every_file(room: str) -> None:
+    package = ROOT / "mlx_rev"
+    folder = package if "itself" in room else package / room.strip("`/")
+    rooms = {each.strip("`") for each in ROOMS} if folder == package else set()
+    found = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")}
+    found |= (
+        {f"{path.name}/" for path in folder.iterdir() if path.is_dir()} - rooms - {"__pycache__/"}
+    )
+    # Each of the command's own is a subcommand.
+    commands = {*COMMANDS} if folder.name == "cli" else set()
+    assert {*re.findall(r"`(\w+/?)`", ROOMS[room])} - commands == found - commands
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {path.parent.name for path in (ROOT / "mlx_rev").glob("*/__init__.py")}
+    assert {room.strip("`/") for room in ROOMS} - {"the package itself"} == rooms
+
+
 def test_one_module_imports_the_cpu_room() -> None:
     package = ROOT / "mlx_rev"
     importing = {
