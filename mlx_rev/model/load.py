@@ -13,7 +13,8 @@ from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.model.llama import Llama, Weights, set_weights
 from mlx_rev.model.ops import Ops
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import ASSUMED, Order
+from mlx_rev.text.order import ASSUMED, FORWARD, Order
+from mlx_rev.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ def load_model(
     order: Order | None = None,
     ops: Ops | None = None,
 ) -> Loaded:
-    """Load what `open_model` opens, to run with the forms `ops`.
+    """Load what `open_model` opens, to run with the forms `ops`. Of a model of both directions, the
+    order FORWARD is its forward half.
 
     Raises FormatError where it has no tokenizer, and so cannot talk.
     """
-    opened = open_model(reference, tokenizer=tokenizer, order=order)
+    opened = open_model(reference, tokenizer=tokenizer)
     if opened.tokenizer is None:
         raise FormatError(
             f"{reference}: has no tokenizer that can be read (tokenizer.model, tokenizer.bin, "
@@ -51,10 +53,18 @@ def load_model(
     model = Llama(opened.config, ops)
     set_weights(model, read_weights(opened))
     model.eval()
-    order = opened.order or ASSUMED
-    codec = StoryCodec(opened.tokenizer, order, by_others=opened.order is None)
     stated: dict[str, Any] = dict(opened.settings)
-    return Loaded(model, codec, SampleConfig(**stated))
+    return Loaded(model, _codec(opened.tokenizer, opened.order, order), SampleConfig(**stated))
+
+
+def _codec(tokenizer: Tokenizer, stated: Order | None, given: Order | None) -> StoryCodec:
+    """How stories are read in the order given or, without one, in that which the file states."""
+    if given is FORWARD and stated is not None:
+        own = StoryCodec(tokenizer, stated)
+        if own.opposite is not None:
+            return own.opposite
+    order = given or stated
+    return StoryCodec(tokenizer, order or ASSUMED, by_others=order is None)
 
 
 def read_weights(opened: ModelFile) -> Weights:

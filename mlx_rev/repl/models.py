@@ -58,7 +58,8 @@ def _model(session: "Session", given: Given) -> Iterator[Reply]:
 def _export(session: "Session", given: Given) -> Iterator[Reply]:
     target, options = path_of(given.argument), given.options
     codec = session.teller.codec
-    model = open_model(session.source, tokenizer=codec.tokenizer, order=codec.order)
+    order = None if codec.is_opposite else codec.order  # a half is exported with the other one
+    model = open_model(session.source, tokenizer=codec.tokenizer, order=order)
     to = options.get("--to")
     dtype = Dtype(options["--dtype"]) if "--dtype" in options else None
     registry.check_options(to, [option.removeprefix("--") for option in options])

@@ -97,6 +97,15 @@ def test_a_run_says_what_it_can_do_and_measures_both(run: Path, both: Prepared) 
         assert logged[name] == pytest.approx(whole.bits_per_byte, abs=1e-5)
 
 
+def test_asked_to_read_forwards_it_is_its_forward_half(run: Path, teller: Teller) -> None:
+    assert teller.opposite is not None
+    forward = load(run, reversal="none")
+    assert forward.codec.boundary == FORWARD_BOUNDARY
+    ahead = forward.tell("Once", seed=1, max_tokens=20)
+    assert ahead.text == teller.opposite.tell("Once", seed=1, max_tokens=20).text
+    assert load(run, reversal="token").codec.boundary == BOUNDARY
+
+
 @pytest.mark.parametrize("name", ["model.bin", "model.gguf", "folder"])
 def test_every_format_keeps_both_directions(run: Path, tmp_path: Path, name: str) -> None:
     convert(open_model(run), tmp_path / name)
