@@ -132,8 +132,11 @@ def _guarded(client: Any, patience: float) -> Any:
             if response.status_code in (408, 429) or response.status_code >= 500:
                 response.close()
                 raise OfflineModeIsEnabled(f"the hub answered with error {response.status_code}")
-            _check_headers(response.headers)
-            if not stream and response.is_success and "/api/" in str(request.url):
+            _check_commit(response.headers)
+            if request.method == "HEAD" and response.status_code < 400:
+                _check_etag(response.headers)
+            # Files come as streams, so this is a listing or the next page of one.
+            if request.method == "GET" and not stream and response.is_success:
                 _check_listing(response.json())
             return response
 
@@ -144,34 +147,43 @@ _HASH = re.compile(r"[0-9A-Za-z][\w+=-]{0,199}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _HASHES = ("sha", "oid", "sha256", "blobId", "xetHash")
 _NAMES = ("path", "rfilename")
-"""Keys of the hub's JSON whose values become part of file names."""
+"""Keys of a listing whose values become part of file names."""
 
 
-def _check_headers(headers: Any) -> None:
-    """Raise ValueError for headers that would have huggingface_hub write outside its cache."""
-    for name in ("X-Linked-Etag", "ETag"):
-        etag = headers.get(name)
-        # Stripped as huggingface_hub does it.
-        if etag and not _is_hash(etag.lstrip("W/").strip('"')):
-            raise _refusal(name, etag)
+def _check_commit(headers: Any) -> None:
+    """Raise ValueError for a commit that would have huggingface_hub write outside its cache, which
+    it also does where a file is missing."""
     commit = headers.get("X-Repo-Commit")
     if commit is not None and not _COMMIT.fullmatch(commit):
         raise _refusal("commit", commit)
 
 
+def _check_etag(headers: Any) -> None:
+    """The same for the ETag, which names a file of the cache where huggingface_hub asks about a
+    file. Those of other answers are the hub's own, and have slashes."""
+    etag = headers.get("X-Linked-Etag") or headers.get("ETag")
+    # Stripped as huggingface_hub does it.
+    if etag and not _is_hash(etag.lstrip("W/").strip('"')):
+        raise _refusal("ETag", etag)
+
+
 def _check_listing(content: object) -> None:
-    """Raise ValueError if a hash or a file name in the hub's JSON is not one."""
+    """Raise ValueError if a hash or a file name is not one, in what the hub says of a repository or
+    of the files in it. What its author wrote there, in `cardData`, may hold anything."""
     if isinstance(content, dict):
-        for key, value in content.items():
-            wrong = (key in _HASHES and not _is_hash(value)) or (
-                key in _NAMES and not _is_name(value)
-            )
-            if wrong and value is not None:
-                raise _refusal(key, value)
-    values = content.values() if isinstance(content, dict) else content
-    if isinstance(content, dict | list):
-        for value in values:  # type: ignore[attr-defined]
-            _check_listing(value)
+        _check_entry({"sha": content.get("sha")})
+        content = content.get("siblings")
+    for entry in content if isinstance(content, list) else ():
+        if isinstance(entry, dict):
+            _check_entry(entry)
+            _check_entry(entry.get("lfs"))
+
+
+def _check_entry(entry: object) -> None:
+    for key, value in entry.items() if isinstance(entry, dict) else ():
+        wrong = (key in _HASHES and not _is_hash(value)) or (key in _NAMES and not _is_name(value))
+        if wrong and value is not None:
+            raise _refusal(key, value)
 
 
 def _is_hash(value: object) -> bool:
