@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from mlx_rev.config import DataConfig
 from mlx_rev.data.sources import duplicates
 from mlx_rev.data.sources.names import sources_in
 from mlx_rev.data.sources.opening import Source, open_source, sha256
-from mlx_rev.data.sources.part import Part, Stream
+from mlx_rev.data.sources.part import SOURCE_BIT, Part, Stream
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.sources.refining import Refining
 from mlx_rev.data.tinystories import Progress
@@ -62,7 +64,8 @@ def open_corpus(config: DataConfig, cache: Path, progress: Progress | None = Non
         train, notice = _without_repeated(train, fingerprint, cache, tell)
         notices += notice
     if config.valid is None:
-        valid = replace(train, streams=_held_out(sources, share))
+        repeated = _among_training(train.repeated, sources)
+        valid = replace(train, streams=_held_out(sources, share), repeated=repeated)
     else:
         others = opened(config.valid)
         valid = Part(config.valid, _held_out(others, 0.0), refining, problems)
@@ -92,6 +95,15 @@ def _held_out(sources: list[Source], share: float) -> tuple[Stream, ...]:
         else Stream(name=source.name, files=source.valid)
         for source in sources
     )
+
+
+def _among_training(keys: np.ndarray | None, sources: list[Source]) -> np.ndarray | None:
+    """The keys of stories of sources whose held-out stories come from the same files; one with
+    files of its own for them numbers others."""
+    shared = [number for number, source in enumerate(sources) if source.valid is None]
+    if keys is None or len(shared) == len(sources):
+        return keys
+    return keys[np.isin(keys >> np.uint64(SOURCE_BIT), shared)]
 
 
 def _fingerprint(sources: list[Source], config: DataConfig, refining: Refining) -> str:

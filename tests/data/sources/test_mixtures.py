@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.config import DataConfig, validate
+from mlx_rev.data import tinystories
 from mlx_rev.data.corpus import Corpus, open_corpus
 from mlx_rev.data.sources import duplicates
 from mlx_rev.data.sources.part import Part
@@ -121,6 +122,22 @@ def test_each_story_is_trained_on_once(
     assert f"{40 + 1 + 400 + 100:,} stories were there before" in found.notices[-1]
     monkeypatch.setattr(Part, "refined", lambda *_: pytest.fail("they were looked for again"))
     assert corpus("twice.txt,b.json=2", deduplicate=True, valid_share=1e-9).notices == found.notices
+
+
+def test_held_out_stories_of_a_sources_own_are_no_duplicates_of_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are numbered as the stories to train on are; here those of the same numbers go."""
+    (folder / "train.txt").write_text("\n\n".join(B[:100] + B[:50]))
+    (folder / "valid.txt").write_text("\n\n".join(A))
+    files = (folder / "train.txt", folder / "valid.txt")
+    monkeypatch.setattr(tinystories, "fetch_version_2", lambda progress: files)
+    (folder / "twice.txt").write_text("\n\n".join(B[100:] + B[100:]))
+    found = corpus("tinystories-v2,twice.txt", deduplicate=True, valid_share=0.3)
+    held_out = list(found.valid())
+    assert held_out[:400] == A
+    shared = [*found.train(), *held_out[400:]]
+    assert sorted(shared) == sorted(B)
 
 
 def test_all_that_decides_the_stories_is_in_the_fingerprint(folder: Path) -> None:
