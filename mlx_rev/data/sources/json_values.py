@@ -121,10 +121,10 @@ class _Reader:
                 self._malformed(error)
             else:
                 stories += self._stories(*value)
-        self._offset += len(self._text[: self._at].encode(errors="surrogateescape"))
+        if len(self._text) - self._at > LARGEST_STORY:
+            self._too_long()
+        self._offset = self._offset_of(self._at)
         self._text, self._at = self._text[self._at :], 0
-        if len(self._text) > LARGEST_STORY:
-            self._leave_rest(lambda: self._said(0, _TOO_LONG))
         return stories
 
     def _take_plain(self, stories: list[str]) -> None:
@@ -243,6 +243,16 @@ class _Reader:
         self._meet(error.at, str(error))
         self._pass_line()
 
+    def _too_long(self) -> None:
+        """Go on with the next line, if the value is on one as far as it was read: the next one of a
+        value that has several might be taken for a story."""
+        if self._where != _TOP or "\n" in self._text[self._at :]:
+            self._leave_rest(lambda: self._said(self._at, _TOO_LONG))
+            return
+        self._number += 1
+        self._meet(self._at, _TOO_LONG)
+        self._pass_line()
+
     def _pass_line(self) -> None:
         """Go to the end of a line, or of what was read of it: then what comes next belongs to it,
         which a state has to say too."""
@@ -251,8 +261,7 @@ class _Reader:
         self._where = _IN_BAD_LINE if end < 0 else _TOP
 
     def _leave_rest(self, error: Any) -> None:
-        self._number += 1
-        self._problems.meet(self._content.path, self._number, error)
+        self._problems.meet_end(self._content.path, self._number, error)
         self._gave_up = True
 
     def _meet(self, at: int, what: str) -> None:

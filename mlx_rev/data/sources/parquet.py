@@ -52,7 +52,7 @@ def read_parquet(
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
         damage = error  # An except clause's own name ends with it.
-        problems.meet(path, number + 1, lambda: _damaged(path, damage))
+        problems.meet_end(path, number, lambda: _damaged(path, damage))
 
 
 def _stories(

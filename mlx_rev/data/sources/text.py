@@ -82,7 +82,7 @@ class _Reader:
             self._ended = not new
         except DataError as error:
             damage = error  # An except clause's own name ends with it.
-            self._problems.meet(self._content.path, self.number + 1, lambda: damage)
+            self._problems.meet_end(self._content.path, self.number, lambda: damage)
             self._ended = True
             return []
         block = self._rest + new

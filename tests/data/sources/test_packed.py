@@ -75,7 +75,9 @@ def test_a_cut_or_damaged_packed_file_says_how_much_could_be_read(
     whole_stories = unpack.decompress(path.read_bytes()).decode().split("\n\n")[:-1]
     assert len(whole_stories) > 1000
     assert read == set(whole_stories)
-    assert corpus.problems.count == 1
+    summary = corpus.problems.summary()
+    assert summary.startswith(f"the rest of {path} after story {len(read):,} was left out")
+    assert summary.count(": is cut off") == 1
     path.write_bytes(b"not packed at all")
     with pytest.raises(DataError, match="is damaged"):
         list(read_stories(path))
@@ -152,7 +154,7 @@ def test_a_damaged_page_ends_what_can_be_read(tmp_path: Path) -> None:
     problems = Problems(skip=True)
     chunks = StoryFile(path).chunks((), problems)
     assert [one for chunk in chunks for one in chunk.stories] == STORIES[:100]
-    assert problems.count == 1
+    assert problems.summary().startswith(f"the rest of {path} after story 100 was left out")
 
 
 def test_a_failing_disk_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
