@@ -14,6 +14,8 @@ from mlx_rev.data.sources.part import SOURCE_BIT, Part, Stream
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.sources.refining import Refining
 from mlx_rev.data.tinystories import Progress
+from mlx_rev.text.sentencepiece import SPACE_MARK
+from mlx_rev.text.tokenizer import Tokenizer
 
 Stories = Callable[[], Iterator[str]]
 """Iterates over the stories from the start, each time it is called."""
@@ -34,15 +36,21 @@ class Corpus:
     """What was left out so far."""
 
 
-def open_corpus(config: DataConfig, cache: Path, progress: Progress | None = None) -> Corpus:
-    """The corpus that `config` names: `data` and, where it is given, `valid`.
+def open_corpus(
+    config: DataConfig,
+    cache: Path,
+    progress: Progress | None = None,
+    tokenizer: Tokenizer | None = None,
+) -> Corpus:
+    """The corpus that `config` names: `data` and, where it is given, `valid`. Stories that
+    `tokenizer`, by default one that is yet to be learnt, cannot take count as what cannot be read.
 
     Without `valid`, a share `valid_share` of the stories is held out by a hash of their text, the
     same ones whatever their order; a source with held-out stories of its own keeps those. What is
     downloaded or has to be looked for is kept in `cache`. Raises DataError.
     """
     tell = progress or (lambda what, share: None)
-    problems = Problems(skip=config.on_error == "skip")
+    problems = Problems(skip=config.on_error == "skip", tokenizer=tokenizer)
     refining = Refining(
         min_chars=config.min_chars,
         max_chars=config.max_chars,
@@ -126,6 +134,10 @@ def _without_repeated(
         train, streams=tuple(replace(each, weight=1.0, share=0.0) for each in train.streams)
     )
     stage = "looking for stories that are there twice"
+    problems = train.problems
+    if problems.skip and problems.tokenizer is not None and problems.refused != SPACE_MARK:
+        # Others are left out, so the stories have other numbers.
+        fingerprint = sha256(fingerprint, problems.tokenizer.fingerprint)
     path = cache / "duplicates" / f"{fingerprint[:32]}.npy"
     keys = duplicates.repeated(whole, path, lambda share: tell(stage, share))
     count = len(keys)

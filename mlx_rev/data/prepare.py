@@ -77,12 +77,16 @@ def prepare(
     used, and ConfigError where a given tokenizer has another vocabulary than the model.
     """
     validate(config)
-    corpus = open_corpus(config, cache, lambda stage, share: notify(Progress(stage, share)))
+    tokenizer = None if config.tokenizer is None else _given(config.tokenizer, vocab_size)
+    corpus = open_corpus(
+        config, cache, lambda stage, share: notify(Progress(stage, share)), tokenizer
+    )
     say = warn or (lambda notice: None)
     for notice in corpus.notices:
         say(notice)
     order = order_named(config.reversal)
-    tokenizer = _tokenizer(config, corpus, order, vocab_size, cache, notify)
+    if tokenizer is None:
+        tokenizer = _learnt(corpus, order, vocab_size, cache, notify)
     codec = StoryCodec(tokenizer, order)
     if len({each.boundary for each in codec.directions}) < len(codec.directions):
         raise ConfigError(
@@ -91,7 +95,8 @@ def prepare(
         )
     if warn and config.tokenizer is not None:
         # What is left out of these is counted where they are made into shards.
-        uncounted = replace(corpus.train, problems=Problems(skip=corpus.problems.skip))
+        problems = Problems(skip=corpus.problems.skip, tokenizer=tokenizer)
+        uncounted = replace(corpus.train, problems=problems)
         if loss := loss_of(codec, uncounted()):
             say(f"{config.tokenizer}: {loss}")
     files.remove_leftovers(cache / "tokenizers")
@@ -145,22 +150,21 @@ def _fingerprint(codec: StoryCodec, corpus: Corpus) -> str:
     return _sha256(*parts, *([] if codec.boundary == BOUNDARY else [str(codec.boundary)]))
 
 
-def _tokenizer(
-    config: DataConfig,
-    corpus: Corpus,
-    order: Order,
-    vocab_size: int,
-    cache: Path,
-    notify: Notify,
+def _given(path: str, vocab_size: int) -> Tokenizer:
+    """The tokenizer that was asked for. Raises RevError."""
+    tokenizer = load_tokenizer(Path(path))
+    if tokenizer.vocab_size != vocab_size:
+        raise ConfigError(
+            f"--tokenizer {path} has {tokenizer.vocab_size} pieces, the model {vocab_size}; pass "
+            f"--vocab-size {tokenizer.vocab_size}"
+        )
+    return tokenizer
+
+
+def _learnt(
+    corpus: Corpus, order: Order, vocab_size: int, cache: Path, notify: Notify
 ) -> Tokenizer:
-    if config.tokenizer is not None:
-        tokenizer = load_tokenizer(Path(config.tokenizer))
-        if tokenizer.vocab_size != vocab_size:
-            raise ConfigError(
-                f"--tokenizer {config.tokenizer} has {tokenizer.vocab_size} pieces, the model "
-                f"{vocab_size}; pass --vocab-size {tokenizer.vocab_size}"
-            )
-        return tokenizer
+    """A vocabulary of the stories to train on, learnt now or found. Raises DataError."""
     vocabulary = order.vocabulary + (" and forward" if order.also_forward else "")
     key = _sha256(corpus.fingerprint, vocabulary, str(vocab_size))
     path = cache / "tokenizers" / f"{key[:32]}.model"

@@ -41,6 +41,7 @@ class SentencePiece(Tokenizer):
     forward_boundary = FORWARD_BOUNDARY
     end_of_text = BOUNDARY
     unknown = 0
+    refused = SPACE_MARK
 
     def __init__(self, content: bytes, *, source: str = "tokenizer") -> None:
         self._content, self.source = content, source

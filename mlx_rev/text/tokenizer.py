@@ -33,6 +33,12 @@ class Tokenizer(ABC):
 
     @property
     @abstractmethod
+    def refused(self) -> str | None:
+        """The characters that `check` refuses, none of them in ASCII, besides lone surrogates; None
+        where it is only known text by text."""
+
+    @property
+    @abstractmethod
     def adds_space(self) -> bool:
         """Whether a space is put in front of every text (SentencePiece's dummy prefix)."""
 

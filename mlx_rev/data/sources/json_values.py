@@ -83,6 +83,7 @@ class _Reader:
         self._names = TEXT_FIELDS if field is None else (field,)
         self._field = field
         self._problems = problems
+        self._ascii_is_fine = problems.refused is not None
         self._offset, self._where, self._entries, self._number = start or (0, _TOP, 0, 0)
         content.seek(self._offset)
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -130,7 +131,7 @@ class _Reader:
     def _take_plain(self, stories: list[str]) -> None:
         """Add the stories of the next values, up to one that is not as most are: an object or a
         string with a text in ASCII that is one story. This is only faster than `_next`."""
-        if self._where not in _PLAIN:
+        if self._where not in _PLAIN or not self._ascii_is_fine:
             return
         text, at, scan, begins = self._text, self._at, self._scan, _PLAIN[self._where].match
         before = len(stories)
@@ -215,7 +216,7 @@ class _Reader:
             self._number += 1
             self._meet(at, no_text(entry, self._field))
             return []
-        if text.isascii() and SEPARATOR not in text:
+        if text.isascii() and SEPARATOR not in text and self._ascii_is_fine:
             story = text.strip()
             self._number += bool(story)
             return [story] if story else []

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlx_rev.errors import DataError
+from mlx_rev.text.sentencepiece import SPACE_MARK, check_encodable
+from mlx_rev.text.tokenizer import Tokenizer
 
 SKIP_ADVICE = "or leave it out with --on-error skip"
 
@@ -16,6 +18,8 @@ class Problems:
 
     skip: bool = False
     """Whether to go on; otherwise the first problem is raised."""
+    tokenizer: Tokenizer | None = None
+    """What the stories are for; without one, a SentencePiece model that is yet to be learnt."""
     count: int = 0
     first: str = ""
     """Where the first was, and what was wrong with it."""
@@ -23,6 +27,16 @@ class Problems:
     """By file, how much of it was left out, and what was wrong there."""
     _reached: dict[Path, int] = field(default_factory=dict)
     """How far each file was read, by the keys of its problems."""
+
+    @property
+    def refused(self) -> str | None:
+        """The characters that make a story a problem, none of them in ASCII, besides lone
+        surrogates; None where only `check` knows."""
+        return SPACE_MARK if self.tokenizer is None else self.tokenizer.refused
+
+    def check(self, story: str) -> None:
+        """Raise DataError for a story that the tokenizer cannot take."""
+        (check_encodable if self.tokenizer is None else self.tokenizer.check)(story)
 
     def meet(self, path: Path, key: int, error: Callable[[], DataError]) -> None:
         """Raise `error()`, or count it. `key` grows from problem to problem of a file."""
@@ -35,7 +49,7 @@ class Problems:
         self.first = self.first or str(error())
 
     def meet_end(self, path: Path, number: int, error: Callable[[], DataError]) -> None:
-        """Raise `error()`, or note that all is left out which follows a file's `number`-th story."""
+        """Raise `error()`, or note that what follows a file's `number`-th story is left out."""
         if not self.skip:
             raise error()
         if path not in self.rests:
