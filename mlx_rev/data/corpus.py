@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from mlx_rev.config import DataConfig
+from mlx_rev.data.progress import TellStage
 from mlx_rev.data.sources import duplicates
 from mlx_rev.data.sources.names import sources_in
 from mlx_rev.data.sources.opening import Source, open_source, sha256
 from mlx_rev.data.sources.part import SOURCE_BIT, Part, Stream
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.sources.refining import Refining
-from mlx_rev.data.tinystories import Progress
 from mlx_rev.text.sentencepiece import SPACE_MARK
 from mlx_rev.text.tokenizer import Tokenizer
 
@@ -39,7 +39,7 @@ class Corpus:
 def open_corpus(
     config: DataConfig,
     cache: Path,
-    progress: Progress | None = None,
+    progress: TellStage | None = None,
     tokenizer: Tokenizer | None = None,
 ) -> Corpus:
     """The corpus that `config` names: `data` and, where it is given, `valid`. Stories that
@@ -127,7 +127,7 @@ def _fingerprint(sources: list[Source], config: DataConfig, refining: Refining) 
 
 
 def _without_repeated(
-    train: Part, fingerprint: str, cache: Path, tell: Progress
+    train: Part, fingerprint: str, cache: Path, tell: TellStage
 ) -> tuple[Part, list[str]]:
     """The part without stories that were there before, and how many those are, in words."""
     whole = replace(
@@ -141,5 +141,5 @@ def _without_repeated(
     path = cache / "duplicates" / f"{fingerprint[:32]}.npy"
     keys = duplicates.repeated(whole, path, lambda share: tell(stage, share))
     count = len(keys)
-    said = [f"{train.data}: {count:,} stories were there before, and are left out"] if count else []
+    said = [f"{train.data}: left out as stories that were there before: {count:,}"] if count else []
     return replace(train, repeated=keys), said

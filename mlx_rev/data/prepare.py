@@ -3,7 +3,6 @@
 Memory stays below 500 MB whatever the corpus, that of all processes together.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,6 +14,7 @@ from mlx_rev.data.corpus import Corpus, open_corpus
 from mlx_rev.data.progress import Notify, Progress, telling
 from mlx_rev.data.reading import Reading
 from mlx_rev.data.shard_set import ShardSet, is_done
+from mlx_rev.data.sources.opening import sha256
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.tokenising import Direction, make_shards
 from mlx_rev.data.vocabulary_sample import sample
@@ -141,13 +141,13 @@ def _prepared(
     )
     if not forward:
         return backward
-    return replace(backward, corpus_fingerprint=_sha256(*fingerprints), opposite=forward[0])
+    return replace(backward, corpus_fingerprint=sha256(*fingerprints), opposite=forward[0])
 
 
 def _fingerprint(codec: StoryCodec, corpus: Corpus) -> str:
     """sha256 of what decides the tokens in one direction."""
     parts = [corpus.fingerprint, codec.order.one_way, codec.tokenizer.fingerprint]
-    return _sha256(*parts, *([] if codec.boundary == BOUNDARY else [str(codec.boundary)]))
+    return sha256(*parts, *([] if codec.boundary == BOUNDARY else [str(codec.boundary)]))
 
 
 def _given(path: str, vocab_size: int) -> Tokenizer:
@@ -166,7 +166,7 @@ def _learnt(
 ) -> Tokenizer:
     """A vocabulary of the stories to train on, learnt now or found. Raises DataError."""
     vocabulary = order.vocabulary + (" and forward" if order.also_forward else "")
-    key = _sha256(corpus.fingerprint, vocabulary, str(vocab_size))
+    key = sha256(corpus.fingerprint, vocabulary, str(vocab_size))
     path = cache / "tokenizers" / f"{key[:32]}.model"
     if path.exists():
         return SentencePiece.load(path)
@@ -203,7 +203,3 @@ def loss_of(codec: StoryCodec, stories: Iterable[str]) -> str:
         f"<unk> and gives {len(changed) / len(some):.1%} of the stories back changed (of the first "
         f"{len(some)}); what it loses, no model can learn"
     )
-
-
-def _sha256(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

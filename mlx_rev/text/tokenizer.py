@@ -105,6 +105,14 @@ class Tokenizer(ABC):
         files.write_bytes(path, self.content)
 
 
+def read_tokenizer(path: Path) -> bytes:
+    """The content of a tokenizer's file. Raises RevError."""
+    try:
+        return files.read_bytes(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 def check_unicode(text: str) -> None:
     """Raise DataError for what is no valid Unicode; characters count from 1."""
     try:

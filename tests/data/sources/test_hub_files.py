@@ -79,7 +79,7 @@ def test_parquet_comes_before_other_kinds_and_splits_are_kept(
     assert list(found.train()) == ["One.", "Two.", "Latest three."]
     assert list(found.valid()) == ["Held out."]
     assert f"@{'0' * 40} keeps it there" in found.notices[0]
-    assert "1 files of a test split are not read" in found.notices[1]
+    assert "files of a test split that are not read: 1" in found.notices[1]
     assert list(corpus("hf:me/tales/tales.jsonl=2", tmp_path, valid="hf:me/tales").train()) == [
         *("The same again.", "The same again.")
     ]
