@@ -124,17 +124,14 @@ def _guarded(client: Any, patience: float) -> Any:
                 response = super().send(request, **options)
             except transport_error() as error:
                 timed_out = "Timeout" in type(error).__name__
-                raise OfflineModeIsEnabled(
-                    "the hub does not answer" if timed_out else "the hub cannot be reached"
-                ) from error
+                what = "does not answer" if timed_out else "cannot be reached"
+                raise OfflineModeIsEnabled(f"the hub {what}") from error
             if stream:
                 self._streamed.add(asked)
             if response.status_code in (408, 429) or response.status_code >= 500:
                 response.close()
                 raise OfflineModeIsEnabled(f"the hub answered with error {response.status_code}")
-            _check_commit(response.headers)
-            if request.method == "HEAD" and response.status_code < 400:
-                _check_etag(response.headers)
+            _check_headers(response)
             # Files come as streams, so this is a listing or the next page of one.
             if request.method == "GET" and not stream and response.is_success:
                 _check_listing(response.json())
@@ -150,33 +147,27 @@ _NAMES = ("path", "rfilename")
 """Keys of a listing whose values become part of file names."""
 
 
-def _check_commit(headers: Any) -> None:
-    """Raise ValueError for a commit that would have huggingface_hub write outside its cache, which
-    it also does where a file is missing."""
-    commit = headers.get("X-Repo-Commit")
+def _check_headers(response: Any) -> None:
+    """Raise ValueError for headers that would have huggingface_hub write outside its cache: a
+    commit anywhere, an ETag where it asks about a file. The hub's other ETags may have slashes."""
+    etag = response.headers.get("X-Linked-Etag") or response.headers.get("ETag")
+    about_a_file = response.request.method == "HEAD" and response.status_code < 400
+    # Stripped as huggingface_hub does it.
+    if about_a_file and etag and not _is_hash(etag.lstrip("W/").strip('"')):
+        raise _refusal("ETag", etag)
+    commit = response.headers.get("X-Repo-Commit")
     if commit is not None and not _COMMIT.fullmatch(commit):
         raise _refusal("commit", commit)
 
 
-def _check_etag(headers: Any) -> None:
-    """The same for the ETag, which names a file of the cache where huggingface_hub asks about a
-    file. Those of other answers are the hub's own, and have slashes."""
-    etag = headers.get("X-Linked-Etag") or headers.get("ETag")
-    # Stripped as huggingface_hub does it.
-    if etag and not _is_hash(etag.lstrip("W/").strip('"')):
-        raise _refusal("ETag", etag)
-
-
 def _check_listing(content: object) -> None:
     """Raise ValueError if a hash or a file name is not one, in what the hub says of a repository or
-    of the files in it. What its author wrote there, in `cardData`, may hold anything."""
-    if isinstance(content, dict):
-        _check_entry({"sha": content.get("sha")})
-        content = content.get("siblings")
-    for entry in content if isinstance(content, list) else ():
-        if isinstance(entry, dict):
-            _check_entry(entry)
-            _check_entry(entry.get("lfs"))
+    of its files. What the author wrote there, in `cardData`, may hold anything."""
+    about = content if isinstance(content, dict) else {"siblings": content}
+    _check_entry({"sha": about.get("sha")})
+    files = about.get("siblings")
+    for entry in files if isinstance(files, list) else ():
+        _check_entry(entry)
 
 
 def _check_entry(entry: object) -> None:
@@ -184,6 +175,8 @@ def _check_entry(entry: object) -> None:
         wrong = (key in _HASHES and not _is_hash(value)) or (key in _NAMES and not _is_name(value))
         if wrong and value is not None:
             raise _refusal(key, value)
+        if key == "lfs":
+            _check_entry(value)
 
 
 def _is_hash(value: object) -> bool:
@@ -341,8 +334,7 @@ def _snapshot(
     except Exception as error:
         if optional:
             return Path(inside, "missing")
-        what = inside or "the model"
-        raise DataError(sentence(repository, what, error)) from error
+        raise DataError(sentence(repository, inside or "the model", error)) from error
     return Path(root, inside)
 
 
