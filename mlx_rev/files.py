@@ -275,6 +275,12 @@ def lock(folder: Path) -> Iterator[None]:
             raise LockedError(f"{folder}: another process is at work in it; wait for it") from error
         except FileNotFoundError:  # Whoever held it has removed it.
             pass
+        except OSError as error:
+            os.close(descriptor)
+            raise RevError(
+                f"{path}: cannot be locked ({error.strerror}); name a folder on a file system that "
+                "has locks"
+            ) from error
         os.close(descriptor)
     try:
         yield

@@ -124,16 +124,16 @@ def _guarded(client: Any, patience: float) -> Any:
                 response = super().send(request, **options)
             except transport_error() as error:
                 timed_out = "Timeout" in type(error).__name__
-                raise OfflineModeIsEnabled(
-                    "the hub does not answer" if timed_out else "the hub cannot be reached"
-                ) from error
+                what = "does not answer" if timed_out else "cannot be reached"
+                raise OfflineModeIsEnabled(f"the hub {what}") from error
             if stream:
                 self._streamed.add(asked)
             if response.status_code in (408, 429) or response.status_code >= 500:
                 response.close()
                 raise OfflineModeIsEnabled(f"the hub answered with error {response.status_code}")
-            _check_headers(response.headers)
-            if not stream and response.is_success and "/api/" in str(request.url):
+            _check_headers(response)
+            # Files come as streams, so this is a listing or the next page of one.
+            if request.method == "GET" and not stream and response.is_success:
                 _check_listing(response.json())
             return response
 
@@ -144,34 +144,39 @@ _HASH = re.compile(r"[0-9A-Za-z][\w+=-]{0,199}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _HASHES = ("sha", "oid", "sha256", "blobId", "xetHash")
 _NAMES = ("path", "rfilename")
-"""Keys of the hub's JSON whose values become part of file names."""
+"""Keys of a listing whose values become part of file names."""
 
 
-def _check_headers(headers: Any) -> None:
-    """Raise ValueError for headers that would have huggingface_hub write outside its cache."""
-    for name in ("X-Linked-Etag", "ETag"):
-        etag = headers.get(name)
-        # Stripped as huggingface_hub does it.
-        if etag and not _is_hash(etag.lstrip("W/").strip('"')):
-            raise _refusal(name, etag)
-    commit = headers.get("X-Repo-Commit")
+def _check_headers(response: Any) -> None:
+    """Raise ValueError for headers that would have huggingface_hub write outside its cache: a
+    commit anywhere, an ETag where it asks about a file. The hub's other ETags may have slashes."""
+    etag = response.headers.get("X-Linked-Etag") or response.headers.get("ETag")
+    about_a_file = response.request.method == "HEAD" and response.status_code < 400
+    # Stripped as huggingface_hub does it.
+    if about_a_file and etag and not _is_hash(etag.lstrip("W/").strip('"')):
+        raise _refusal("ETag", etag)
+    commit = response.headers.get("X-Repo-Commit")
     if commit is not None and not _COMMIT.fullmatch(commit):
         raise _refusal("commit", commit)
 
 
 def _check_listing(content: object) -> None:
-    """Raise ValueError if a hash or a file name in the hub's JSON is not one."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            wrong = (key in _HASHES and not _is_hash(value)) or (
-                key in _NAMES and not _is_name(value)
-            )
-            if wrong and value is not None:
-                raise _refusal(key, value)
-    values = content.values() if isinstance(content, dict) else content
-    if isinstance(content, dict | list):
-        for value in values:  # type: ignore[attr-defined]
-            _check_listing(value)
+    """Raise ValueError if a hash or a file name is not one, in what the hub says of a repository or
+    of its files. What the author wrote there, in `cardData`, may hold anything."""
+    about = content if isinstance(content, dict) else {"siblings": content}
+    _check_entry({"sha": about.get("sha")})
+    files = about.get("siblings")
+    for entry in files if isinstance(files, list) else ():
+        _check_entry(entry)
+
+
+def _check_entry(entry: object) -> None:
+    for key, value in entry.items() if isinstance(entry, dict) else ():
+        wrong = (key in _HASHES and not _is_hash(value)) or (key in _NAMES and not _is_name(value))
+        if wrong and value is not None:
+            raise _refusal(key, value)
+        if key == "lfs":
+            _check_entry(value)
 
 
 def _is_hash(value: object) -> bool:
@@ -329,8 +334,7 @@ def _snapshot(
     except Exception as error:
         if optional:
             return Path(inside, "missing")
-        what = inside or "the model"
-        raise DataError(sentence(repository, what, error)) from error
+        raise DataError(sentence(repository, inside or "the model", error)) from error
     return Path(root, inside)
 
 

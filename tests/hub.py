@@ -5,24 +5,31 @@ import hashlib
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from huggingface_hub import constants
 
 
 class FakeHub(BaseHTTPRequestHandler):
-    """As much of the hub as downloads and uploads of one repository need.
+    """As much of the hub as downloads and uploads of one repository need. It answers as
+    huggingface.co does: a file in LFS is on another host; one that is not has another address,
+    below /api/; JSON and errors have ETags with slashes.
 
-    The attributes that follow `uploaded` make it a bad one.
+    The attributes that follow `direct` make it a bad one.
     """
 
     repository = "models/me/tale"
     files: dict[str, bytes]
     uploaded: dict[str, bytes]
+    in_lfs: tuple[str, ...] = (".bin", ".gguf", ".gz", ".model", ".parquet", ".safetensors", ".zst")
+    """How the names of files in LFS end."""
+    direct = False
+    """Whether files are where they are asked for, as those of a private repository are."""
     more_headers: dict[str, str] = {}  # noqa: RUF012
     """Of the answers for files; they take the place of the usual ones."""
     status = 200
@@ -47,11 +54,7 @@ class FakeHub(BaseHTTPRequestHandler):
         if self.silent:
             threading.Event().wait(60)
         if self.status != 200:
-            self.send_response(self.status)
-            for name, value in self.more_headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._error(self.status, {})
         return self.status != 200
 
     def do_GET(self) -> None:
@@ -59,11 +62,12 @@ class FakeHub(BaseHTTPRequestHandler):
             return
         path = self.path.partition("?")[0]
         if path.startswith(f"/api/{self.repository}/tree/"):
-            entries = [{"type": "file", "path": name, "size": 1, "oid": "0"} for name in self.files]
-            self._json(entries)
+            self._json([self._entry(name) for name in self.files])
         elif path.startswith(f"/api/{self.repository}"):
             siblings = [{"rfilename": name} for name in self.files]
-            self._json({"id": "me/tale", "sha": self.commit, "siblings": siblings})
+            card = {"configs": [{"data_files": [{"split": "train", "path": ["./a/*", "../b"]}]}]}
+            about = {"id": "me/tale", "sha": self.commit, "siblings": siblings, "cardData": card}
+            self._json(about)
         else:
             self._resolve(body=True)
 
@@ -91,28 +95,52 @@ class FakeHub(BaseHTTPRequestHandler):
         else:
             self._json({})
 
+    def _entry(self, name: str) -> dict[str, object]:
+        content = self.files[name]
+        entry = {"type": "file", "path": name, "size": len(content), "oid": _git_hash(content)}
+        if not name.endswith(self.in_lfs):
+            return entry
+        about = {"oid": _sha256(content), "size": len(content), "pointerSize": 134}
+        return {**entry, "lfs": about}
+
     def _resolve(self, *, body: bool) -> None:
-        prefix = f"/{self.repository.removeprefix('models/')}/resolve/"
-        name = self.path.removeprefix(prefix).partition("/")[2]
-        if not self.path.startswith(prefix) or name not in self.files:
-            self.send_response(404)
-            code = "EntryNotFound" if self.path.startswith(prefix) else "RepoNotFound"
-            self.send_header("X-Error-Code", code)
-            for header, value in self.more_headers.items():
-                self.send_header(header, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+        """Say where a file is, or give it, if this is the place that was said."""
+        path = self.path.partition("?")[0]
+        named = self.repository.removeprefix("models/")
+        places = (f"/{named}/resolve/", f"/api/resolve-cache/{self.repository}/", "/cdn/")
+        place = next((each for each in places if path.startswith(each)), None)
+        name = path.removeprefix(place or "").partition("/")[2]
+        if place is None or name not in self.files:
+            code = "RepoNotFound" if place is None else "EntryNotFound"
+            commit = {} if place is None else {"X-Repo-Commit": self.commit}
+            self._error(404, {"X-Error-Code": code, **commit, **self.more_headers})
             return
         content = self.files[name]
+        in_lfs = name.endswith(self.in_lfs)
+        etag = f'"{_sha256(content) if in_lfs else _git_hash(content)}"'
+        if place == "/cdn/":  # A store knows nothing of repositories.
+            self._give(name, {"ETag": '"0123/45-2"'}, body=body)
+        elif place != places[0] or self.direct:
+            about = {"ETag": etag, "X-Repo-Commit": self.commit}
+            self._give(name, {**about, **self.more_headers}, body=body)
+        else:
+            about = {"X-Linked-Etag": etag, "X-Linked-Size": len(content)}
+            there = (
+                f"http://localhost:{self.server.server_address[1]}/cdn/{self.commit}/{name}"
+                if in_lfs
+                else f"{places[1]}{self.commit}/{name}?{quote(path, safe='')}=&etag={quote(etag)}"
+            )
+            about |= {"X-Repo-Commit": self.commit, "Location": there}
+            said = f"Redirecting to {there}".encode()
+            self._answer(302 if in_lfs else 307, {**about, **self.more_headers}, said)
+
+    def _give(self, name: str, headers: dict[str, str], *, body: bool) -> None:
+        """Give a file, or what was asked for of it."""
+        content = self.files[name]
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=")[:-1])
-        headers = {
-            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
-            "X-Repo-Commit": self.commit,
-            "Content-Length": str(len(content) - start),
-        }
         self.send_response(206 if start else 200)
-        for header, value in {**headers, **self.more_headers}.items():
-            self.send_header(header, value)
+        for header, value in {"Content-Length": len(content) - start, **headers}.items():
+            self.send_header(header, str(value))
         self.end_headers()
         if body:
             stop = int(len(content) * self.sends)
@@ -121,16 +149,39 @@ class FakeHub(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 threading.Event().wait(60)
 
+    def _error(self, status: int, headers: dict[str, str]) -> None:
+        said = b'{"error":"Something is wrong."}'
+        self._answer(status, {"ETag": _weak(said), **headers, **self.more_headers}, said)
+
     def _json(self, content: object) -> None:
         data = json.dumps(content).encode() if self.listing is None else self.listing
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
+        self._answer(200, {"Content-Type": "application/json", "ETag": _weak(data)}, data)
+
+    def _answer(self, status: int, headers: Mapping[str, object], content: bytes) -> None:
+        self.send_response(status)
+        for header, value in {**headers, "Content-Length": len(content)}.items():
+            self.send_header(header, str(value))
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _git_hash(content: bytes) -> str:
+    """What names a file that is not in LFS."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _weak(content: bytes) -> str:
+    """An ETag as the hub's server has it for JSON and errors; a third of them have a slash."""
+    digest = base64.b64encode(hashlib.sha1(content).digest()).decode()
+    return f'W/"{len(content):x}-{digest[:26]}/"'
 
 
 def use_here(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,12 +209,12 @@ def use_endpoint(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def serving(handler: type[FakeHub], cache: Path) -> Iterator[dict[str, str]]:
     """Serve a hub; gives the environment of programs that use it, with their cache."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield {
             "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
             "HF_HOME": str(cache),
             "HF_TOKEN": "hf_test",
             "HF_HUB_DISABLE_XET": "1",
-            "NO_PROXY": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1,localhost",
         }
         server.shutdown()

@@ -98,6 +98,18 @@ def test_a_folder_that_cannot_be_renamed_leaves_the_old_one(
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    said = rf"{tmp_path}.*: cannot be locked \(No locks available\); name a folder"
+    with pytest.raises(RevError, match=said), files.lock(tmp_path):
+        pass
+
+
 def test_a_lock_keeps_others_out_and_ends_with_its_process(tmp_path: Path) -> None:
     holder = (
         "import sys, pathlib\nfrom mlx_rev import files\n"

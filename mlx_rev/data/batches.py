@@ -69,7 +69,7 @@ class Batches:
             self._rows = PlannedRows(directions, plan)
         if self.row_count < batch_size:
             raise DataError(
-                f"the stories make {self.row_count} rows of {context} tokens, too few for a "
+                f"rows of {context} tokens that the stories make: {self.row_count}, too few for a "
                 f"batch of {batch_size}; give more text or a smaller --batch-size or --context"
             )
         self._batch_size, self._accumulation = batch_size, accumulation

@@ -4,14 +4,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from mlx_rev.config import DataConfig
+from mlx_rev.data.progress import TellStage
 from mlx_rev.data.sources import duplicates
 from mlx_rev.data.sources.names import sources_in
 from mlx_rev.data.sources.opening import Source, open_source, sha256
-from mlx_rev.data.sources.part import Part, Stream
+from mlx_rev.data.sources.part import SOURCE_BIT, Part, Stream
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.sources.refining import Refining
-from mlx_rev.data.tinystories import Progress
+from mlx_rev.text.sentencepiece import SPACE_MARK
+from mlx_rev.text.tokenizer import Tokenizer
 
 Stories = Callable[[], Iterator[str]]
 """Iterates over the stories from the start, each time it is called."""
@@ -32,15 +36,21 @@ class Corpus:
     """What was left out so far."""
 
 
-def open_corpus(config: DataConfig, cache: Path, progress: Progress | None = None) -> Corpus:
-    """The corpus that `config` names: `data` and, where it is given, `valid`.
+def open_corpus(
+    config: DataConfig,
+    cache: Path,
+    progress: TellStage | None = None,
+    tokenizer: Tokenizer | None = None,
+) -> Corpus:
+    """The corpus that `config` names: `data` and, where it is given, `valid`. Stories that
+    `tokenizer`, by default one that is yet to be learnt, cannot take count as what cannot be read.
 
     Without `valid`, a share `valid_share` of the stories is held out by a hash of their text, the
     same ones whatever their order; a source with held-out stories of its own keeps those. What is
     downloaded or has to be looked for is kept in `cache`. Raises DataError.
     """
     tell = progress or (lambda what, share: None)
-    problems = Problems(skip=config.on_error == "skip")
+    problems = Problems(skip=config.on_error == "skip", tokenizer=tokenizer)
     refining = Refining(
         min_chars=config.min_chars,
         max_chars=config.max_chars,
@@ -62,7 +72,8 @@ def open_corpus(config: DataConfig, cache: Path, progress: Progress | None = Non
         train, notice = _without_repeated(train, fingerprint, cache, tell)
         notices += notice
     if config.valid is None:
-        valid = replace(train, streams=_held_out(sources, share))
+        repeated = _among_training(train.repeated, sources)
+        valid = replace(train, streams=_held_out(sources, share), repeated=repeated)
     else:
         others = opened(config.valid)
         valid = Part(config.valid, _held_out(others, 0.0), refining, problems)
@@ -94,6 +105,15 @@ def _held_out(sources: list[Source], share: float) -> tuple[Stream, ...]:
     )
 
 
+def _among_training(keys: np.ndarray | None, sources: list[Source]) -> np.ndarray | None:
+    """The keys of stories of sources whose held-out stories come from the same files; one with
+    files of its own for them numbers others."""
+    shared = [number for number, source in enumerate(sources) if source.valid is None]
+    if keys is None or len(shared) == len(sources):
+        return keys
+    return keys[np.isin(keys >> np.uint64(SOURCE_BIT), shared)]
+
+
 def _fingerprint(sources: list[Source], config: DataConfig, refining: Refining) -> str:
     """sha256 of what determines the stories of `data`; as in mlx-rev 0.1 where it could read them
     as they are asked for here."""
@@ -107,15 +127,19 @@ def _fingerprint(sources: list[Source], config: DataConfig, refining: Refining) 
 
 
 def _without_repeated(
-    train: Part, fingerprint: str, cache: Path, tell: Progress
+    train: Part, fingerprint: str, cache: Path, tell: TellStage
 ) -> tuple[Part, list[str]]:
     """The part without stories that were there before, and how many those are, in words."""
     whole = replace(
         train, streams=tuple(replace(each, weight=1.0, share=0.0) for each in train.streams)
     )
     stage = "looking for stories that are there twice"
+    problems = train.problems
+    if problems.skip and problems.tokenizer is not None and problems.refused != SPACE_MARK:
+        # Others are left out, so the stories have other numbers.
+        fingerprint = sha256(fingerprint, problems.tokenizer.fingerprint)
     path = cache / "duplicates" / f"{fingerprint[:32]}.npy"
     keys = duplicates.repeated(whole, path, lambda share: tell(stage, share))
     count = len(keys)
-    said = [f"{train.data}: {count:,} stories were there before, and are left out"] if count else []
+    said = [f"{train.data}: left out as stories that were there before: {count:,}"] if count else []
     return replace(train, repeated=keys), said

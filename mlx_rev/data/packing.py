@@ -26,7 +26,7 @@ _PADDING = 15, 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class PackedRows:
     """Segments by row: row r has those from first[r] up to first[r + 1]."""
 
     first: np.ndarray
@@ -51,11 +51,11 @@ class Rows:
     @staticmethod
     def of(
         rows: np.ndarray, count: int, stories: np.ndarray, offsets: np.ndarray, lengths: np.ndarray
-    ) -> "Rows":
+    ) -> "PackedRows":
         """From segments in any order, each with its row; in a row they stay in theirs."""
         order = np.argsort(rows, kind="stable")
         first = np.searchsorted(rows[order], np.arange(count + 1))
-        return Rows(first, stories[order], offsets[order], lengths[order])
+        return PackedRows(first, stories[order], offsets[order], lengths[order])
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def rows_for(targets: Targets, context: int) -> Targets:
     return targets * (per + extra) // (per * context)
 
 
-def pack(lengths: np.ndarray, context: int, rows: int) -> Rows:
+def pack(lengths: np.ndarray, context: int, rows: int) -> PackedRows:
     """Pack stories of `lengths` (stories,) targets into exactly `rows` rows of `context`.
 
     The rows must have room for them all; none stays empty if there are as many targets.
@@ -123,7 +123,7 @@ class _Packing:
         self._rows, self._stories = array("q"), array("q")
         self._offsets, self._sizes = array("q"), array("q")
 
-    def run(self) -> Rows:
+    def run(self) -> PackedRows:
         """Whole stories first, then pieces."""
         decreasing = np.argsort(-self._lengths, kind="stable")
         long = int((self._lengths > self._context).sum())
@@ -132,7 +132,7 @@ class _Packing:
         self._fill_unused()
         packed = (self._rows, self._stories, self._offsets, self._sizes)
         rows, stories, offsets, sizes = (np.asarray(part, np.int64) for part in packed)
-        return Rows.of(rows, self._count, stories, offsets, sizes)
+        return PackedRows.of(rows, self._count, stories, offsets, sizes)
 
     def _pack_whole(self, stories: list[int]) -> list[int]:
         """Best fit, decreasing; the stories that no row has room for."""
@@ -208,7 +208,7 @@ class _Packing:
             self._put(self._unused.pop(), self._context, *moved)
 
 
-def packing_report(rows: Rows, lengths: np.ndarray, context: int) -> PackingReport:
+def packing_report(rows: PackedRows, lengths: np.ndarray, context: int) -> PackingReport:
     """Measure rows of all the stories of `lengths` (stories,) targets."""
     pieces = np.bincount(rows.stories, minlength=len(lengths))
     cut = pieces > 1

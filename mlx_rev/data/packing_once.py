@@ -12,7 +12,7 @@ from array import array
 
 import numpy as np
 
-from mlx_rev.data.packing import Rows
+from mlx_rev.data.packing import PackedRows
 
 _PADDING_ALLOWED = 0.02
 """Share of all positions that may be padding before stories that fit are cut."""
@@ -24,7 +24,7 @@ _CUT_AT_ONCE = 0.02
 """Share of the fitting stories that becomes filler at a time."""
 
 
-def pack_once(lengths: np.ndarray, context: int) -> Rows:
+def pack_once(lengths: np.ndarray, context: int) -> PackedRows:
     """Pack stories of `lengths` (stories,) targets into rows of `context`."""
     lengths = lengths.astype(np.int64)
     positions = np.concatenate([[0], np.cumsum(lengths)])
@@ -45,7 +45,7 @@ def pack_once(lengths: np.ndarray, context: int) -> Rows:
             return best
 
 
-def _blind(rows: Rows, lengths: np.ndarray, context: int) -> float:
+def _blind(rows: PackedRows, lengths: np.ndarray, context: int) -> float:
     """Share of the targets of stories that fit whose own boundary is in another row."""
     fits = lengths[rows.stories] <= context
     if not fits.any():
@@ -62,7 +62,7 @@ class _Packing:
         self._rows, self._starts, self._sizes = array("q"), array("q"), array("q")
         self._gaps: list[int] = []
 
-    def run(self, whole: np.ndarray, filler: np.ndarray) -> Rows:
+    def run(self, whole: np.ndarray, filler: np.ndarray) -> PackedRows:
         """Pack `whole` stories, longest first, and then `filler` stories in pieces."""
         self._pack_whole(whole)
         self._fill(filler)
@@ -70,7 +70,7 @@ class _Packing:
         rows, starts, sizes = (np.asarray(part, np.int64) for part in packed)
         stories = np.searchsorted(self._positions, starts, side="right") - 1
         offsets = starts - self._positions[stories]
-        return Rows.of(rows, len(self._gaps), stories, offsets, sizes)
+        return PackedRows.of(rows, len(self._gaps), stories, offsets, sizes)
 
     def _add(self, row: int, start: int, size: int) -> None:
         self._rows.append(row)

@@ -3,7 +3,6 @@
 Memory stays below 500 MB whatever the corpus, that of all processes together.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,6 +14,7 @@ from mlx_rev.data.corpus import Corpus, open_corpus
 from mlx_rev.data.progress import Notify, Progress, telling
 from mlx_rev.data.reading import Reading
 from mlx_rev.data.shard_set import ShardSet, is_done
+from mlx_rev.data.sources.opening import sha256
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.tokenising import Direction, make_shards
 from mlx_rev.data.vocabulary_sample import sample
@@ -77,12 +77,16 @@ def prepare(
     used, and ConfigError where a given tokenizer has another vocabulary than the model.
     """
     validate(config)
-    corpus = open_corpus(config, cache, lambda stage, share: notify(Progress(stage, share)))
+    tokenizer = None if config.tokenizer is None else _given(config.tokenizer, vocab_size)
+    corpus = open_corpus(
+        config, cache, lambda stage, share: notify(Progress(stage, share)), tokenizer
+    )
     say = warn or (lambda notice: None)
     for notice in corpus.notices:
         say(notice)
     order = order_named(config.reversal)
-    tokenizer = _tokenizer(config, corpus, order, vocab_size, cache, notify)
+    if tokenizer is None:
+        tokenizer = _learnt(corpus, order, vocab_size, cache, notify)
     codec = StoryCodec(tokenizer, order)
     if len({each.boundary for each in codec.directions}) < len(codec.directions):
         raise ConfigError(
@@ -91,7 +95,8 @@ def prepare(
         )
     if warn and config.tokenizer is not None:
         # What is left out of these is counted where they are made into shards.
-        uncounted = replace(corpus.train, problems=Problems(skip=corpus.problems.skip))
+        problems = Problems(skip=corpus.problems.skip, tokenizer=tokenizer)
+        uncounted = replace(corpus.train, problems=problems)
         if loss := loss_of(codec, uncounted()):
             say(f"{config.tokenizer}: {loss}")
     files.remove_leftovers(cache / "tokenizers")
@@ -136,33 +141,32 @@ def _prepared(
     )
     if not forward:
         return backward
-    return replace(backward, corpus_fingerprint=_sha256(*fingerprints), opposite=forward[0])
+    return replace(backward, corpus_fingerprint=sha256(*fingerprints), opposite=forward[0])
 
 
 def _fingerprint(codec: StoryCodec, corpus: Corpus) -> str:
     """sha256 of what decides the tokens in one direction."""
     parts = [corpus.fingerprint, codec.order.one_way, codec.tokenizer.fingerprint]
-    return _sha256(*parts, *([] if codec.boundary == BOUNDARY else [str(codec.boundary)]))
+    return sha256(*parts, *([] if codec.boundary == BOUNDARY else [str(codec.boundary)]))
 
 
-def _tokenizer(
-    config: DataConfig,
-    corpus: Corpus,
-    order: Order,
-    vocab_size: int,
-    cache: Path,
-    notify: Notify,
+def _given(path: str, vocab_size: int) -> Tokenizer:
+    """The tokenizer that was asked for. Raises RevError."""
+    tokenizer = load_tokenizer(Path(path))
+    if tokenizer.vocab_size != vocab_size:
+        raise ConfigError(
+            f"--tokenizer {path} has {tokenizer.vocab_size} pieces, the model {vocab_size}; pass "
+            f"--vocab-size {tokenizer.vocab_size}"
+        )
+    return tokenizer
+
+
+def _learnt(
+    corpus: Corpus, order: Order, vocab_size: int, cache: Path, notify: Notify
 ) -> Tokenizer:
-    if config.tokenizer is not None:
-        tokenizer = load_tokenizer(Path(config.tokenizer))
-        if tokenizer.vocab_size != vocab_size:
-            raise ConfigError(
-                f"--tokenizer {config.tokenizer} has {tokenizer.vocab_size} pieces, the model "
-                f"{vocab_size}; pass --vocab-size {tokenizer.vocab_size}"
-            )
-        return tokenizer
+    """A vocabulary of the stories to train on, learnt now or found. Raises DataError."""
     vocabulary = order.vocabulary + (" and forward" if order.also_forward else "")
-    key = _sha256(corpus.fingerprint, vocabulary, str(vocab_size))
+    key = sha256(corpus.fingerprint, vocabulary, str(vocab_size))
     path = cache / "tokenizers" / f"{key[:32]}.model"
     if path.exists():
         return SentencePiece.load(path)
@@ -199,7 +203,3 @@ def loss_of(codec: StoryCodec, stories: Iterable[str]) -> str:
         f"<unk> and gives {len(changed) / len(some):.1%} of the stories back changed (of the first "
         f"{len(some)}); what it loses, no model can learn"
     )
-
-
-def _sha256(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -15,6 +15,10 @@ class Progress:
     """UTF-8 bytes of text that this stage has gone through."""
 
 
+TellShare = Callable[[float], None]
+"""Told the share that is done, 0 to 1."""
+TellStage = Callable[[str, float], None]
+"""Told what is being done and the share of it that is done, 0 to 1."""
 Notify = Callable[[Progress], None]
 """Told of progress, each megabyte or so."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mlx_rev.data.encoding import size_of
-from mlx_rev.data.sources.part import Block, Part, Position
+from mlx_rev.data.sources.part import Part, PartBlock, Position
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Reading(Iterator[str]):
         """Go on with the story that is there."""
         self._blocks, self._last = self._part.at(place.position), place
         self._before = place.position
-        self._block = Block([], place.position, 0.0)
+        self._block = PartBlock([], place.position, 0.0)
         self._taken = 0
         self.skip(place.stories)
 

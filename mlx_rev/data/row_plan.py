@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from mlx_rev.config import Packing
-from mlx_rev.data.packing import PackingReport, Rows, pack, packing_report, rows_for
+from mlx_rev.data.packing import PackedRows, PackingReport, pack, packing_report, rows_for
 from mlx_rev.data.packing_once import pack_once
 from mlx_rev.data.permutation import Permutation
 from mlx_rev.data.shard_set import ShardSet
@@ -127,13 +127,13 @@ class EpochPlan:
         permutation = Permutation(len(self._lengths), (self._seed, epoch, _STORIES))
         return _Epoch(self._lengths, self._context, self._windows, permutation)
 
-    def _packed_window(self, epoch: int, window: int) -> tuple[Rows, np.ndarray]:
+    def _packed_window(self, epoch: int, window: int) -> tuple[PackedRows, np.ndarray]:
         """The rows of a window, and the order in which they are read."""
         stories, count = self._epoch(epoch).window(window)
         rows = pack(self._lengths[stories], self._context, count)
         random = np.random.PCG64(np.random.SeedSequence((self._seed, epoch, _ROWS, window)))
         order = np.argsort(random.random_raw(count), kind="stable")
-        return Rows(rows.first, stories[rows.stories], rows.offsets, rows.lengths), order
+        return PackedRows(rows.first, stories[rows.stories], rows.offsets, rows.lengths), order
 
 
 class _Epoch:

@@ -135,7 +135,7 @@ def open_shards(folder: Path, *, verify: bool | None = None) -> ShardSet:
     paths = [shard_path(folder, number) for number in range(done["shards"])]
     for path in paths:
         if not path.exists():
-            raise DataError(f"{path}: missing, {DONE} says that there are {len(paths)} shards")
+            raise DataError(f"{path}: missing; {DONE} says that it is there")
     if verify is None:
         verify = sum(path.stat().st_size for path in paths) <= VERIFIED_AT_ONCE
     shards = ShardSet(tuple(open_shard(path, verify=verify) for path in paths))

@@ -7,11 +7,12 @@ is the text; the first is for validation, as in llama2.c.
 import gzip
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
 from mlx_rev import hub
+from mlx_rev.data.progress import TellShare, TellStage
 from mlx_rev.data.sources import hub_dataset
 from mlx_rev.errors import DataError
 from mlx_rev.files import atomic_folder, open_regular
@@ -31,11 +32,8 @@ _MOST_AT_ONCE = 1 << 16
 """Bytes. tarfile reads the extended header of a member in one go, whatever size it claims."""
 _SHARD = re.compile(r"\w[\w.-]{0,99}\.json", re.ASCII)
 
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of it that is done, 0 to 1."""
 
-
-def fetch(cache: Path, progress: Progress | None = None) -> Path:
+def fetch(cache: Path, progress: TellStage | None = None) -> Path:
     """The folder of JSON shards in `cache`, downloaded and unpacked if it is not there.
 
     Raises DataError without a network, and for an archive that is not what it should be, which is
@@ -65,7 +63,7 @@ def fetch(cache: Path, progress: Progress | None = None) -> Path:
     return folder
 
 
-def fetch_version_2(progress: Progress | None = None) -> tuple[Path, Path]:
+def fetch_version_2(progress: TellStage | None = None) -> tuple[Path, Path]:
     """The files of TinyStories V2, downloaded into the hub's cache where they are not there: those
     to train on, and those held out. Raises DataError without a network."""
     tell = progress or (lambda what, share: None)
@@ -84,7 +82,7 @@ def fetch_version_2(progress: Progress | None = None) -> tuple[Path, Path]:
     return train, valid
 
 
-def unpack(archive: Path, folder: Path, progress: Callable[[float], None]) -> None:
+def unpack(archive: Path, folder: Path, progress: TellShare) -> None:
     """Unpack the plain .json files of a tar.gz into `folder`, by their last name only.
 
     Memory stays below a few MB. Raises DataError if it is not a tar.gz archive, is truncated, has
@@ -105,7 +103,7 @@ def shards(folder: Path) -> list[Path]:
     """The JSON shards in order. Raises DataError if there are fewer than two."""
     found = sorted(folder.glob("*.json"))
     if len(found) < 2:
-        raise DataError(f"{folder}: holds {len(found)} JSON shards, expected at least two")
+        raise DataError(f"{folder}: expected at least two JSON shards, found {len(found)}")
     return found
 
 

@@ -17,6 +17,8 @@ from mlx_rev.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     import tokenizers
 
+_IN_UTF8 = bytes({*range(0xF5)} - {0xC0, 0xC1})
+
 
 class ByteLevel(Tokenizer):
     """A byte-level BPE vocabulary.
@@ -81,6 +83,11 @@ class ByteLevel(Tokenizer):
             f"the text has U+{ord(character):04X} at character {place}, which this vocabulary "
             "cannot spell; leave it out, or use another tokenizer"
         )
+
+    @property
+    def refused(self) -> str | None:
+        """None, if all bytes have a piece that a text can have."""
+        return None if _IN_UTF8.translate(None, self.vocabulary.single_bytes) else ""
 
     def encode_inside(self, text: str) -> list[int]:
         """The ids of `text` where it follows other text directly: those that it has anywhere."""

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from mlx_rev import files
-from mlx_rev.errors import DataError
 from mlx_rev.fields import parse_json
 from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.byte_level_json import vocabulary_of
 from mlx_rev.text.sentencepiece import SentencePiece
-from mlx_rev.text.tokenizer import Tokenizer
+from mlx_rev.text.tokenizer import Tokenizer, read_tokenizer
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -16,11 +14,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
     Raises RevError.
     """
-    try:
-        content = files.read_bytes(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return tokenizer_of(content, str(path))
+    return tokenizer_of(read_tokenizer(path), str(path))
 
 
 def tokenizer_of(content: bytes, source: str) -> Tokenizer:

@@ -11,9 +11,14 @@ from typing import Any, ClassVar
 
 import sentencepiece
 
-from mlx_rev import files
 from mlx_rev.errors import DataError
-from mlx_rev.text.tokenizer import BOUNDARY, FORWARD_BOUNDARY, Tokenizer, check_unicode
+from mlx_rev.text.tokenizer import (
+    BOUNDARY,
+    FORWARD_BOUNDARY,
+    Tokenizer,
+    check_unicode,
+    read_tokenizer,
+)
 
 SPACE_MARK = "▁"
 """SentencePiece writes a space as this character, so no text may contain it."""
@@ -25,6 +30,10 @@ _USER_DEFINED = 4
 """Of the types of pieces in sentencepiece_model.proto."""
 _FEW = 10
 """Texts that are encoded in less time than it takes to start threads."""
+_LONGEST_LINE = 1 << 20
+"""Bytes of a line that SentencePiece learns from; it leaves out longer ones."""
+_BYTES = 4
+"""Of a character, at most."""
 _SHORT = 20_000
 """Characters up to which the largest vocabulary is found by trying."""
 
@@ -41,9 +50,12 @@ class SentencePiece(Tokenizer):
     forward_boundary = FORWARD_BOUNDARY
     end_of_text = BOUNDARY
     unknown = 0
+    refused = SPACE_MARK
 
     def __init__(self, content: bytes, *, source: str = "tokenizer") -> None:
         self._content, self.source = content, source
+        if not content:  # SentencePiece takes that for a model, and prints what is wrong with it.
+            raise DataError(f"{source}: is empty; expected a .model file or a tokenizer.json")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=content)
             self._processor.id_to_piece(list(range(self._processor.vocab_size())))
@@ -59,11 +71,8 @@ class SentencePiece(Tokenizer):
 
     @classmethod
     def load(cls, path: Path) -> "SentencePiece":
-        """Read a .model file."""
-        try:
-            return cls(files.read_bytes(path), source=str(path))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        """Read a .model file. Raises RevError."""
+        return cls(read_tokenizer(path), source=str(path))
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "SentencePiece":
@@ -199,7 +208,7 @@ def _learnt(lines: Iterator[str], vocab_size: int) -> bytes:
         normalization_rule_name="identity",
         unk_surface=r" ⁇ ",
         num_threads=os.cpu_count() or 1,
-        max_sentence_length=1 << 20,
+        max_sentence_length=_LONGEST_LINE,
         minloglevel=2,
     )
     return writer.getvalue()
@@ -269,7 +278,23 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
         check_encodable(text)
         for line in text.split("\n"):
             if line:
-                yield line
+                yield from _short_enough(line)
                 size += len(line.encode())
         if size > TRAINING_BYTES:
             return
+
+
+def _short_enough(line: str) -> Iterator[str]:
+    """A line, cut at spaces where it is too long to be learnt from. The space goes: SentencePiece
+    puts one in front of what follows, as of every line."""
+    if len(line.encode()) <= _LONGEST_LINE:
+        yield line
+        return
+    most = _LONGEST_LINE // _BYTES
+    while len(line) > most:
+        space = line.rfind(" ", 1, most + 1)
+        cut, rest = (space, space + 1) if space > 0 else (most, most)
+        yield line[:cut]
+        line = line[rest:]
+    if line:
+        yield line

@@ -2,7 +2,17 @@
 
 import re
 
-_GAP = re.compile(r"""(?:(?<=[.!?…])|(?<=[.!?…]["'”’»)]))\s+|(?<=[。！？।؟۔])\s*|\s*\n\s*""")
+_STOP = "。！？।؟۔"
+"""Ends a sentence whether white space follows or not."""
+_CLOSING = "”’»）」』】》"
+_GAP = re.compile(
+    r"""(?:(?<=[.!?…])|(?<=[.!?…]["'”’»)]))\s+"""
+    rf"""|(?:(?<=[{_STOP}])|(?<=[{_STOP}][{_CLOSING}])|(?<=[{_STOP}][{_CLOSING}]{{2}}))"""
+    rf"""(?![{_STOP}{_CLOSING}]|["')](?!\S))\s*"""
+    rf"""|(?<=[{_STOP}]["')])\s+"""
+    # From its first character only, or each of a run without a line break would be looked at.
+    r"""|(?<!\s)[^\S\n]*\n\s*"""
+)
 _SHORTEST = 12
 """An ending of fewer characters, such as "The end.", says nothing of its story."""
 

@@ -33,6 +33,12 @@ class Tokenizer(ABC):
 
     @property
     @abstractmethod
+    def refused(self) -> str | None:
+        """The characters that `check` refuses, none of them in ASCII, besides lone surrogates; None
+        where it is only known text by text."""
+
+    @property
+    @abstractmethod
     def adds_space(self) -> bool:
         """Whether a space is put in front of every text (SentencePiece's dummy prefix)."""
 
@@ -97,6 +103,14 @@ class Tokenizer(ABC):
     def save(self, path: Path) -> None:
         """Write its file, atomically."""
         files.write_bytes(path, self.content)
+
+
+def read_tokenizer(path: Path) -> bytes:
+    """The content of a tokenizer's file. Raises RevError."""
+    try:
+        return files.read_bytes(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def check_unicode(text: str) -> None:

@@ -100,7 +100,7 @@ def test_what_it_leaves_out_is_said(
         assert others.left_out == ""
         asked(others, 1)
         assert asked(others, 2) == []
-        assert "1 story was left out (--on-error skip), the first" in others.left_out
+        assert "1 story was left out (--on-error skip), because of" in others.left_out
         line = text[: text.rindex(b"ab\xff")].count(b"\n") + 1
         assert f"line {line:,}" in others.left_out
     said.clear()

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_rev.data.packing import Rows, pack, packing_report, rows_for
+from mlx_rev.data.packing import PackedRows, pack, packing_report, rows_for
 from mlx_rev.text.order import WORD
 from mlx_rev.text.sentencepiece import SentencePiece
 
 sizes = st.lists(st.integers(1, 90), min_size=1, max_size=60)
 
 
-def check_whole(rows: Rows, lengths: np.ndarray, context: int) -> None:
+def check_whole(rows: PackedRows, lengths: np.ndarray, context: int) -> None:
     """All stories are there once, in rows that hold them, of which none is empty."""
     order = np.lexsort((rows.offsets, rows.stories))
     stories, offsets, own = rows.stories[order], rows.offsets[order], rows.lengths[order]
@@ -117,7 +117,7 @@ def test_stories_that_fit_are_cut_where_nothing_else_fills_the_gaps() -> None:
 def test_the_report_of_rows_packed_by_hand() -> None:
     """Stories of 4, 2, 6 and 3 targets in rows of 4: the third is cut, and too long to be whole."""
     lengths = np.array([4, 2, 6, 3])
-    rows = Rows(
+    rows = PackedRows(
         *map(np.array, ([0, 1, 3, 4, 5], [0, 1, 2, 2, 3], [0, 0, 4, 0, 0], [4, 2, 2, 4, 3]))
     )
     report = packing_report(rows, lengths, 4)
@@ -127,7 +127,7 @@ def test_the_report_of_rows_packed_by_hand() -> None:
     assert report.fitting_cut == 0
     # The first in two rows.
     stories, offsets, own = [0, 0, 1, 2, 2, 3], [0, 1, 0, 0, 4, 0], [1, 3, 2, 4, 2, 3]
-    rows = Rows(*map(np.array, (range(7), stories, offsets, own)))
+    rows = PackedRows(*map(np.array, (range(7), stories, offsets, own)))
     report = packing_report(rows, lengths, 4)
     assert (report.rows, report.cut, report.fitting_cut, report.pieces) == (6, 2, 1, 4)
     assert report.padding == pytest.approx(9 / 24)

@@ -58,7 +58,7 @@ def test_a_folder_without_done_is_not_whole(folder: Path) -> None:
     ("name", "value", "said"),
     [
         ("shards", 2, "says stories 7, the shards have 4"),
-        ("shards", 4, r"00003\.bin: missing, done\.json says that there are 4"),
+        ("shards", 4, r"00003\.bin: missing; done\.json says that it is there"),
         ("shards", 0, "shards is 0, expected 1 to"),
         ("shards", True, "damaged, expected shards"),
         ("stories", 8, "says stories 8, the shards have 7"),

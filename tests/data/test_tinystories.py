@@ -218,5 +218,5 @@ def test_a_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_fewer_than_two_shards_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data00.json").write_text("[]")
-    with pytest.raises(DataError, match="holds 1 JSON shards"):
+    with pytest.raises(DataError, match="at least two JSON shards, found 1"):
         tinystories.shards(tmp_path)

@@ -75,19 +75,59 @@ EVIL = [
 
 
 @pytest.mark.parametrize("value", EVIL)
-@pytest.mark.parametrize("header", ["ETag", "X-Linked-Etag", "X-Repo-Commit"])
+@pytest.mark.parametrize(
+    ("header", "name", "direct"),
+    [
+        ("ETag", "model.bin", True),
+        ("ETag", "config.json", False),
+        ("X-Linked-Etag", "model.bin", False),
+        ("X-Linked-Etag", "config.json", False),
+        ("X-Repo-Commit", "model.bin", False),
+        ("X-Repo-Commit", "config.json", False),
+    ],
+)
 def test_headers_cannot_name_files_outside_the_cache(
-    bad: type[FakeHub], refused: Callable[..., str], tmp_path: Path, header: str, value: str
+    bad: type[FakeHub],
+    refused: Callable[..., str],
+    tmp_path: Path,
+    header: str,
+    name: str,
+    direct: bool,
+    value: str,
 ) -> None:
-    bad.more_headers = {header: value.format(tmp_path)}
-    assert "refused" in refused(download)
+    bad.more_headers, bad.direct = {header: value.format(tmp_path)}, direct
+    assert "refused" in refused(lambda: hub.download("me/tale", name))
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_files_of_every_kind_come(bad: type[FakeHub], tmp_path: Path, direct: bool) -> None:
+    bad.direct = direct
+    bad.files = {"model.bin": CONTENT, "config.json": b"{}", "data/api/x.json": b"no JSON"}
+    for name, content in bad.files.items():
+        assert hub.download("me/tale", name).read_bytes() == content
+    blobs = tmp_path / "home" / "a" / "b" / "hub" / "models--me--tale" / "blobs"
+    assert len(list(blobs.iterdir())) == 3
+    assert {len(blob.name) for blob in blobs.iterdir()} == {40, 64}
+
+
+def test_an_etag_that_a_cache_made_weak_is_that_of_the_file(bad: type[FakeHub]) -> None:
+    bad.more_headers = {"ETag": f'W/"{"a" * 40}"'}
+    assert hub.download("me/tale", "config.json").resolve().name == "a" * 40
+
+
+@pytest.mark.parametrize("fetch", [download, snapshot])
+def test_an_owner_who_must_grant_access_is_named(
+    bad: type[FakeHub], refused: Callable[..., str], fetch: Callable[[], Path]
+) -> None:
+    bad.status, bad.more_headers = 401, {"X-Error-Code": "GatedRepo"}
+    assert "its owner must grant you access first" in refused(fetch)
 
 
 def test_a_missing_file_has_no_evil_commit(
     bad: type[FakeHub], refused: Callable[..., str], tmp_path: Path
 ) -> None:
     bad.more_headers = {"X-Repo-Commit": "../../../../planted"}
-    assert "refused" in refused(lambda: hub.download("me/tale", "no.bin"))
+    assert "refused: commit" in refused(lambda: hub.download("me/tale", "no.bin"))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +148,22 @@ def test_listings_cannot_name_files_outside_the_cache(
     text = refused(snapshot)
     assert "refused" in text
     assert "\x1b" not in text
+
+
+def test_the_next_page_of_a_listing_cannot_either(
+    bad: type[FakeHub], refused: Callable[..., str]
+) -> None:
+    entry = {"type": "file", "path": "../../../../planted.json", "size": 1, "oid": "0"}
+
+    def answer(self: FakeHub, status: int, headers: dict[str, object], content: bytes) -> None:
+        if "/tree/" in self.path:
+            headers |= {"Link": f'<http://{self.headers["Host"]}/elsewhere>; rel="next"'}
+        elif self.path == "/elsewhere":
+            status, content = 200, json.dumps([entry]).encode()
+        FakeHub._answer(self, status, headers, content)
+
+    bad._answer = answer  # type: ignore[assignment]
+    assert "refused: path" in refused(snapshot)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +288,7 @@ def test_the_command_says_it_in_a_line(
     command_environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    evil = {"ETag": "../../../../../planted"}
+    evil = {"X-Linked-Etag": "../../../../../planted"}
     handler = type("Bad", (FakeHub,), {"files": {"m.bin": CONTENT}, "more_headers": evil})
     with serving(handler, tmp_path / "a" / "b") as settings:
         for name, value in settings.items():

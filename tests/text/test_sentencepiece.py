@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_rev.errors import DataError
+from mlx_rev.text.load import load_tokenizer
 from mlx_rev.text.order import FORWARD, WORD, Order
-from mlx_rev.text.sentencepiece import SPACE_MARK, SentencePiece
+from mlx_rev.text.sentencepiece import SPACE_MARK, SentencePiece, _lines
 from mlx_rev.text.tokenizer import BOUNDARY
 
 encodable = st.text(st.characters(exclude_characters="▁", exclude_categories=["Cs"]), max_size=80)
@@ -92,6 +93,33 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.model").write_bytes(b"not a model at all")
     with pytest.raises(DataError, match="not a SentencePiece model"):
         SentencePiece.load(tmp_path / "bad.model")
+
+
+def test_an_empty_file_is_said_to_be_empty(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tokenizer.model").touch()
+    for load in (SentencePiece.load, load_tokenizer):
+        with pytest.raises(DataError, match=r"tokenizer\.model: is empty; expected"):
+            load(tmp_path / "tokenizer.model")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("character", ["o", "é", "😀"])
+def test_lines_that_are_too_long_are_learnt_from(
+    monkeypatch: pytest.MonkeyPatch, character: str
+) -> None:
+    monkeypatch.setattr("mlx_rev.text.sentencepiece._LONGEST_LINE", 100)
+    words = [f"w{character * 3}"] * 200
+    learnt = SentencePiece.train([" ".join(words)], 265)
+    assert learnt.fingerprint == SentencePiece.train(words, 265).fingerprint
+    assert SentencePiece.train([character * 500], 262).vocab_size == 262
+
+
+def test_a_line_is_cut_only_where_it_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlx_rev.text.sentencepiece._LONGEST_LINE", 100)
+    assert list(_lines(["a b " * 25])) == ["a b " * 25]
+    assert list(_lines(["é " * 34])) == [*[" ".join("é" * 13)] * 2, "é " * 8]
 
 
 def test_too_little_text_for_the_vocabulary() -> None:

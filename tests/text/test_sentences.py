@@ -1,3 +1,4 @@
+import time
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from mlx_rev.data import bundled
 from mlx_rev.text.sentences import last_sentences, sentence_starts, sentences
 
-stories = st.text(alphabet='ab .!?"\n。”', max_size=60)
+stories = st.text(alphabet='ab .!?"\n。！”」', max_size=60)
 
 
 def test_sentences_of_every_kind() -> None:
@@ -21,6 +22,33 @@ def test_sentences_of_every_kind() -> None:
     assert sentences("3.5 km e.g.this") == ["3.5 km e.g.this"]
     assert sentences("狐狸来了。他走了！") == ["狐狸来了。", "他走了！"]
     assert sentences(" ") == []
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ["他说：“走吧。”", "然后他走了。"],
+        ["他走了。", "“你好。”", "她说。"],
+        ["「行こう。」", "と言った。"],
+        ["『「行こう。」』", "と言った。"],
+        ["真的？！", "是的。"],
+    ],
+)
+def test_what_closes_a_quotation_belongs_to_its_sentence(expected: list[str]) -> None:
+    assert sentences("".join(expected)) == expected
+    assert sentences("\n".join(expected)) == expected
+
+
+def test_straight_quotes_close_where_white_space_follows() -> None:
+    assert sentences('उसने "कहा।" फिर वह "गया।"') == ['उसने "कहा।"', 'फिर वह "गया।"']
+    assert sentences('他走了。"你好') == ["他走了。", '"你好']
+
+
+@pytest.mark.parametrize("run", [" ", " \n", "\n", "。", "。”"])
+def test_a_long_run_takes_no_longer_than_other_text(run: str) -> None:
+    begun = time.process_time()
+    sentences(f"a{run * 50_000}b")
+    assert time.process_time() - begun < 5
 
 
 @given(stories)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.errors import DataError
-from mlx_rev.text.sentencepiece import check_encodable
 from mlx_rev.text.words import BYTE_ORDER_MARK
 
 SEPARATOR = "<|endoftext|>"
@@ -39,12 +38,12 @@ def parts(text: str) -> list[str]:
 
 
 def encodable(stories: list[str], path: Path, number: int, problems: Problems) -> list[str]:
-    """Those that a tokenizer can take, of the stories of a file from its `number`-th on; the rest
+    """Those that the tokenizer can take, of the stories of a file from its `number`-th on; the rest
     are problems."""
     kept = []
     for each, story in enumerate(stories, start=number):
         try:
-            check_encodable(story)
+            problems.check(story)
         except DataError as error:
             said = f"{path}: story {each}: {error}"
             problems.meet(path, each, partial(DataError, said))

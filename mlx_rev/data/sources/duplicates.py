@@ -8,12 +8,13 @@ equals of what it holds, and is sorted by itself at the end.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from mlx_rev import files
+from mlx_rev.data.progress import TellShare
 from mlx_rev.data.sources.part import SOURCE_BIT, Part, Refined
 
 MOST_IN_MEMORY = 1 << 21
@@ -23,7 +24,7 @@ _DIGEST = 16
 _BUCKETS = 256
 
 
-def repeated(part: Part, path: Path, progress: Callable[[float], None]) -> np.ndarray:
+def repeated(part: Part, path: Path, progress: TellShare) -> np.ndarray:
     """The keys of the stories of `part` that were there before, ascending, as uint64; kept in the
     file `path`, and taken from it if it is there. Raises DataError."""
     if path.exists():
@@ -46,7 +47,7 @@ def repeated(part: Part, path: Path, progress: Callable[[float], None]) -> np.nd
     return keys
 
 
-def _buckets(part: Part, folder: Path, progress: Callable[[float], None]) -> Iterator[np.ndarray]:
+def _buckets(part: Part, folder: Path, progress: TellShare) -> Iterator[np.ndarray]:
     """All stories of a part, as entries; equal ones in the same bucket, in their order."""
     waiting: list[np.ndarray] = []
     count, spilled = 0, False

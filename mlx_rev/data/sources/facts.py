@@ -4,11 +4,12 @@ import codecs
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mlx_rev import files
+from mlx_rev.data.progress import TellShare
 from mlx_rev.data.sources.chunk import SEPARATOR
 from mlx_rev.data.sources.content import (
     COMPRESSED,
@@ -26,8 +27,6 @@ from mlx_rev.text.words import BYTE_ORDER_MARK
 REMEMBERED = 64 << 20
 """Bytes from which on the facts of a file are kept. A smaller one is soon read again; it may also
 change twice within a tick of the file system's clock."""
-Tell = Callable[[float], None]
-"""Is told the share of a file that was read."""
 
 _LOOKED = 0.8
 """The share of the time that it takes to look at a file; hashing it takes the rest."""
@@ -56,7 +55,7 @@ def facts_of(
     path: Path,
     problems: Problems | None = None,
     cache: Path | None = None,
-    tell: Tell = lambda share: None,
+    tell: TellShare = lambda share: None,
 ) -> Facts:
     """The facts of a file, from `cache` if it is large and has not changed since they were put
     there. `tell` is told how much of one was read that is large. Raises DataError for what is
@@ -85,7 +84,7 @@ def _remembered(path: Path) -> Facts | None:
         return None
 
 
-def _examined(path: Path, problems: Problems, tell: Tell) -> Facts:
+def _examined(path: Path, problems: Problems, tell: TellShare) -> Facts:
     compressed = path.suffix.lower() in COMPRESSED
     is_text = (path.with_suffix("") if compressed else path).suffix.lower() == ".txt"
     tell(0.0)
@@ -158,7 +157,7 @@ class _Layout:
             self._ended += line.endswith(_SENTENCE_ENDS)
 
 
-def _layout(path: Path, problems: Problems, tell: Tell) -> _Layout:
+def _layout(path: Path, problems: Problems, tell: TellShare) -> _Layout:
     """Raises DataError for damage and what is not UTF-8, unless `problems` skips."""
     layout = _Layout()
     decoder = None if problems.skip else codecs.getincrementaldecoder("utf-8")()
@@ -209,7 +208,7 @@ def _are_alone(block: bytes, count: int) -> bool:
     )
 
 
-def _changed_json(path: Path, tell: Tell) -> tuple[str, ...]:
+def _changed_json(path: Path, tell: TellShare) -> tuple[str, ...]:
     looked_for = {
         _BYTE_ORDER_MARK: "byte-order mark",
         b"\\ufeff": "byte-order mark",

@@ -11,16 +11,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from mlx_rev import files, hub
+from mlx_rev.data.progress import TellShare
 from mlx_rev.errors import DataError
-
-Progress = Callable[[float], None]
-"""Told the share that is done, 0 to 1."""
 
 IN_PARTS = 8 << 20
 """Bytes from which on what has come of a file is kept when a download stops."""
@@ -72,7 +69,7 @@ def download(
     filename: str,
     *,
     revision: str | None = None,
-    progress: Progress | None = None,
+    progress: TellShare | None = None,
     advice: str = "",
 ) -> Path:
     """A file of a dataset, from the hub or its local cache. A large one is downloaded from where
@@ -106,7 +103,7 @@ def download(
 
 
 def _download_blob(
-    repository: str, filename: str, revision: str | None, progress: Progress
+    repository: str, filename: str, revision: str | None, progress: TellShare
 ) -> None:
     """Complete a file under the name that huggingface_hub looks for. Raises its errors."""
     import huggingface_hub
@@ -138,7 +135,7 @@ def _download_blob(
         os.replace(partial, blob)
 
 
-def _complete(file: IO[bytes], address: str, size: int, progress: Progress) -> None:
+def _complete(file: IO[bytes], address: str, size: int, progress: TellShare) -> None:
     """Append what is missing of `size` bytes, asking again for as long as something comes."""
     import huggingface_hub
     from huggingface_hub.utils import (  # type: ignore[attr-defined]

@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlx_rev.data.progress import TellStage
 from mlx_rev.data.sources import hub_dataset
 from mlx_rev.data.sources.names import hub_name
 from mlx_rev.data.sources.story_files import EXPECTED, SUFFIXES
-from mlx_rev.data.tinystories import Progress
 from mlx_rev.errors import DataError
 
 _VALID = re.compile(r"(?<![a-z])(validation|valid|val|dev)(?![a-z])", re.IGNORECASE)
@@ -32,7 +32,7 @@ class HubFiles:
     notices: tuple[str, ...]
 
 
-def fetch(reference: str, cache: Path, progress: Progress) -> HubFiles:
+def fetch(reference: str, cache: Path, progress: TellStage) -> HubFiles:
     """The files of stories that hf:owner/name[/path][:column][@revision] stands for.
 
     Raises DataError where there are none, and where a download fails, which goes on where it
@@ -65,7 +65,7 @@ def fetch(reference: str, cache: Path, progress: Progress) -> HubFiles:
     if found.commit == named.revision:
         said = []
     if left := len(wanted) - len(train) - len(valid):
-        said.append(f"{reference}: {left} files of a test split are not read")
+        said.append(f"{reference}: files of a test split that are not read: {left}")
     return HubFiles(
         tuple(paths[name] for name in train),
         tuple(paths[name] for name in valid),

@@ -83,6 +83,7 @@ class _Reader:
         self._names = TEXT_FIELDS if field is None else (field,)
         self._field = field
         self._problems = problems
+        self._ascii_is_fine = problems.refused is not None
         self._offset, self._where, self._entries, self._number = start or (0, _TOP, 0, 0)
         content.seek(self._offset)
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -121,16 +122,16 @@ class _Reader:
                 self._malformed(error)
             else:
                 stories += self._stories(*value)
-        self._offset += len(self._text[: self._at].encode(errors="surrogateescape"))
+        if len(self._text) - self._at > LARGEST_STORY:
+            self._too_long()
+        self._offset = self._offset_of(self._at)
         self._text, self._at = self._text[self._at :], 0
-        if len(self._text) > LARGEST_STORY:
-            self._leave_rest(lambda: self._said(0, _TOO_LONG))
         return stories
 
     def _take_plain(self, stories: list[str]) -> None:
         """Add the stories of the next values, up to one that is not as most are: an object or a
         string with a text in ASCII that is one story. This is only faster than `_next`."""
-        if self._where not in _PLAIN:
+        if self._where not in _PLAIN or not self._ascii_is_fine:
             return
         text, at, scan, begins = self._text, self._at, self._scan, _PLAIN[self._where].match
         before = len(stories)
@@ -215,7 +216,7 @@ class _Reader:
             self._number += 1
             self._meet(at, no_text(entry, self._field))
             return []
-        if text.isascii() and SEPARATOR not in text:
+        if text.isascii() and SEPARATOR not in text and self._ascii_is_fine:
             story = text.strip()
             self._number += bool(story)
             return [story] if story else []
@@ -243,6 +244,16 @@ class _Reader:
         self._meet(error.at, str(error))
         self._pass_line()
 
+    def _too_long(self) -> None:
+        """Go on with the next line, if the value is on one as far as it was read: the next one of a
+        value that has several might be taken for a story."""
+        if self._where != _TOP or "\n" in self._text[self._at :]:
+            self._leave_rest(lambda: self._said(self._at, _TOO_LONG))
+            return
+        self._number += 1
+        self._meet(self._at, _TOO_LONG)
+        self._pass_line()
+
     def _pass_line(self) -> None:
         """Go to the end of a line, or of what was read of it: then what comes next belongs to it,
         which a state has to say too."""
@@ -251,8 +262,7 @@ class _Reader:
         self._where = _IN_BAD_LINE if end < 0 else _TOP
 
     def _leave_rest(self, error: Any) -> None:
-        self._number += 1
-        self._problems.meet(self._content.path, self._number, error)
+        self._problems.meet_end(self._content.path, self._number, error)
         self._gave_up = True
 
     def _meet(self, at: int, what: str) -> None:

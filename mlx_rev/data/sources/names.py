@@ -47,8 +47,13 @@ def sources_in(data: str) -> list[Named]:
     """The sources that `data` names: one, or several with commas between them, each with =weight or
     without. What is there as a file, a folder or a glob is one whatever its name looks like. Raises
     DataError."""
+    if not data.strip():
+        raise DataError(
+            f"a corpus is named {data!r}; expected bundled, tinystories, tinystories-v2, "
+            "hf:owner/name, -, a file, a folder or a glob; . is the folder you are in"
+        )
     # Unlike those of pathlib, these have no error for what is too long for a name.
-    if data == "" or os.path.exists(data) or (glob.has_magic(data) and glob.glob(data)):  # noqa: PTH110, PTH207
+    if os.path.exists(data) or (glob.has_magic(data) and glob.glob(data)):  # noqa: PTH110, PTH207
         return [Named(data)]
     found = []
     for part in data.split(","):
@@ -75,7 +80,7 @@ def joined(sources: list[Named]) -> str:
 
 
 def _written(named: Named) -> str:
-    if named.weight == 1 and (not named.name or _named(named.name) == named):
+    if named.weight == 1 and _named(named.name) == named:
         return named.name
     # In full and without an exponent, which no weight may have.
     weight = format(Decimal(repr(float(named.weight))), "f").removesuffix(".0")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlx_rev.data import bundled, tinystories
+from mlx_rev.data.progress import TellStage
 from mlx_rev.data.sources import hub_files, names
 from mlx_rev.data.sources.chunk import Chunk, State
 from mlx_rev.data.sources.content import reading
@@ -16,7 +17,6 @@ from mlx_rev.data.sources.names import Named
 from mlx_rev.data.sources.part import Readable
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.sources.story_files import PLAIN, StoryFile, packed_notice, story_files
-from mlx_rev.data.tinystories import Progress
 from mlx_rev.errors import DataError
 
 _BUNDLED_AT_ONCE = 1000
@@ -46,7 +46,7 @@ class Source:
 
 
 def open_source(
-    named: Named, field: str | None, cache: Path, problems: Problems, progress: Progress
+    named: Named, field: str | None, cache: Path, problems: Problems, progress: TellStage
 ) -> Source:
     """The source of that name, downloaded if need be. Raises DataError."""
     name, weight = named.name, named.weight
@@ -88,7 +88,7 @@ def _of_files(
     field: str | None,
     cache: Path,
     problems: Problems,
-    progress: Progress,
+    progress: TellStage,
 ) -> Source:
     """A source that is files, with or without held-out ones among them."""
     paths = (*train, *valid)

@@ -52,7 +52,7 @@ def read_parquet(
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
         damage = error  # An except clause's own name ends with it.
-        problems.meet(path, number + 1, lambda: _damaged(path, damage))
+        problems.meet_end(path, number, lambda: _damaged(path, damage))
 
 
 def _stories(
@@ -61,7 +61,8 @@ def _stories(
     """The stories in rows of a file from `row` on, and how many there are up to then."""
     try:
         texts = values.to_pylist()
-        if all(type(text) is str and text.isascii() for text in texts):
+        plain = problems.refused is not None
+        if plain and all(type(text) is str and text.isascii() for text in texts):
             stories = [story for text in texts for story in parts(text)]
             return stories, number + len(stories)
     except UnicodeDecodeError:

@@ -37,7 +37,7 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True)
-class Block:
+class PartBlock:
     """Some stories of a part, one after another; perhaps none."""
 
     stories: list[str]
@@ -132,7 +132,7 @@ class Part:
         for block in self.at():
             yield from block.stories
 
-    def at(self, position: Position = ()) -> Iterator[Block]:
+    def at(self, position: Position = ()) -> Iterator[PartBlock]:
         """The stories after a position, in blocks of about a megabyte. Raises DataError."""
         count = given = 0
         read = dict.fromkeys(range(len(self.streams)), 0)
@@ -142,7 +142,7 @@ class Part:
             chosen = self.streams[each.stream].chosen(fresh, each.round_number)
             count, given = count + len(fresh), given + len(chosen)
             after = (each.step, each.taken + len(each.stories), *each.after)
-            yield Block(chosen, after, each.share)
+            yield PartBlock(chosen, after, each.share)
         if not position:
             self._check(read, count, given)
 
@@ -202,7 +202,7 @@ class Part:
                 raise DataError(f"{name}: there is no story in it; expected text")
         if not count:
             raise DataError(
-                f"{self.data}: none of its {sum(read.values()):,} stories has the length that "
+                f"{self.data}: no story of it ({sum(read.values()):,} in all) has the length that "
                 "--min-chars and --max-chars ask for"
             )
         shares = {stream.share for stream in self.streams}

@@ -88,11 +88,12 @@ def _all_files(data: str) -> tuple[list[Path], list[Path]]:
     """The plain files and the others."""
     path = Path(data)
     if path.is_dir():
-        found = (one for one in path.rglob("*") if _is_story_file(one.relative_to(path)))
+        found = (one for one in path.rglob("*") if _is_to_be_read(one, path))
         where = "in this folder"
     elif _GLOB & set(data) and not path.exists():
+        # Its wildcards match nothing hidden; what is hidden and has been named is meant.
         matches = map(Path, glob.glob(data, recursive=True))  # noqa: PTH207, a path with a glob
-        found = (one for one in matches if _is_story_file(one))
+        found = (one for one in matches if _has_stories(one))
         where = "matches"
     else:
         return [checked(path)], []
@@ -100,12 +101,12 @@ def _all_files(data: str) -> tuple[list[Path], list[Path]]:
     if not files:
         raise DataError(f"{data}: no file {where} whose name ends in {EXPECTED}")
     plain = [one for one in files if one.suffix.lower() in PLAIN]
-    return plain, [one for one in files if one not in set(plain)]
+    return plain, [one for one in files if one.suffix.lower() not in PLAIN]
 
 
 def checked(path: Path) -> Path:
     """`path`, if it is by its name a file of stories. Raises DataError."""
-    if not path.name.lower().endswith(SUFFIXES):
+    if not _has_stories(path):
         raise DataError(
             f"{path}: unknown kind of corpus; expected bundled, tinystories, tinystories-v2, "
             f"hf:owner/name, -, a folder, or a path that ends in {EXPECTED}"
@@ -149,6 +150,11 @@ def _is_text(path: Path) -> bool:
     return path.name.lower().endswith((".txt", ".txt.gz", ".txt.zst"))
 
 
-def _is_story_file(path: Path) -> bool:
-    hidden = any(part.startswith(".") and part not in (".", "..") for part in path.parts)
-    return path.name.lower().endswith(SUFFIXES) and not hidden
+def _has_stories(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def _is_to_be_read(path: Path, folder: Path) -> bool:
+    """Whether a file was meant by the folder that it is in."""
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return _has_stories(path) and not hidden

@@ -13,7 +13,6 @@ from mlx_rev.data.sources.chunk import SEPARATOR, Chunk, State, encodable, strip
 from mlx_rev.data.sources.content import LARGEST_STORY, Content, line_of, size_of_next
 from mlx_rev.data.sources.problems import SKIP_ADVICE, Problems
 from mlx_rev.errors import DataError
-from mlx_rev.text.sentencepiece import SPACE_MARK
 from mlx_rev.text.words import BYTE_ORDER_MARK
 
 Kind = Literal["marks", "blank lines", "lines", "whole"]
@@ -34,13 +33,9 @@ _SEPARATORS = {
     "whole": re.compile(rb"(?!)"),
 }
 _BLANK_LINE_OF_UNIX = re.compile(rb"\n" + _SPACES + rb"\n")
-_UNUSUAL = (
-    (0x0D, b"\r"),
-    (0xEF, BYTE_ORDER_MARK.encode()),
-    (0x96, SPACE_MARK.encode()),
-)
-"""In a block without these, stories only have to be decoded and stripped. Before each, a byte of it
-that is rare and soon looked for."""
+_UNUSUAL = "\r" + BYTE_ORDER_MARK
+"""In a block without these and what the tokenizer refuses, stories only have to be decoded and
+stripped."""
 _LONGEST_SEPARATOR = 4096
 """Bytes of what is kept of a story that is too long, so that the end of it is found."""
 
@@ -68,6 +63,11 @@ class _Reader:
         """Of what was not given yet, in bytes."""
         self.number = number
         """Stories up to there."""
+        refused = problems.refused
+        self._all_unusual = refused is None
+        marks = [character.encode() for character in _UNUSUAL + (refused or "")]
+        # Before each, a byte of it that is rare and soon looked for.
+        self._unusual = [(mark[len(mark) // 2], mark) for mark in marks]
         self._rest = b""
         self._dropping = False
         """Whether the rest is of a story that is left out."""
@@ -82,7 +82,7 @@ class _Reader:
             self._ended = not new
         except DataError as error:
             damage = error  # An except clause's own name ends with it.
-            self._problems.meet(self._content.path, self.number + 1, lambda: damage)
+            self._problems.meet_end(self._content.path, self.number, lambda: damage)
             self._ended = True
             return []
         block = self._rest + new
@@ -104,7 +104,9 @@ class _Reader:
     def _all(self, block: bytes, pieces: list[bytes], whole: int) -> list[str]:
         """The stories of `pieces`, which is what the first `whole` bytes of `block` hold."""
         try:
-            if any(rare in block and mark in block for rare, mark in _UNUSUAL):
+            if self._all_unusual or any(
+                rare in block and mark in block for rare, mark in self._unusual
+            ):
                 return self._one_by_one(block, whole)
             stories = [story for piece in pieces if (story := piece.decode().strip())]
         except UnicodeDecodeError:

@@ -28,13 +28,12 @@ class Dataset(FakeHub):
     asked: list[tuple[str, str]]
     knows_ranges = True
 
-    def do_GET(self) -> None:
-        if "/resolve/" in self.path:
-            name = self.path.partition("/resolve/")[2].partition("/")[2]
+    def _give(self, name: str, headers: dict[str, str], *, body: bool) -> None:
+        if body:
             self.asked.append((name, self.headers.get("Range", "")))
             if not self.knows_ranges:
                 del self.headers["Range"]
-        super().do_GET()
+        super()._give(name, headers, body=body)
 
 
 @pytest.fixture
@@ -80,7 +79,7 @@ def test_parquet_comes_before_other_kinds_and_splits_are_kept(
     assert list(found.train()) == ["One.", "Two.", "Latest three."]
     assert list(found.valid()) == ["Held out."]
     assert f"@{'0' * 40} keeps it there" in found.notices[0]
-    assert "1 files of a test split are not read" in found.notices[1]
+    assert "files of a test split that are not read: 1" in found.notices[1]
     assert list(corpus("hf:me/tales/tales.jsonl=2", tmp_path, valid="hf:me/tales").train()) == [
         *("The same again.", "The same again.")
     ]
@@ -134,9 +133,14 @@ def test_what_was_downloaded_is_read_without_a_hub(
         corpus("hf:me/tales", tmp_path / "elsewhere")
 
 
+@pytest.mark.parametrize("in_lfs", [(), (".jsonl",)])
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(
-    dataset: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: type[Dataset],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_lfs: tuple[str, ...],
 ) -> None:
+    dataset.in_lfs = in_lfs
     monkeypatch.setattr(hub_dataset, "IN_PARTS", 1000)
     monkeypatch.setattr(hub, "PATIENCE", 0.3)
     content = lines(*(f"Story {number}." for number in range(1000)))
@@ -161,7 +165,7 @@ def test_a_part_of_another_file_is_noticed(
     monkeypatch.setattr(hub_dataset, "IN_PARTS", 1000)
     monkeypatch.setattr(hub, "PATIENCE", 0.3)
     content = lines(*(f"Story {number}." for number in range(1000)))
-    dataset.files, dataset.sends = {"a.jsonl": content}, 0.4
+    dataset.files, dataset.sends, dataset.in_lfs = {"a.jsonl": content}, 0.4, (".jsonl",)
     with pytest.raises(DataError):
         corpus("hf:me/tales", tmp_path)
     [part] = (tmp_path / "home").rglob("*.incomplete")
@@ -177,6 +181,7 @@ def test_a_part_that_is_of_no_use_is_begun_anew(
     dataset: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(hub_dataset, "IN_PARTS", 1000)
+    dataset.in_lfs = (".jsonl",)
     content = lines(*(f"Story {number}." for number in range(1000)))
     dataset.files, dataset.knows_ranges = {"a.jsonl": content}, False
     blobs = tmp_path / "home" / "a" / "b" / "hub" / "datasets--me--tales" / "blobs"

@@ -117,7 +117,16 @@ def test_a_list_that_breaks_off_gives_what_is_whole(tmp_path: Path) -> None:
         list(read_stories(path))
     problems = Problems(skip=True)
     assert all_of(path, problems) == ["One.", "Two."]
-    assert problems.count == 1
+    assert problems.summary().startswith(f"the rest of {path} after story 2 was left out")
+    path.write_text("[1, 2, ")
+    problems = Problems(skip=True)
+    assert all_of(path, problems) == []
+    assert problems.summary().startswith("2 stories were left out (--on-error skip), the first be")
+    assert f"; the rest of {path} after story 2 was left out" in problems.summary()
+    path.write_text("[")
+    problems = Problems(skip=True)
+    assert all_of(path, problems) == []
+    assert problems.summary().startswith(f"all of {path} was left out (--on-error skip) because of")
     path.write_text('["One."')
     with pytest.raises(DataError, match="a list does not end"):
         list(read_stories(path))
@@ -153,3 +162,28 @@ def test_a_bad_line_is_passed_over_to_its_end_from_any_place_in_it(
         assert [story for more in rest for story in more.stories] == [
             story for more in chunks[number + 1 :] for story in more.stories
         ]
+
+
+@pytest.mark.parametrize("block", [7, 64])
+def test_a_value_without_end_is_passed_over_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(content, "BLOCK", block)
+    monkeypatch.setattr(json_values, "LARGEST_STORY", 100)
+    path = tmp_path / "s.jsonl"
+    path.write_text('"One."\n{"text": "' + "x" * 500 + '"}\n"Three."\n')
+    problems = Problems(skip=True)
+    chunks = list(StoryFile(path).chunks((), problems))
+    found = [story for chunk in chunks for story in chunk.stories]
+    assert found == ["One.", "Three."]
+    assert problems.summary().startswith("1 story was left out (--on-error skip), because of")
+    assert "line 2: no value ends within" in problems.summary()
+    for number, chunk in enumerate(chunks):
+        rest = StoryFile(path).chunks(chunk.after, Problems(skip=True))
+        assert [story for more in rest for story in more.stories] == [
+            story for more in chunks[number + 1 :] for story in more.stories
+        ]
+    path.write_text('"One."\n{\n"text": "' + "x" * 500 + '"}\n"Three."\n')
+    problems = Problems(skip=True)
+    assert all_of(path, problems) == ["One."]
+    assert problems.summary().startswith(f"the rest of {path} after story 1 was left out")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.config import DataConfig, validate
+from mlx_rev.data import tinystories
 from mlx_rev.data.corpus import Corpus, open_corpus
 from mlx_rev.data.sources import duplicates
 from mlx_rev.data.sources.part import Part
@@ -97,7 +98,7 @@ def test_limits_and_lengths(folder: Path) -> None:
     some = corpus("a.txt", min_chars=17, max_chars=23, limit=50)
     fitting = [story for story in A if 17 <= len(story) <= 23]
     assert sorted([*some.train(), *some.valid()]) == sorted(fitting[:50])
-    with pytest.raises(DataError, match="none of its 400 stories has the length"):
+    with pytest.raises(DataError, match=r"no story of it \(400 in all\) has the length"):
         list(corpus("a.txt", min_chars=500).train())
     with pytest.raises(ConfigError, match="max_chars is 3, below min_chars 5"):
         corpus("a.txt", min_chars=5, max_chars=3)
@@ -118,9 +119,25 @@ def test_each_story_is_trained_on_once(
     assert all(times[story] == 2 for story in B[100:])
     kept = [story for story in found.train() if story in A]
     assert kept == A  # the first of each
-    assert f"{40 + 1 + 400 + 100:,} stories were there before" in found.notices[-1]
+    assert f"stories that were there before: {40 + 1 + 400 + 100:,}" in found.notices[-1]
     monkeypatch.setattr(Part, "refined", lambda *_: pytest.fail("they were looked for again"))
     assert corpus("twice.txt,b.json=2", deduplicate=True, valid_share=1e-9).notices == found.notices
+
+
+def test_held_out_stories_of_a_sources_own_are_no_duplicates_of_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are numbered as the stories to train on are; here those of the same numbers go."""
+    (folder / "train.txt").write_text("\n\n".join(B[:100] + B[:50]))
+    (folder / "valid.txt").write_text("\n\n".join(A))
+    files = (folder / "train.txt", folder / "valid.txt")
+    monkeypatch.setattr(tinystories, "fetch_version_2", lambda progress: files)
+    (folder / "twice.txt").write_text("\n\n".join(B[100:] + B[100:]))
+    found = corpus("tinystories-v2,twice.txt", deduplicate=True, valid_share=0.3)
+    held_out = list(found.valid())
+    assert held_out[:400] == A
+    shared = [*found.train(), *held_out[400:]]
+    assert sorted(shared) == sorted(B)
 
 
 def test_all_that_decides_the_stories_is_in_the_fingerprint(folder: Path) -> None:

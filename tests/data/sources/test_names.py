@@ -37,7 +37,9 @@ def test_what_is_there_is_one_whatever_it_is_called(
     assert sources_in(f"{name[:-1]}?") == [Named(f"{name[:-1]}?")]
 
 
-@pytest.mark.parametrize("data", ["a.txt,", ",a.txt", "a.txt=0", "a.txt=0.0,b.txt", "a=1001,b"])
+@pytest.mark.parametrize(
+    "data", ["", " ", "a.txt,", ",a.txt", "a.txt=0", "a.txt=0.0,b.txt", "a=1001,b"]
+)
 def test_what_makes_no_sense_is_refused(data: str) -> None:
     with pytest.raises(DataError):
         sources_in(data)

@@ -4,7 +4,7 @@ import errno
 import gzip
 import json
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from mlx_rev.data.corpus import open_corpus
 from mlx_rev.data.sources import content
 from mlx_rev.data.sources.facts import facts_of
 from mlx_rev.data.sources.problems import Problems
-from mlx_rev.data.sources.story_files import StoryFile, notices, read_stories
+from mlx_rev.data.sources.story_files import StoryFile, notices, read_stories, story_files
 from mlx_rev.errors import DataError
 
 try:
@@ -75,7 +75,9 @@ def test_a_cut_or_damaged_packed_file_says_how_much_could_be_read(
     whole_stories = unpack.decompress(path.read_bytes()).decode().split("\n\n")[:-1]
     assert len(whole_stories) > 1000
     assert read == set(whole_stories)
-    assert corpus.problems.count == 1
+    summary = corpus.problems.summary()
+    assert summary.startswith(f"the rest of {path} after story {len(read):,} was left out")
+    assert summary.count(": is cut off") == 1
     path.write_bytes(b"not packed at all")
     with pytest.raises(DataError, match="is damaged"):
         list(read_stories(path))
@@ -140,6 +142,38 @@ def test_plain_files_of_a_folder_count_alone(tmp_path: Path) -> None:
     assert tuple(PACK) == content.COMPRESSED
 
 
+def test_a_glob_finds_what_is_hidden_if_it_names_it(tmp_path: Path) -> None:
+    for name in (".hidden/a.txt", ".hidden/.b.txt", ".hidden/deep/.er/c.txt", "d/e.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("One.")
+
+    def found(data: str) -> list[str]:
+        return [str(path.relative_to(tmp_path)) for path in story_files(str(tmp_path / data))]
+
+    assert found(".hidden/*.txt") == found(".hidden/**/*.txt") == found(".hidden")
+    assert found(".hidden") == found(".h*/*.txt") == [".hidden/a.txt"]
+    assert found(".hidden/.*.txt") == [".hidden/.b.txt"]
+    assert found("") == found("**/*.txt") == ["d/e.txt"]
+
+
+def test_many_files_are_told_apart_in_little_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(300):
+        (tmp_path / f"{number}.txt").touch()
+    hashed = 0
+
+    def count(path: Path) -> int:
+        nonlocal hashed
+        hashed += 1
+        return hash(str(path))
+
+    monkeypatch.setattr(PurePath, "__hash__", count)
+    assert len(story_files(str(tmp_path))) == 300
+    assert hashed < 3000
+
+
 def test_a_damaged_page_ends_what_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
     write_parquet(path, {"text": STORIES}, row_group_size=100, use_dictionary=False)
@@ -152,7 +186,7 @@ def test_a_damaged_page_ends_what_can_be_read(tmp_path: Path) -> None:
     problems = Problems(skip=True)
     chunks = StoryFile(path).chunks((), problems)
     assert [one for chunk in chunks for one in chunk.stories] == STORIES[:100]
-    assert problems.count == 1
+    assert problems.summary().startswith(f"the rest of {path} after story 100 was left out")
 
 
 def test_a_failing_disk_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
