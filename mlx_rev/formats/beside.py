@@ -46,12 +46,11 @@ def read(model: ModelFile, path: Path, tokenizer: Tokenizer | None) -> ModelFile
     found = _tokenizer_beside(model, path, described) if tokenizer is None else tokenizer
     if described is None:
         return replace(model, tokenizer=found)
-    provenance = {"corpus_sha256": described.corpus_sha256} if described.corpus_sha256 else {}
     return replace(
         model,
         tokenizer=found,
         order=described.order,
-        provenance=provenance,
+        provenance=described.provenance,
         settings=described.settings,
     )
 

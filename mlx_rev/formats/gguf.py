@@ -3,9 +3,9 @@ anyone read.
 
 Little-endian. Types that are not written here are dequantised by llama.cpp's package gguf, which
 is handed one checked tensor at a time. Its reader is not used: it makes several objects of every
-element of the header, and believes the counts in it.
- q and k are interleaved, as in llama.cpp's llama architecture; a tied output is left
-out, for which llama.cpp uses the embedding. The boundary token is the end-of-text token.
+element of the header, and believes the counts in it. q and k are interleaved, as in llama.cpp's
+llama architecture; a tied output is left out, for which llama.cpp uses the embedding. The boundary
+token is the end-of-text token.
 """
 
 import math
@@ -85,7 +85,7 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
     tensors = _planned(model, type)
     factors = rope_factors(model.config)
     metadata = _metadata(model, type)
-    errors = LargestErrors()
+    errors = LargestErrors(model.source)
     with open(path, "wb") as file:
         file.write(MAGIC + struct.pack("<IQQ", VERSION, len(tensors), len(metadata)))
         for key, value in metadata.items():
@@ -101,7 +101,7 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
         for (name, weight), tensor in zip(model.weights(), weights, strict=True):
             stored = names.interleaved(weight, names.rotated_heads(model.config, name))
             for part in row_parts(stored):
-                content = encoded(part, Type(tensor.type), f"{model.source}: {name}")
+                content = encoded(part, Type(tensor.type))
                 if tensor.type != Type.F32:
                     kept = decoded(np.frombuffer(content, np.uint8), tensor.type)
                     errors.note(name, kept, part)

@@ -140,7 +140,7 @@ def _write_weights(
         if plans[-1] and full + sum(tensor.bytes for tensor in tensors.values()) > shard_bytes:
             plans.append({})
         plans[-1].update(tensors)
-    errors = LargestErrors()
+    errors = LargestErrors(model.source)
     contents = _contents(model, dtype, group_size, errors)
     files = [WEIGHTS_FILE]
     if len(plans) > 1:
@@ -176,14 +176,12 @@ def _contents(
             stem = name.removesuffix("weight")
             yield from zip((name, stem + "scales", stem + "biases"), parts, strict=True)
         else:
-            yield name, _rounded(weight, dtype, name, model.source, errors)
+            yield name, _rounded(weight, dtype, name, errors)
 
 
-def _rounded(
-    weight: np.ndarray, dtype: str, name: str, source: str, errors: LargestErrors
-) -> Iterator[bytes]:
+def _rounded(weight: np.ndarray, dtype: str, name: str, errors: LargestErrors) -> Iterator[bytes]:
     for part in row_parts(weight):
-        content = safetensors.encoded(part, dtype, f"{source}: {name}")
+        content = safetensors.encoded(part, dtype)
         if dtype != "F32":
             kept = safetensors.decoded(np.frombuffer(content, np.uint8), dtype)
             errors.note(name, kept, part)

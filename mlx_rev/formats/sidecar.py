@@ -8,7 +8,7 @@ from typing import Any
 from mlx_rev import files
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import read_json
-from mlx_rev.formats.model_file import ModelFile, order_in
+from mlx_rev.formats.model_file import ModelFile, order_in, provenance_in
 from mlx_rev.formats.settings import Settings, settings_in
 from mlx_rev.formats.tokenizers.tokenizer_bin import pieces_fingerprint
 from mlx_rev.text.order import Order
@@ -24,7 +24,7 @@ class Sidecar:
     tokenizer_sha256: str | None
     tokenizer_pieces_sha256: str | None
     """Of the tokenizer.bin: the same for a tokenizer that was rebuilt from its pieces."""
-    corpus_sha256: str | None
+    provenance: dict[str, str] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
 
     def fits(self, tokenizer: Tokenizer) -> bool:
@@ -67,10 +67,11 @@ def read(model: Path) -> Sidecar | None:
     expected = described.text("sha256")
     optional = {
         name: described.text(name) if described.has(name) else None
-        for name in ("tokenizer_sha256", "tokenizer_pieces_sha256", "corpus_sha256")
+        for name in ("tokenizer_sha256", "tokenizer_pieces_sha256")
     }
     found = Sidecar(
         order=order_in(described, "reversal"),
+        provenance=provenance_in(described),
         settings=settings_in(described.object("generation")),
         **optional,
     )
