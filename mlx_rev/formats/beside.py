@@ -52,6 +52,7 @@ def read(model: ModelFile, path: Path, tokenizer: Tokenizer | None) -> ModelFile
         order=described.order,
         provenance=described.provenance,
         settings=described.settings,
+        stated_end=described.end_of_text,
     )
 
 

@@ -29,7 +29,7 @@ from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
 from mlx_rev.formats.model_file import ModelFile, checked_config, order_in, provenance_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.settings import GGUF_NAMES, settings_in
-from mlx_rev.formats.tokenizers.gguf_tokenizer import metadata_of, tokenizer_in
+from mlx_rev.formats.tokenizers.gguf_tokenizer import end_of_text, metadata_of, tokenizer_in
 from mlx_rev.formats.tokenizers.limits import check_gguf
 from mlx_rev.text.tokenizer import Tokenizer
 
@@ -154,6 +154,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         order_in(metadata, "mlx_rev.reversal"),
         provenance_in(metadata, "mlx_rev."),
         settings_in(metadata, GGUF_NAMES),
+        end_of_text(metadata),
     )
 
 

@@ -49,7 +49,7 @@ def block_of(number: int, what: str) -> tuple[int, int]:
 
 
 def encoded(weight: np.ndarray, type: Type) -> bytes:
-    """Numbers as the bytes of a tensor; values beyond the type's range come back infinite or NaN."""
+    """Numbers as the bytes of a tensor; those beyond its range come back infinite or NaN."""
     if type is Type.F32:
         return weight.astype("<f4", copy=False).tobytes()
     if type is Type.F16:

@@ -125,6 +125,7 @@ def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
         order_in(extra, "reversal"),
         provenance_in(extra),
         settings_in(read_json(generation)) if generation.is_file() else {},
+        tokenizer_files.end_of_text(described),
     )
     _check_entries(model, tensors, quantization)
     return model

@@ -34,6 +34,8 @@ class ModelFile:
     provenance: Mapping[str, str] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     """How stories are best told with it, as far as the file says."""
+    stated_end: int | None = None
+    """The id that closes a text, as far as the file says."""
 
     @cached_property
     def shapes(self) -> dict[str, names.Shape]:
@@ -48,9 +50,11 @@ class ModelFile:
     @property
     def end_of_text(self) -> int:
         """The id that closes one: the boundary again, but for a model by others that says more."""
-        if self.tokenizer is None or self.order is not None:
+        if self.order is not None:
             return self.boundary
-        return self.tokenizer.end_of_text
+        if self.stated_end is not None:
+            return self.stated_end
+        return self.boundary if self.tokenizer is None else self.tokenizer.end_of_text
 
     @property
     def parameters(self) -> int:

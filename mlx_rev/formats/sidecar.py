@@ -15,6 +15,8 @@ from mlx_rev.text.order import Order
 from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.text.tokenizer import Tokenizer
 
+_END = "eos_token_id"
+
 
 @dataclass(frozen=True)
 class Sidecar:
@@ -26,6 +28,7 @@ class Sidecar:
     """Of the tokenizer.bin: the same for a tokenizer that was rebuilt from its pieces."""
     provenance: dict[str, str] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
+    end_of_text: int | None = None
 
     def fits(self, tokenizer: Tokenizer) -> bool:
         """Whether the model was trained with `tokenizer`, as far as is known."""
@@ -50,6 +53,8 @@ def write(target: Path, content_sha256: str, model: ModelFile) -> None:
         described["tokenizer_sha256"] = model.tokenizer.fingerprint
         if isinstance(model.tokenizer, SentencePiece):
             described["tokenizer_pieces_sha256"] = pieces_fingerprint(model.tokenizer)
+    if model.end_of_text != model.boundary:
+        described[_END] = model.end_of_text
     if model.settings:
         described["generation"] = dict(model.settings)
     files.write_text(path_of(target), json.dumps(described, indent=1) + "\n")
@@ -73,6 +78,7 @@ def read(model: Path) -> Sidecar | None:
         order=order_in(described, "reversal"),
         provenance=provenance_in(described),
         settings=settings_in(described.object("generation")),
+        end_of_text=described.integer(_END) if described.has(_END) else None,
         **optional,
     )
     if (actual := files.sha256_file(model)) != expected:

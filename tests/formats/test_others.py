@@ -19,7 +19,7 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.model.llama import Llama, set_weights
-from mlx_rev.model.load import read_weights
+from mlx_rev.model.load import load_model, read_weights
 from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.order import TOKEN
 from tests.byte_level import byte_level
@@ -153,6 +153,45 @@ _NAMES = {
     "model.layers.0.mlp.up_proj": "blk.0.ffn_up",
     "model.layers.0.mlp.down_proj": "blk.0.ffn_down",
 }
+
+
+def test_a_sentencepiece_model_by_others_keeps_the_end_of_its_texts(
+    tmp_path: Path, talking: ModelFile
+) -> None:
+    """Through every format, with another tokenizer too: elsewhere it would not stop otherwise."""
+    convert(replace(talking, order=None), tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    del config["mlx_rev"]
+    (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "eos_token_id": 2}))
+    source = tmp_path / "m"
+    for target in ("a.gguf", "a.bin", "a", "run"):
+        convert(open_model(source), tmp_path / target, "run" if target == "run" else None)
+        source = tmp_path / target
+        for named in (None, tmp_path / "m" / "tokenizer.model"):
+            found = open_model(source, tokenizer=named)
+            assert (found.boundary, found.end_of_text, found.order) == (1, 2, None)
+            assert found.tokenizer is not None
+            assert (found.tokenizer.boundary, found.tokenizer.end_of_text) == (1, 2)
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((tmp_path / "a" / name).read_text())["eos_token_id"] == 2
+    config = json.loads((tmp_path / "a" / "tokenizer_config.json").read_text())
+    assert (config["bos_token"], config["eos_token"]) == ("<s>", "</s>")
+    field = gguf.GGUFReader(tmp_path / "a.gguf").get_field("tokenizer.ggml.eos_token_id")
+    assert field is not None
+    assert field.contents() == 2
+    codec = load_model(source).codec
+    assert codec.enclosed(["a"])[0][-1] == 2
+    ours = open_model(source, order=TOKEN)
+    assert ours.end_of_text == 1
+
+
+@pytest.mark.parametrize("end", [-1, 400])
+def test_an_end_of_text_that_is_no_piece_is_refused(
+    tmp_path: Path, talking: ModelFile, end: int
+) -> None:
+    convert(replace(talking, order=None, stated_end=end), tmp_path / "m.bin")
+    with pytest.raises(RevError, match=f"ends with the id {end}, expected .* 0 to 399"):
+        open_model(tmp_path / "m.bin")
 
 
 def permuted(weight: np.ndarray, heads: int) -> np.ndarray:

@@ -35,7 +35,7 @@ def write(folder: Path, tokenizer: Tokenizer, end_of_text: int) -> None:
     (folder / tokenizer.file_name).write_bytes(tokenizer.content)
     if isinstance(tokenizer, SentencePiece) and is_exportable(tokenizer):
         write_json(folder / TOKENIZER_JSON, tokenizer_json(tokenizer))
-        write_json(folder / "tokenizer_config.json", tokenizer_config(tokenizer))
+        write_json(folder / "tokenizer_config.json", tokenizer_config(tokenizer, end_of_text))
     if isinstance(tokenizer, ByteLevel):
         pieces = tokenizer.vocabulary.pieces
         config = {
@@ -61,7 +61,7 @@ def read(folder: Path, described: Fields) -> Tokenizer | None:
         content = fields.read_json(json_path)
         if is_byte_level(content):
             boundary = described.integer("bos_token_id") if described.has("bos_token_id") else None
-            known = vocabulary_of(content, boundary, _end_of_text(described))
+            known = vocabulary_of(content, boundary, end_of_text(described))
             return _checked(ByteLevel(known, source=str(json_path)), expected, json_path)
         if is_sentencepiece(content):
             return tokenizer_from_json(content)
@@ -73,8 +73,8 @@ def read(folder: Path, described: Fields) -> Tokenizer | None:
     return None
 
 
-def _end_of_text(described: Fields) -> int | None:
-    """The id that ends a text; of several, the first."""
+def end_of_text(described: Fields) -> int | None:
+    """The id that ends a text, as a config.json says; of several, the first."""
     value = described.values.get("eos_token_id")
     if isinstance(value, list) and value:
         described = Fields({"eos_token_id": value[0]}, described.source)

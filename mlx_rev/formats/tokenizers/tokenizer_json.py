@@ -75,14 +75,14 @@ def tokenizer_json(tokenizer: SentencePiece) -> dict[str, Any]:
     }
 
 
-def tokenizer_config(tokenizer: SentencePiece) -> dict[str, Any]:
-    """The content of tokenizer_config.json: the boundary both begins and ends a text."""
+def tokenizer_config(tokenizer: SentencePiece, end_of_text: int) -> dict[str, Any]:
+    """The content of tokenizer_config.json: the boundary begins a text, and `end_of_text`, most
+    often the boundary too, ends it."""
     processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.content)
-    boundary = str(processor.id_to_piece(BOUNDARY))
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": boundary,
-        "eos_token": boundary,
+        "bos_token": str(processor.id_to_piece(BOUNDARY)),
+        "eos_token": str(processor.id_to_piece(end_of_text)),
         "unk_token": str(processor.id_to_piece(processor.unk_id())),
         "add_bos_token": True,
         "add_eos_token": False,

@@ -113,5 +113,5 @@ def test_other_kinds_and_damage(tokenizers: dict[Order, Tokenizer]) -> None:
 
 
 def test_the_boundary_begins_and_ends(tokenizers: dict[Order, Tokenizer]) -> None:
-    config = tokenizer_config(tokenizers[WORD])
+    config = tokenizer_config(tokenizers[WORD], 1)
     assert config["bos_token"] == config["eos_token"] == "<s>"
