@@ -68,8 +68,7 @@ def write_folder(
     if model.order is not None:
         extra["reversal"] = model.order.name
     if model.tokenizer is not None:
-        extra["tokenizer_sha256"] = model.tokenizer.fingerprint
-        tokenizer_files.write(folder, model.tokenizer, model.end_of_text)
+        extra |= tokenizer_files.write(folder, model.tokenizer, model.end_of_text)
     group_size = group_size_of(model) if dtype is Dtype.Q8 else 0
     if group_size:
         described["quantization"] = {"group_size": group_size, "bits": 8}
