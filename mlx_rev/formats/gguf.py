@@ -21,9 +21,8 @@ from mlx_rev import files
 from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import Fields
-from mlx_rev.formats import advice, names, overwrite
+from mlx_rev.formats import advice, gguf_rope, names, overwrite
 from mlx_rev.formats.format import Format, Written
-from mlx_rev.formats.gguf_rope import rope_factors, scaled
 from mlx_rev.formats.gguf_types import Q8_GROUP, WRITTEN_BLOCKS, Type, block_of, decoded, encoded
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
 from mlx_rev.formats.model_file import ModelFile, checked_config, order_in, provenance_in
@@ -83,7 +82,7 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
     if model.tokenizer is None:
         raise FormatError(f"{model.source}: has no tokenizer, which GGUF needs; give --tokenizer")
     tensors = _planned(model, type)
-    factors = rope_factors(model.config)
+    is_scaled = model.config.rope_factor != 1
     metadata = _metadata(model, type)
     errors = LargestErrors(model.source)
     with open(path, "wb") as file:
@@ -95,9 +94,10 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
             file.write(struct.pack(f"<{len(tensor.shape)}Q", *reversed(tensor.shape)))
             file.write(struct.pack("<IQ", tensor.type, tensor.offset))
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-        if factors is not None:
-            file.write(factors.tobytes() + b"\0" * (_aligned(factors.nbytes) - factors.nbytes))
-        weights = tensors if factors is None else tensors[1:]
+        if is_scaled:
+            content = gguf_rope.factors(model.config).tobytes()
+            file.write(content.ljust(_aligned(len(content)), b"\0"))
+        weights = tensors[1:] if is_scaled else tensors
         for (name, weight), tensor in zip(model.weights(), weights, strict=True):
             stored = names.interleaved(weight, names.rotated_heads(model.config, name))
             for part in row_parts(stored):
@@ -145,7 +145,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         return names.half_split(read_tensor(_gguf_name(name)), names.rotated_heads(config, name))
 
     if _ROPE_FACTORS in tensors:
-        config = scaled(config, read_tensor(_ROPE_FACTORS), str(path))
+        config = gguf_rope.scaled(config, read_tensor(_ROPE_FACTORS), metadata)
     return ModelFile(
         str(path),
         config,
@@ -200,6 +200,7 @@ def _metadata(model: ModelFile, type: Type) -> dict[str, Any]:
         "llama.rope.dimension_count": np.uint32(config.head_dim),
         "llama.rope.freq_base": np.float32(config.rope_theta),
         **metadata_of(model),
+        **gguf_rope.metadata_of(config),
         **optional,
     }
 

@@ -104,7 +104,9 @@ def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
     described = read_json(folder / CONFIG_FILE)
     config = model_config(described)
     extra = described.object("mlx_rev")
-    tensors = _entries(folder)
+    tensors: dict[str, Entry] = {}
+    for file in _weight_files(folder):
+        tensors.update(safetensors.entries(folder / file))
     quantization = described.object("quantization")
 
     def read_weight(name: str) -> np.ndarray:
@@ -188,19 +190,19 @@ def _rounded(weight: np.ndarray, dtype: str, name: str, errors: LargestErrors) -
         yield content
 
 
-def _entries(folder: Path) -> Mapping[str, Entry]:
+def _weight_files(folder: Path) -> list[str]:
+    """The names of the files that have the weights of the model in a folder."""
     if not (folder / _INDEX_FILE).is_file():
         if not (folder / WEIGHTS_FILE).is_file():
             raise foreign.missing_weights(folder, WEIGHTS_FILE)
-        return safetensors.entries(folder / WEIGHTS_FILE)
+        return [WEIGHTS_FILE]
     index = read_json(folder / _INDEX_FILE)
     places = index.object("weight_map")
-    found: dict[str, Entry] = {}
-    for file in sorted({places.text(name) for name in places.values}):
-        if Path(file).name != file or "\0" in file:
-            raise FormatError(f"{index.source}: names {file!r}, which is not a file beside it")
-        found.update(safetensors.entries(folder / file))
-    return found
+    names = sorted({places.text(name) for name in places.values})
+    for name in names:
+        if Path(name).name != name or "\0" in name:
+            raise FormatError(f"{index.source}: names {name!r}, which is not a file beside it")
+    return names
 
 
 def _is_quantised(tensors: Mapping[str, Entry], name: str) -> bool:
@@ -208,12 +210,13 @@ def _is_quantised(tensors: Mapping[str, Entry], name: str) -> bool:
 
 
 def _check_entries(model: ModelFile, tensors: Mapping[str, Entry], quantization: Fields) -> None:
-    stems = {name.removesuffix("weight") for name in model.shapes}
+    known = set(model.shapes)
     for name, shape in model.shapes.items():
         if name not in tensors:
             raise FormatError(f"{model.source}: {name} is missing")
         if _is_quantised(tensors, name):
             check_quantised(tensors, name, shape, quantization)
+            known.update(name.removesuffix("weight") + part for part in ("scales", "biases"))
             continue
         found = tensors[name]
         if found.shape != shape:
@@ -222,8 +225,7 @@ def _check_entries(model: ModelFile, tensors: Mapping[str, Entry], quantization:
             raise FormatError(f"{model.source}: {name} is {found.dtype}, expected F32, F16 or BF16")
     for name in tensors:
         tied_copy = model.config.tied and name.startswith("lm_head.")
-        known = name.rpartition(".")[0] + "." in stems or name.endswith("rotary_emb.inv_freq")
-        if not (known or tied_copy) or name.endswith(".bias"):
+        if not (name in known or tied_copy or name.endswith("rotary_emb.inv_freq")):
             raise FormatError(
                 f"{model.source}: unexpected tensor {name}; a Llama has none of that name"
             )
@@ -264,7 +266,15 @@ def _recognises(source: Source) -> bool:
 
 
 def _read(path: Path, tokenizer: Tokenizer | None) -> ModelFile:
-    return read_folder(path if path.is_dir() else path.parent, tokenizer=tokenizer)
+    if path.is_dir():
+        return read_folder(path, tokenizer=tokenizer)
+    if path.name not in (names := _weight_files(path.parent)):
+        raise FormatError(
+            f"{path}: not where the model in its folder has its weights, which is {names[0]}; "
+            f"put it into a folder of its own as {WEIGHTS_FILE}, with the config.json and the "
+            "tokenizer"
+        )
+    return read_folder(path.parent, tokenizer=tokenizer)
 
 
 FORMAT = Format(

@@ -232,6 +232,8 @@ def written_by_gguf(
         writer.add_uint32(key, value)
     if (factors := changes.pop("factors", None)) is not None:
         writer.add_tensor("rope_freqs.weight", factors.astype(np.float32))
+    if (name := changes.pop("extra", None)) is not None:
+        writer.add_tensor(name, np.ones(32, np.float32))
     rng = np.random.default_rng(1)
     meant = {}
     for name, shape in names.shapes(config).items():
@@ -285,7 +287,6 @@ def test_its_vocabulary_is_the_one_that_was_written(tmp_path: Path, vocabulary: 
 
 
 F32 = gguf.GGMLQuantizationType.F32
-TWICE = {"factors": np.full(32, 2.0)}
 
 
 @pytest.mark.parametrize(
@@ -297,6 +298,10 @@ TWICE = {"factors": np.full(32, 2.0)}
         ({"keys": {"llama.rope.dimension_count": 4}}, "dimension_count is 4, expected .* 64"),
         ({"factors": np.linspace(1, 3, 32)}, "rope_freqs.weight scales RoPE in another way"),
         ({"factors": np.zeros(32)}, "rope_freqs.weight has numbers below 1"),
+        (
+            {"extra": "blk.0.attn_q.bias"},
+            r"unexpected tensor blk\.0\.attn_q\.bias; a Llama has none",
+        ),
         ({"factors": np.ones(8)}, r"rope_freqs.weight has shape \(8,\), expected \(32,\)"),
     ],
 )
@@ -325,6 +330,23 @@ def test_another_architecture_or_type_is_refused(
     path.write_bytes(changed)
     with pytest.raises(RevError, match=said):
         open_model(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_factor": 4.0, "rope_original_context": 512},
+        {"rope_factor": 8.0, "rope_original_context": 1024, "rope_low_frequency": 1.25},
+        {"rope_factor": 8.0, "head_size": 8},  # whose slowest rotation is not slowed by all of 8
+        {"rope_factor": 1.1, "rope_theta": 10.0, "rope_original_context": 1 << 20},  # nor by any
+    ],
+)
+def test_every_scaling_comes_back_from_gguf(
+    tmp_path: Path, vocabulary: ByteLevel, changes: dict[str, Any]
+) -> None:
+    config = replace(WIDE, **changes)
+    convert(replace(drawn(config), tokenizer=vocabulary), tmp_path / "m.gguf")
+    assert open_model(tmp_path / "m.gguf").config == config
 
 
 @pytest.mark.parametrize("target", ["m", "m.gguf"])
