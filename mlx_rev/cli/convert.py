@@ -92,7 +92,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         )
     conversion.show(done, console)
     if command.push:
-        with folder_to_push(command.target) as folder:
+        with folder_to_push(done) as folder:
             address = hub.push(folder, command.push)
         console.print(f"uploaded to {address}", soft_wrap=True)
     return 0

@@ -60,6 +60,8 @@ def _tokenizer_beside(
     model: ModelFile, path: Path, described: sidecar.Sidecar | None
 ) -> Tokenizer | None:
     """The first tokenizer beside a file that has its vocabulary and is the one described."""
+    if described is not None and described.tokenizer_sha256 == "":
+        return None  # what is there is another model's
     size = model.config.vocab_size
     names = (*reversed(tokenizer_bin.NEIGHBOURS), f"tok{size}.bin")
     paths = [path.with_name(name) for name in names if path.with_name(name).is_file()]

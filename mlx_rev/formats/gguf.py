@@ -187,7 +187,7 @@ def _metadata(model: ModelFile, type: Type) -> dict[str, Any]:
         optional["general.quantization_version"] = np.uint32(_QUANTIZATION_VERSION)
     return {
         "general.architecture": "llama",
-        "general.name": Path(model.source).stem,
+        "general.name": Path(model.source).stem.encode(errors="replace").decode(),
         "general.file_type": np.uint32(_FILE_TYPES[type]),
         "llama.vocab_size": np.uint32(config.vocab_size),
         "llama.context_length": np.uint32(config.context),

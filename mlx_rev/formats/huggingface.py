@@ -240,7 +240,7 @@ def _write(model: ModelFile, target: Path, dtype: Dtype, force: bool) -> Written
         errors = write_folder(temporary, model, dtype=dtype)
         run = how_to_run(Path(named.name), model)
         card = model_card(model, named.name, run, quantised=dtype is Dtype.Q8)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+        (temporary / "README.md").write_text(card, encoding="utf-8", errors="replace")
         overwrite.check_folder(target, force=force)  # again: writing takes a while
     written = sorted(path for path in target.iterdir() if path.is_file())
     return Written(written, errors, _kept_whole(model) if dtype is Dtype.Q8 else ())

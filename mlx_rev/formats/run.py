@@ -91,7 +91,9 @@ def _write(model: ModelFile, run: Path, dtype: Dtype, force: bool) -> Written:
     Raises FormatError where it exists, with `force` too, or the model has no tokenizer.
     """
     if model.tokenizer is None:
-        raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
+        raise FormatError(
+            f"{model.source}: has no tokenizer, which training needs; give --tokenizer"
+        )
     if run.exists() or run.is_symlink():
         raise FormatError(f"{run}: exists, and a run is not replaced; choose another name")
     order = model.order or ASSUMED

@@ -24,6 +24,7 @@ class Sidecar:
 
     order: Order | None
     tokenizer_sha256: str | None
+    """None where it is not known; empty for a model that was written without a tokenizer."""
     tokenizer_pieces_sha256: str | None
     """Of the tokenizer.bin: the same for a tokenizer that was rebuilt from its pieces."""
     provenance: dict[str, str] = field(default_factory=dict)
@@ -49,6 +50,7 @@ def write(target: Path, content_sha256: str, model: ModelFile) -> None:
     described: dict[str, Any] = {"sha256": content_sha256, **model.provenance}
     if model.order is not None:
         described["reversal"] = model.order.name
+    described["tokenizer_sha256"] = ""
     if model.tokenizer is not None:
         described["tokenizer_sha256"] = model.tokenizer.fingerprint
         if isinstance(model.tokenizer, SentencePiece):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,21 @@ def test_what_mlx_lms_converter_leaves_of_a_tokenizer_is_known_again(
     assert described["mlx_rev"]["tokenizer_json_sha256"]
     assert not (written / "theirs" / "tokenizer.model").exists()
     assert ids(open_model(written / "theirs")) == ids(talking)
+
+
+def test_a_model_without_a_tokenizer_does_not_take_anothers(
+    tmp_path: Path, talking: ModelFile
+) -> None:
+    convert(talking, tmp_path / "m.bin")
+    convert(replace(talking, tokenizer=None), tmp_path / "m.bin", force=True)
+    assert (tmp_path / "tokenizer.model").exists()
+    assert open_model(tmp_path / "m.bin").tokenizer is None
+    named = tmp_path / "tokenizer.model"
+    assert ids(open_model(tmp_path / "m.bin", tokenizer=named)) == ids(talking)
+    described = json.loads((tmp_path / "m.bin.json").read_text())
+    del described["tokenizer_sha256"]  # as in what was written before
+    (tmp_path / "m.bin.json").write_text(json.dumps(described))
+    assert ids(open_model(tmp_path / "m.bin")) == ids(talking)
 
 
 def test_a_built_in_model_answers_to_its_name(
