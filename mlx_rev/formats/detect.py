@@ -83,7 +83,7 @@ def _ended(model: ModelFile) -> ModelFile:
         return model
     if not 0 <= end < model.config.vocab_size:
         raise FormatError(
-            f"{model.source}: a text ends with the id {end}, expected one of its vocabulary, 0 to "
+            f"{model.source}: a text ends with the id {end}; expected one of its vocabulary, 0 to "
             f"{model.config.vocab_size - 1}"
         )
     return replace(model, tokenizer=model.tokenizer.ending_with(end))

@@ -18,6 +18,7 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
+from tests.conftest import Run
 from tests.formats.conftest import drawn
 
 POINTER = (
@@ -109,6 +110,23 @@ def test_safetensors_that_are_not_the_models_weights_are_not_taken_for_them(
         FormatError, match=r"tuned\.safetensors: .* which is model\.safetensors; put"
     ):
         open_model(tmp_path / "m" / "tuned.safetensors")
+
+
+def test_a_models_settings_stand_for_no_model(run: Run, tmp_path: Path, talking: ModelFile) -> None:
+    convert(talking, tmp_path / "m")
+    done = run("convert", tmp_path / "m" / "config.json", tmp_path / "x")
+    assert done.returncode == 2
+    assert f"a model's settings; name its folder, {tmp_path / 'm'}" in done.stderr
+
+
+@pytest.mark.parametrize("target", [b"m\xe9l", b"m\xe9l.gguf", b"m\xe9l.bin", b"n.gguf"])
+def test_a_name_need_not_be_utf_8(tmp_path: Path, talking: ModelFile, target: bytes) -> None:
+    source = tmp_path / os.fsdecode(b"mod\xe9l")
+    convert(talking, source)
+    convert(open_model(source), tmp_path / os.fsdecode(target))
+    assert open_model(tmp_path / os.fsdecode(target)).config == talking.config
+    with pytest.raises(FormatError, match=r"not UTF-8, which config\.toml is; choose another"):
+        convert(open_model(source), tmp_path / os.fsdecode(b"r\xe9n"), "run")
 
 
 def test_a_file_of_several_stands_for_the_whole(tmp_path: Path, talking: ModelFile) -> None:
