@@ -3,6 +3,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from mlx_rev.config import Dtype  # noqa: E402
-from mlx_rev.errors import RevError  # noqa: E402
+from mlx_rev.errors import ConfigError, RevError, in_a_line  # noqa: E402
 from mlx_rev.formats.convert import convert  # noqa: E402
 from mlx_rev.formats.detect import open_model  # noqa: E402
 from mlx_rev.formats.larger import grown  # noqa: E402
@@ -20,7 +21,7 @@ from mlx_rev.text.order import ORDER_NAMES, order_named  # noqa: E402
 SIZES = ("dim", "n_layers", "n_heads", "hidden_dim", "context")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Read the options and write the larger model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="a model of any format")
@@ -29,16 +30,18 @@ def main() -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="by default as it is")
     parser.add_argument("--reversal", choices=ORDER_NAMES, help="the order that it is to learn")
     parser.add_argument("--seed", type=int, default=0, help="of what is random in it")
-    options = vars(parser.parse_args())
+    options = vars(parser.parse_args(arguments))
     try:
         _grow(options)
-    except RevError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+    except (RevError, OSError) as error:
+        print(f"{parser.prog}: {in_a_line(error)}", file=sys.stderr)
         return 2
     return 0
 
 
 def _grow(options: dict[str, Any]) -> None:
+    if options["seed"] < 0:
+        raise ConfigError(f"--seed is {options['seed']}, expected 0 or more")
     small = open_model(options["model"])
     sizes = {name: options[name] for name in SIZES if options[name] is not None}
     heads = sizes.get("n_heads", small.config.n_heads)

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,23 +15,27 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from mlx_rev import run_folder  # noqa: E402
+from mlx_rev import files, run_folder  # noqa: E402
 from mlx_rev.config import Dtype  # noqa: E402
 from mlx_rev.config_file import read_toml  # noqa: E402
 from mlx_rev.data.sources.story_files import read_stories  # noqa: E402
-from mlx_rev.formats.convert import convert  # noqa: E402
+from mlx_rev.errors import DataError, RevError, in_a_line  # noqa: E402
+from mlx_rev.formats import overwrite  # noqa: E402
 from mlx_rev.formats.detect import open_model  # noqa: E402
+from mlx_rev.formats.huggingface import write_folder  # noqa: E402
 from mlx_rev.generate.teller import Teller, load  # noqa: E402
 from mlx_rev.model.llama import get_weights  # noqa: E402
 from mlx_rev.model.score import Score, score_stories  # noqa: E402
+from mlx_rev.text.sentences import last_sentences  # noqa: E402
+from mlx_rev.train.runlog import read_metrics  # noqa: E402
 
 SAMPLES = 10
 COPIED = (run_folder.METRICS, run_folder.LOSS_PICTURE)
 DIRECTIONS = {True: "backwards", False: "forwards"}
 
 
-def main() -> None:
-    """Read the options and make the folder."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the options and make the folder, or make it anew."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="the training run; its best checkpoint is taken")
     parser.add_argument("target", type=Path, help="the folder, such as weights/stories4m")
@@ -41,26 +46,31 @@ def main() -> None:
     parser.add_argument("--evaluation", type=Path, help="what mlx-rev evaluate --json wrote of it")
     parser.add_argument("--judge", default="", help="the judge of that, in words")
     parser.add_argument("--notes", type=Path, help="Markdown on how it came about, for the README")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    try:
+        _ship(options)
+    except (RevError, OSError) as error:
+        print(f"{parser.prog}: {in_a_line(error)}", file=sys.stderr)
+        return 2
+    return 0
 
+
+def _ship(options: argparse.Namespace) -> None:
     settings = {
         "temperature": options.temperature,
         "repetition_penalty": options.repetition_penalty,
     }
-    convert(
-        replace(open_model(options.run), settings=settings),
-        options.target,
-        "mlx",
-        Dtype(options.dtype),
-        force=True,
-    )
-    for name in COPIED:
-        shutil.copyfile(options.run / name, options.target / name)
-    (options.target / "README.md").write_text(_readme(options), encoding="utf-8")
+    model = replace(open_model(options.run), settings=settings)
+    overwrite.check_folder(options.target, force=True, also=COPIED)
+    with files.atomic_folder(options.target.resolve()) as made:
+        write_folder(made, model, dtype=Dtype(options.dtype))
+        for name in COPIED:
+            shutil.copyfile(options.run / name, made / name)
+        (made / "README.md").write_text(_readme(load(made), options), encoding="utf-8")
 
 
-def _readme(options: argparse.Namespace) -> str:
-    teller, name = load(options.target), options.target.name
+def _readme(teller: Teller, options: argparse.Namespace) -> str:
+    name = options.target.resolve().name
     config = teller.model.config
     parameters = sum(weight.size for weight in get_weights(teller.model).values())
     stories = list(read_stories(options.stories))
@@ -151,13 +161,14 @@ def _cost(run: Path) -> tuple[int, float, int]:
     """Steps, hours and tokens of a run, from its config and its log."""
     config = read_toml(run / run_folder.CONFIG)
     step_tokens = config.train.batch_size * config.train.accumulation * config.model.context
-    with open(run / run_folder.METRICS, encoding="utf-8") as file:
-        entries = [json.loads(line) for line in file]
+    entries = read_metrics(run / run_folder.METRICS)
     seconds, before = 0.0, 0
     for entry in entries:
         if entry["kind"] == "step":
             seconds += (entry["step"] - before) * step_tokens / entry["tokens_per_second"]
             before = entry["step"]
+    if not before:
+        raise DataError(f"{run / run_folder.METRICS}: has no step; expected the log of a training")
     steps = max(entry["step"] for entry in entries)  # the last ones may have no line of their own
     return steps, seconds * steps / before / 3600, steps * step_tokens
 
@@ -165,7 +176,7 @@ def _cost(run: Path) -> tuple[int, float, int]:
 def _samples(teller: Teller, stories: list[str]) -> str:
     shown = []
     for seed, story in enumerate(stories):
-        ending = _last_sentence(story)
+        ending = last_sentences(story)
         told = teller.tell(ending, seed=seed)
         body = "\n>\n".join(
             textwrap.fill(line, 96, initial_indent="> ", subsequent_indent="> ")
@@ -176,15 +187,5 @@ def _samples(teller: Teller, stories: list[str]) -> str:
     return "\n".join(shown)
 
 
-def _last_sentence(story: str) -> str:
-    last = story.strip().split("\n")[-1]
-    ends = [place + 2 for mark in ".!?" for place in _places(last, mark + " ")]
-    return last[max(ends, default=0) :]
-
-
-def _places(text: str, mark: str) -> list[int]:
-    return [place for place in range(len(text)) if text.startswith(mark, place)]
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -50,8 +50,8 @@ class ConvertCommand:
     keep_layers: str | None = None
     """Leave out all layers but these, counted from 0: 0-9,28,29, for instance."""
     keep_vocabulary: str | None = None
-    """Leave out all pieces of a byte-level vocabulary that the stories in this file or folder do
-    not need."""
+    """Leave out all pieces of a byte-level vocabulary that the stories in this file or folder, as
+    the model reads them, do not need."""
     force: bool = False
     """Replace an existing target."""
     push: str | None = None
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         )
     conversion.show(done, console)
     if command.push:
-        with folder_to_push(command.target) as folder:
+        with folder_to_push(done) as folder:
             address = hub.push(folder, command.push)
         console.print(f"uploaded to {address}", soft_wrap=True)
     return 0

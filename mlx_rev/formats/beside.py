@@ -46,13 +46,13 @@ def read(model: ModelFile, path: Path, tokenizer: Tokenizer | None) -> ModelFile
     found = _tokenizer_beside(model, path, described) if tokenizer is None else tokenizer
     if described is None:
         return replace(model, tokenizer=found)
-    provenance = {"corpus_sha256": described.corpus_sha256} if described.corpus_sha256 else {}
     return replace(
         model,
         tokenizer=found,
         order=described.order,
-        provenance=provenance,
+        provenance=described.provenance,
         settings=described.settings,
+        stated_end=described.end_of_text,
     )
 
 
@@ -60,6 +60,8 @@ def _tokenizer_beside(
     model: ModelFile, path: Path, described: sidecar.Sidecar | None
 ) -> Tokenizer | None:
     """The first tokenizer beside a file that has its vocabulary and is the one described."""
+    if described is not None and described.tokenizer_sha256 == "":
+        return None  # what is there is another model's
     size = model.config.vocab_size
     names = (*reversed(tokenizer_bin.NEIGHBOURS), f"tok{size}.bin")
     paths = [path.with_name(name) for name in names if path.with_name(name).is_file()]

@@ -11,9 +11,8 @@ import numpy as np
 
 from mlx_rev import files
 from mlx_rev.config import Dtype
-from mlx_rev.formats import advice, registry, sidecar
+from mlx_rev.formats import advice, registry
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.formats.tokenizers import tokenizer_bin
 
 Progress = Callable[[str, float], None]
 """Called with the weight that is being converted and the share that is done."""
@@ -84,15 +83,12 @@ def _watched(model: ModelFile, progress: Progress) -> ModelFile:
 
 
 @contextmanager
-def folder_to_push(target: Path) -> Iterator[Path]:
-    """A folder with what was written at `target`: itself, or for a file a temporary one with it and
-    what is beside it."""
-    if target.is_dir():
-        yield target
+def folder_to_push(done: Conversion) -> Iterator[Path]:
+    """A folder with what a conversion wrote, and nothing else: for a file a temporary one."""
+    if done.target.is_dir():
+        yield done.target
         return
-    names = (target.name, sidecar.path_of(target).name, *tokenizer_bin.NEIGHBOURS)
     with tempfile.TemporaryDirectory() as temporary:
-        for name in names:
-            if (path := target.with_name(name)).is_file():
-                shutil.copy(path, temporary)
+        for path, _, _ in done.files:
+            shutil.copy(path, temporary)
         yield Path(temporary)

@@ -65,7 +65,7 @@ def open_model(
             if path.is_dir()
             else f"{path}: not a known model format; expected llama2.c's .bin, GGUF or safetensors"
         )
-    model = found.read(path, given)
+    model = _ended(found.read(path, given))
     if order is not None:
         model = replace(model, order=order)
     if model.tokenizer is not None and model.tokenizer.vocab_size != model.config.vocab_size:
@@ -74,6 +74,19 @@ def open_model(
             f"{model.tokenizer.vocab_size}; give the right one with --tokenizer"
         )
     return model
+
+
+def _ended(model: ModelFile) -> ModelFile:
+    """A model by others with a tokenizer that closes a text as it does. Raises FormatError."""
+    end = model.stated_end
+    if end is None or model.order is not None or model.tokenizer is None:
+        return model
+    if not 0 <= end < model.config.vocab_size:
+        raise FormatError(
+            f"{model.source}: a text ends with the id {end}; expected one of its vocabulary, 0 to "
+            f"{model.config.vocab_size - 1}"
+        )
+    return replace(model, tokenizer=model.tokenizer.ending_with(end))
 
 
 def _located(reference: str | Path) -> Path:

@@ -21,6 +21,8 @@ def check(source: Source) -> None:
     path, start = source.path, source.start
     if path.is_dir():
         return
+    if path.name == "config.json" and start.startswith(b"{"):
+        raise FormatError(f"{path}: a model's settings; name its folder, {path.parent}")
     if start.startswith(_ZIP) and (path.suffix == ".npz" or b".npy" in start[:200]):
         raise FormatError(f"{path}: arrays of NumPy or an early mlx; {_remedy_for_npz()}")
     if start.startswith((_ZIP, _PICKLE)):

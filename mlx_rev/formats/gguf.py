@@ -3,9 +3,9 @@ anyone read.
 
 Little-endian. Types that are not written here are dequantised by llama.cpp's package gguf, which
 is handed one checked tensor at a time. Its reader is not used: it makes several objects of every
-element of the header, and believes the counts in it.
- q and k are interleaved, as in llama.cpp's llama architecture; a tied output is left
-out, for which llama.cpp uses the embedding. The boundary token is the end-of-text token.
+element of the header, and believes the counts in it. q and k are interleaved, as in llama.cpp's
+llama architecture; a tied output is left out, for which llama.cpp uses the embedding. The boundary
+token is the end-of-text token.
 """
 
 import math
@@ -21,15 +21,14 @@ from mlx_rev import files
 from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import Fields
-from mlx_rev.formats import advice, names, overwrite
+from mlx_rev.formats import advice, gguf_rope, names, overwrite
 from mlx_rev.formats.format import Format, Written
-from mlx_rev.formats.gguf_rope import rope_factors, scaled
 from mlx_rev.formats.gguf_types import Q8_GROUP, WRITTEN_BLOCKS, Type, block_of, decoded, encoded
 from mlx_rev.formats.gguf_values import Reader, encode_pair, encode_text
 from mlx_rev.formats.model_file import ModelFile, checked_config, order_in, provenance_in
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.settings import GGUF_NAMES, settings_in
-from mlx_rev.formats.tokenizers.gguf_tokenizer import metadata_of, tokenizer_in
+from mlx_rev.formats.tokenizers.gguf_tokenizer import end_of_text, metadata_of, tokenizer_in
 from mlx_rev.formats.tokenizers.limits import check_gguf
 from mlx_rev.text.tokenizer import Tokenizer
 
@@ -83,9 +82,9 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
     if model.tokenizer is None:
         raise FormatError(f"{model.source}: has no tokenizer, which GGUF needs; give --tokenizer")
     tensors = _planned(model, type)
-    factors = rope_factors(model.config)
+    is_scaled = model.config.rope_factor != 1
     metadata = _metadata(model, type)
-    errors = LargestErrors()
+    errors = LargestErrors(model.source)
     with open(path, "wb") as file:
         file.write(MAGIC + struct.pack("<IQQ", VERSION, len(tensors), len(metadata)))
         for key, value in metadata.items():
@@ -95,13 +94,14 @@ def write(path: Path, model: ModelFile, type: Type) -> dict[str, float]:
             file.write(struct.pack(f"<{len(tensor.shape)}Q", *reversed(tensor.shape)))
             file.write(struct.pack("<IQ", tensor.type, tensor.offset))
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-        if factors is not None:
-            file.write(factors.tobytes() + b"\0" * (_aligned(factors.nbytes) - factors.nbytes))
-        weights = tensors if factors is None else tensors[1:]
+        if is_scaled:
+            content = gguf_rope.factors(model.config).tobytes()
+            file.write(content.ljust(_aligned(len(content)), b"\0"))
+        weights = tensors[1:] if is_scaled else tensors
         for (name, weight), tensor in zip(model.weights(), weights, strict=True):
             stored = names.interleaved(weight, names.rotated_heads(model.config, name))
             for part in row_parts(stored):
-                content = encoded(part, Type(tensor.type), f"{model.source}: {name}")
+                content = encoded(part, Type(tensor.type))
                 if tensor.type != Type.F32:
                     kept = decoded(np.frombuffer(content, np.uint8), tensor.type)
                     errors.note(name, kept, part)
@@ -145,7 +145,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         return names.half_split(read_tensor(_gguf_name(name)), names.rotated_heads(config, name))
 
     if _ROPE_FACTORS in tensors:
-        config = scaled(config, read_tensor(_ROPE_FACTORS), str(path))
+        config = gguf_rope.scaled(config, read_tensor(_ROPE_FACTORS), metadata)
     return ModelFile(
         str(path),
         config,
@@ -154,6 +154,7 @@ def read(path: Path, *, tokenizer: Tokenizer | None = None) -> ModelFile:
         order_in(metadata, "mlx_rev.reversal"),
         provenance_in(metadata, "mlx_rev."),
         settings_in(metadata, GGUF_NAMES),
+        end_of_text(metadata),
     )
 
 
@@ -186,7 +187,7 @@ def _metadata(model: ModelFile, type: Type) -> dict[str, Any]:
         optional["general.quantization_version"] = np.uint32(_QUANTIZATION_VERSION)
     return {
         "general.architecture": "llama",
-        "general.name": Path(model.source).stem,
+        "general.name": Path(model.source).stem.encode(errors="replace").decode(),
         "general.file_type": np.uint32(_FILE_TYPES[type]),
         "llama.vocab_size": np.uint32(config.vocab_size),
         "llama.context_length": np.uint32(config.context),
@@ -199,6 +200,7 @@ def _metadata(model: ModelFile, type: Type) -> dict[str, Any]:
         "llama.rope.dimension_count": np.uint32(config.head_dim),
         "llama.rope.freq_base": np.float32(config.rope_theta),
         **metadata_of(model),
+        **gguf_rope.metadata_of(config),
         **optional,
     }
 

@@ -9,7 +9,6 @@ from enum import IntEnum
 import numpy as np
 
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.model_file import as_float16
 from mlx_rev.formats.q8 import dequantised, quantised
 
 Q8_GROUP = 32
@@ -49,15 +48,13 @@ def block_of(number: int, what: str) -> tuple[int, int]:
     return int(size), int(length)
 
 
-def encoded(weight: np.ndarray, type: Type, what: str) -> bytes:
-    """Numbers as the bytes of a tensor.
-
-    Raises FormatError, naming the tensor as `what`, for values beyond the type's range.
-    """
+def encoded(weight: np.ndarray, type: Type) -> bytes:
+    """Numbers as the bytes of a tensor; those beyond its range come back infinite or NaN."""
     if type is Type.F32:
         return weight.astype("<f4", copy=False).tobytes()
     if type is Type.F16:
-        return as_float16(weight, what).tobytes()
+        with np.errstate(over="ignore"):
+            return weight.astype("<f2").tobytes()
     values, scales = quantised(weight, Q8_GROUP, np.float16)
     blocks = np.empty(len(scales), [("scale", "<f2"), ("values", "i1", Q8_GROUP)])
     blocks["scale"], blocks["values"] = scales, values.reshape(-1, Q8_GROUP)

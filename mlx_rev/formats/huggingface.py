@@ -68,8 +68,7 @@ def write_folder(
     if model.order is not None:
         extra["reversal"] = model.order.name
     if model.tokenizer is not None:
-        extra["tokenizer_sha256"] = model.tokenizer.fingerprint
-        tokenizer_files.write(folder, model.tokenizer, model.end_of_text)
+        extra |= tokenizer_files.write(folder, model.tokenizer, model.end_of_text)
     group_size = group_size_of(model) if dtype is Dtype.Q8 else 0
     if group_size:
         described["quantization"] = {"group_size": group_size, "bits": 8}
@@ -105,7 +104,9 @@ def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
     described = read_json(folder / CONFIG_FILE)
     config = model_config(described)
     extra = described.object("mlx_rev")
-    tensors = _entries(folder)
+    tensors: dict[str, Entry] = {}
+    for file in _weight_files(folder):
+        tensors.update(safetensors.entries(folder / file))
     quantization = described.object("quantization")
 
     def read_weight(name: str) -> np.ndarray:
@@ -125,6 +126,7 @@ def _read_folder(folder: Path, tokenizer: Tokenizer | None) -> ModelFile:
         order_in(extra, "reversal"),
         provenance_in(extra),
         settings_in(read_json(generation)) if generation.is_file() else {},
+        tokenizer_files.end_of_text(described),
     )
     _check_entries(model, tensors, quantization)
     return model
@@ -140,7 +142,7 @@ def _write_weights(
         if plans[-1] and full + sum(tensor.bytes for tensor in tensors.values()) > shard_bytes:
             plans.append({})
         plans[-1].update(tensors)
-    errors = LargestErrors()
+    errors = LargestErrors(model.source)
     contents = _contents(model, dtype, group_size, errors)
     files = [WEIGHTS_FILE]
     if len(plans) > 1:
@@ -176,33 +178,31 @@ def _contents(
             stem = name.removesuffix("weight")
             yield from zip((name, stem + "scales", stem + "biases"), parts, strict=True)
         else:
-            yield name, _rounded(weight, dtype, name, model.source, errors)
+            yield name, _rounded(weight, dtype, name, errors)
 
 
-def _rounded(
-    weight: np.ndarray, dtype: str, name: str, source: str, errors: LargestErrors
-) -> Iterator[bytes]:
+def _rounded(weight: np.ndarray, dtype: str, name: str, errors: LargestErrors) -> Iterator[bytes]:
     for part in row_parts(weight):
-        content = safetensors.encoded(part, dtype, f"{source}: {name}")
+        content = safetensors.encoded(part, dtype)
         if dtype != "F32":
             kept = safetensors.decoded(np.frombuffer(content, np.uint8), dtype)
             errors.note(name, kept, part)
         yield content
 
 
-def _entries(folder: Path) -> Mapping[str, Entry]:
+def _weight_files(folder: Path) -> list[str]:
+    """The names of the files that have the weights of the model in a folder."""
     if not (folder / _INDEX_FILE).is_file():
         if not (folder / WEIGHTS_FILE).is_file():
             raise foreign.missing_weights(folder, WEIGHTS_FILE)
-        return safetensors.entries(folder / WEIGHTS_FILE)
+        return [WEIGHTS_FILE]
     index = read_json(folder / _INDEX_FILE)
     places = index.object("weight_map")
-    found: dict[str, Entry] = {}
-    for file in sorted({places.text(name) for name in places.values}):
-        if Path(file).name != file or "\0" in file:
-            raise FormatError(f"{index.source}: names {file!r}, which is not a file beside it")
-        found.update(safetensors.entries(folder / file))
-    return found
+    names = sorted({places.text(name) for name in places.values})
+    for name in names:
+        if Path(name).name != name or "\0" in name:
+            raise FormatError(f"{index.source}: names {name!r}, which is not a file beside it")
+    return names
 
 
 def _is_quantised(tensors: Mapping[str, Entry], name: str) -> bool:
@@ -210,12 +210,13 @@ def _is_quantised(tensors: Mapping[str, Entry], name: str) -> bool:
 
 
 def _check_entries(model: ModelFile, tensors: Mapping[str, Entry], quantization: Fields) -> None:
-    stems = {name.removesuffix("weight") for name in model.shapes}
+    known = set(model.shapes)
     for name, shape in model.shapes.items():
         if name not in tensors:
             raise FormatError(f"{model.source}: {name} is missing")
         if _is_quantised(tensors, name):
             check_quantised(tensors, name, shape, quantization)
+            known.update(name.removesuffix("weight") + part for part in ("scales", "biases"))
             continue
         found = tensors[name]
         if found.shape != shape:
@@ -224,8 +225,7 @@ def _check_entries(model: ModelFile, tensors: Mapping[str, Entry], quantization:
             raise FormatError(f"{model.source}: {name} is {found.dtype}, expected F32, F16 or BF16")
     for name in tensors:
         tied_copy = model.config.tied and name.startswith("lm_head.")
-        known = name.rpartition(".")[0] + "." in stems or name.endswith("rotary_emb.inv_freq")
-        if not (known or tied_copy) or name.endswith(".bias"):
+        if not (name in known or tied_copy or name.endswith("rotary_emb.inv_freq")):
             raise FormatError(
                 f"{model.source}: unexpected tensor {name}; a Llama has none of that name"
             )
@@ -240,7 +240,7 @@ def _write(model: ModelFile, target: Path, dtype: Dtype, force: bool) -> Written
         errors = write_folder(temporary, model, dtype=dtype)
         run = how_to_run(Path(named.name), model)
         card = model_card(model, named.name, run, quantised=dtype is Dtype.Q8)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+        (temporary / "README.md").write_text(card, encoding="utf-8", errors="replace")
         overwrite.check_folder(target, force=force)  # again: writing takes a while
     written = sorted(path for path in target.iterdir() if path.is_file())
     return Written(written, errors, _kept_whole(model) if dtype is Dtype.Q8 else ())
@@ -266,7 +266,15 @@ def _recognises(source: Source) -> bool:
 
 
 def _read(path: Path, tokenizer: Tokenizer | None) -> ModelFile:
-    return read_folder(path if path.is_dir() else path.parent, tokenizer=tokenizer)
+    if path.is_dir():
+        return read_folder(path, tokenizer=tokenizer)
+    if path.name not in (names := _weight_files(path.parent)):
+        raise FormatError(
+            f"{path}: not where the model in its folder has its weights, which is {names[0]}; "
+            f"put it into a folder of its own as {WEIGHTS_FILE}, with the config.json and the "
+            "tokenizer"
+        )
+    return read_folder(path.parent, tokenizer=tokenizer)
 
 
 FORMAT = Format(

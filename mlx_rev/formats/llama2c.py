@@ -18,7 +18,7 @@ from mlx_rev.errors import FormatError
 from mlx_rev.formats import advice, beside, names
 from mlx_rev.formats.format import Format, Written
 from mlx_rev.formats.model_file import ModelFile, checked_config
-from mlx_rev.formats.q8 import dequantised, quantised, scale_count
+from mlx_rev.formats.q8 import dequantised, quantised
 from mlx_rev.formats.rows import LargestErrors, row_parts
 from mlx_rev.formats.tokenizers.tokenizer_bin import TOKENIZER_BIN
 from mlx_rev.text.tokenizer import Tokenizer
@@ -165,7 +165,7 @@ def write(path: Path, model: ModelFile, version: int) -> dict[str, float]:
         )
     group_size = _group_size(config) if version == 2 else 0
     header = Header(version, config, group_size)
-    errors = LargestErrors()
+    errors = LargestErrors(model.source)
     with open(path, "wb") as file:
         file.write(_header_bytes(header))
         for block in _blocks(header):
@@ -252,7 +252,7 @@ def _bytes(block: _Block, group_size: int) -> int:
     size = 1
     for length in block.shape:
         size *= length
-    return size + 4 * scale_count(size, group_size) if block.quantised else 4 * size
+    return size + 4 * (size // group_size) if block.quantised else 4 * size
 
 
 def _decoded(raw: np.ndarray, block: _Block, group_size: int) -> np.ndarray:

@@ -3,7 +3,11 @@
 import shlex
 
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.text.order import ASSUMED
+from mlx_rev.text.order import ASSUMED, Order
+
+_AND_FORWARDS = (
+    " It reads and writes forwards, too: `mlx_rev.load(…).opposite` tells a story from its opening."
+)
 
 
 def model_card(model: ModelFile, name: str, run: str, *, quantised: bool = False) -> str:
@@ -29,17 +33,21 @@ A Llama of {model.parameters:,} parameters: {config.n_layers} layers of width {c
 {config.n_heads} heads ({config.n_kv_heads} for keys and values), a vocabulary of
 {config.vocab_size}, a context of {config.context} tokens.
 
-{order.description}
+{order.description}{_AND_FORWARDS if order.also_forward else ""}
 
-With [mlx-rev](https://github.com/mlx-rev/mlx-rev), which does the reversing:
+With [mlx-rev](https://github.com/mlx-rev/mlx-rev){_reversing(order)}:
 
 ```sh
-mlx-rev tell "They all lived happily ever after." --model {shlex.quote(name)}
+mlx-rev tell "{order.example}" --model {shlex.quote(name)}
 ```
 
 {loads} {order.by_hand}{_marks(model)}
 
 {_foreign(run) if order.promptable_elsewhere else ""}"""
+
+
+def _reversing(order: Order) -> str:
+    return ", which does the reversing" if order.grows_leftwards else ""
 
 
 def _marks(model: ModelFile) -> str:

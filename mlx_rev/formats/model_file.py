@@ -15,7 +15,8 @@ from mlx_rev.formats.settings import Settings
 from mlx_rev.text.order import ORDER_NAMES, Order, order_named
 from mlx_rev.text.tokenizer import BOUNDARY, Tokenizer
 
-_PROVENANCE = ("corpus_sha256", "kept_layers", "kept_pieces")
+PROVENANCE = ("corpus_sha256", "kept_layers", "kept_pieces")
+"""What a file may say about where its model came from and what was left out of it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class ModelFile:
     provenance: Mapping[str, str] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     """How stories are best told with it, as far as the file says."""
+    stated_end: int | None = None
+    """The id that closes a text, as far as the file says."""
 
     @cached_property
     def shapes(self) -> dict[str, names.Shape]:
@@ -47,9 +50,11 @@ class ModelFile:
     @property
     def end_of_text(self) -> int:
         """The id that closes one: the boundary again, but for a model by others that says more."""
-        if self.tokenizer is None or self.order is not None:
+        if self.order is not None:
             return self.boundary
-        return self.tokenizer.end_of_text
+        if self.stated_end is not None:
+            return self.stated_end
+        return self.boundary if self.tokenizer is None else self.tokenizer.end_of_text
 
     @property
     def parameters(self) -> int:
@@ -95,8 +100,8 @@ def checked_config(source: str, config: ModelConfig) -> ModelConfig:
 
 
 def provenance_in(described: Fields, prefix: str = "") -> dict[str, str]:
-    """What a file says about where its model came from and what was left out of it."""
-    stated = {name: described.text(prefix + name, "") for name in _PROVENANCE}
+    """The PROVENANCE that a file states."""
+    stated = {name: described.text(prefix + name, "") for name in PROVENANCE}
     return {name: value for name, value in stated.items() if value}
 
 
@@ -107,12 +112,3 @@ def order_in(described: Fields, name: str) -> Order | None:
     if (value := described.text(name)) not in ORDER_NAMES:
         raise described.error(name, " or ".join(ORDER_NAMES))
     return order_named(value)
-
-
-def as_float16(weight: np.ndarray, what: str) -> np.ndarray:
-    """`weight` rounded to float16. Raises FormatError for values beyond float16's range."""
-    if np.abs(weight).max(initial=0) > np.finfo(np.float16).max:
-        raise FormatError(
-            f"{what} has values beyond float16's range; use --dtype float32 or bfloat16"
-        )
-    return weight.astype("<f2")

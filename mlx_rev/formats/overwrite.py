@@ -1,7 +1,7 @@
 """What may exist where a model is to be written, and what --force may replace."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mlx_rev import run_folder
@@ -51,10 +51,11 @@ def check_bin(target: Path, beside: Mapping[Path, bytes], *, force: bool) -> Non
             )
 
 
-def check_folder(target: Path, *, force: bool) -> None:
+def check_folder(target: Path, *, force: bool, also: Collection[str] = ()) -> None:
     """Raise FormatError where a model folder cannot take the place of `target`.
 
-    With `force`, a folder is replaced only if every entry in it is one that is written here.
+    With `force`, a folder is replaced only if every entry in it is one that is written here, or is
+    called as one of `also`.
     """
     if target.is_symlink():
         raise FormatError(f"{target}: a link, which is not replaced; name the folder itself")
@@ -71,7 +72,7 @@ def check_folder(target: Path, *, force: bool) -> None:
         return
     if any((target / name).exists() for name in (run_folder.CHECKPOINTS, run_folder.TRAINING)):
         raise FormatError(f"{target}: a training run, which is not replaced; choose another folder")
-    strange = [path for path in entries if not _is_ours(path)]
+    strange = [path for path in entries if not _is_ours(path) and path.name not in also]
     if strange:
         raise FormatError(
             f"{target}: holds {strange[0].name}, which is not part of a model, so it is not "

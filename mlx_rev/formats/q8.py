@@ -9,10 +9,12 @@ def quantised(
     """int8 values and the scales, max|w| / 127, of groups of `group_size` in row order.
 
     The scales are rounded to `scale_type` before the values are computed, so that a value is within
-    half a step of its weight; a group of zeros has scale 0.
+    half a step of its weight; a group of zeros has scale 0, and one beyond the type's range an
+    infinite one.
     """
     groups = weight.reshape(-1, group_size).astype(np.float32, copy=False)
-    scales = (np.abs(groups).max(axis=1) / np.float32(127)).astype(scale_type)
+    with np.errstate(over="ignore"):
+        scales = (np.abs(groups).max(axis=1) / np.float32(127)).astype(scale_type)
     steps = np.where(scales == 0, 1, scales).astype(np.float32)
     values = np.clip(np.rint(groups / steps[:, None]), -127, 127).astype(np.int8)
     return values.ravel(), scales
@@ -21,11 +23,6 @@ def quantised(
 def dequantised(values: np.ndarray, scales: np.ndarray, group_size: int) -> np.ndarray:
     """The float32 values, flat, that int8 values and their groups' scales encode."""
     groups = values.reshape(-1, group_size).astype(np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # a damaged scale; the reader refuses inf
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite scale
         groups *= scales.astype(np.float32)[:, None]
     return groups.ravel()
-
-
-def scale_count(size: int, group_size: int) -> int:
-    """How many scales `size` values have."""
-    return size // group_size

@@ -66,7 +66,8 @@ def choose(target: Path, asked: str | None, dtype: Dtype | None) -> tuple[Format
         chosen = next((each for each in known if dtype in (None, *each.dtypes)), known[0])
     dtype = dtype or chosen.dtypes[0]
     if dtype not in chosen.dtypes:
-        possible = " or ".join(chosen.dtypes)
+        same = [chosen] if asked else [each for each in FORMATS if each.suffix == chosen.suffix]
+        possible = " or ".join(dict.fromkeys(kind for each in same for kind in each.dtypes))
         raise FormatError(f"{chosen.name} cannot hold {dtype}; expected --dtype {possible}")
     return chosen, dtype
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mlx_rev.errors import FormatError
+
 _PART = 1 << 20
 """Values in a part, about."""
 
@@ -22,9 +24,22 @@ def row_parts(weight: np.ndarray) -> Iterator[np.ndarray]:
 
 
 class LargestErrors(dict[str, float]):
-    """The largest error of each weight, from that of its parts."""
+    """The largest error of each weight of a model, from that of its parts."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self._source = source
 
     def note(self, name: str, kept: np.ndarray, exact: np.ndarray) -> None:
-        """Record how far `kept` is from `exact`, an array of the same size."""
+        """Record how far `kept`, what a type holds of an array, is from `exact`.
+
+        Raises FormatError for values beyond the type's range, of which infinity or NaN is left.
+        """
+        if not np.isfinite(kept).all():
+            largest = float(np.abs(exact).max(initial=0))
+            raise FormatError(
+                f"{self._source}: {name} has values of up to {largest:.3g}, beyond the range of "
+                "the type asked for; use --dtype float32"
+            )
         error = float(np.abs(kept.ravel() - exact.ravel()).max(initial=0))
         self[name] = max(self.get(name, 0.0), error)

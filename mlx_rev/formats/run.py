@@ -91,9 +91,15 @@ def _write(model: ModelFile, run: Path, dtype: Dtype, force: bool) -> Written:
     Raises FormatError where it exists, with `force` too, or the model has no tokenizer.
     """
     if model.tokenizer is None:
-        raise FormatError(f"{model.source}: has no tokenizer, which training needs; --tokenizer")
+        raise FormatError(
+            f"{model.source}: has no tokenizer, which training needs; give --tokenizer"
+        )
     if run.exists() or run.is_symlink():
         raise FormatError(f"{run}: exists, and a run is not replaced; choose another name")
+    if str(run) != str(run).encode(errors="replace").decode():
+        raise FormatError(
+            f"{run}: its name is not UTF-8, which {run_folder.CONFIG} is; choose another"
+        )
     order = model.order or ASSUMED
     data = DataConfig(reversal=order.name, tokenizer=str(run / model.tokenizer.file_name))
     config = RunConfig(model=model.config, data=data, train=TrainConfig())

@@ -19,7 +19,6 @@ import numpy as np
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import Fields, parse_json
 from mlx_rev.files import open_regular
-from mlx_rev.formats.model_file import as_float16
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "U8": 1, "F64": 8, "I64": 8}
 _LARGEST_HEADER = 100_000_000
@@ -175,15 +174,14 @@ def write(
                 raise ValueError(f"{name} came where {expected} was planned")
 
 
-def encoded(array: np.ndarray, dtype: str, what: str) -> bytes:
-    """A float32 array as the bytes of F32, F16 or BF16, rounded to nearest, ties to even.
-
-    Raises FormatError, naming the array as `what`, for values beyond the type's range.
-    """
+def encoded(array: np.ndarray, dtype: str) -> bytes:
+    """A float32 array as the bytes of F32, F16 or BF16, rounded to nearest, ties to even; values
+    beyond the type's range become infinite."""
     if dtype == "F32":
         return array.astype("<f4", copy=False).tobytes()
     if dtype == "F16":
-        return as_float16(array, what).tobytes()
+        with np.errstate(over="ignore"):
+            return array.astype("<f2").tobytes()
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
     rounded = bits + 0x7FFF + ((bits >> 16) & 1)
     return (rounded >> 16).astype("<u2").tobytes()

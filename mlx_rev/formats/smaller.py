@@ -16,6 +16,8 @@ from mlx_rev.formats import names
 from mlx_rev.formats.model_file import ModelFile, checked_config
 from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.byte_level_vocabulary import BYTES, Vocabulary
+from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.order import ASSUMED
 
 _TEXTS_AT_ONCE = 2000
 
@@ -60,8 +62,9 @@ def keep_layers(model: ModelFile, layers: Sequence[int]) -> ModelFile:
 def keep_vocabulary(model: ModelFile, texts: Iterable[str]) -> ModelFile:
     """The model with only those pieces that `texts` need, the single bytes and the marks.
 
-    The texts keep their spelling, and so does each word in them; another text is spelled by
-    shorter pieces, down to bytes. Raises FormatError for a tokenizer that is no byte-level BPE.
+    As the model reads them, in its order or both of them, the texts keep their spelling, and so
+    does each word in them; another text is spelled by shorter pieces, down to bytes. Raises
+    FormatError for a tokenizer that is no byte-level BPE.
     """
     tokenizer = model.tokenizer
     if not isinstance(tokenizer, ByteLevel):
@@ -69,11 +72,12 @@ def keep_vocabulary(model: ModelFile, texts: Iterable[str]) -> ModelFile:
             f"{model.source}: its tokenizer is not a byte-level BPE, and only that can be cut "
             "down; leave out --keep-vocabulary"
         )
-    used: set[int] = set()
+    used = {tokenizer.end_of_text}
     rest = iter(texts)
     while some := list(islice(rest, _TEXTS_AT_ONCE)):
-        for ids in tokenizer.encode_batch(some):
-            used.update(ids)
+        for codec in StoryCodec(tokenizer, model.order or ASSUMED).directions:
+            for ids in codec.encode_batch(some):
+                used.update(ids)
     kept = needed(tokenizer.vocabulary, used)
     smaller = ByteLevel(_cut(tokenizer.vocabulary, kept), source=tokenizer.source)
     config = replace(model.config, vocab_size=len(kept))
@@ -86,7 +90,8 @@ def keep_vocabulary(model: ModelFile, texts: Iterable[str]) -> ModelFile:
         model,
         config=checked_config(f"{model.source}, cut to the pieces of the text", config),
         read=read,
-        tokenizer=smaller,
+        tokenizer=smaller.ending_with(kept.index(tokenizer.end_of_text)),
+        stated_end=None,  # the tokenizer knows its new number
         provenance={**model.provenance, "kept_pieces": f"{len(kept)} of {tokenizer.vocab_size}"},
     )
 

@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from mlx_rev import files
 from mlx_rev.errors import DataError
@@ -30,6 +31,12 @@ class Tokenizer(ABC):
     """The id with which a forward model by others closes a text."""
     unknown: int | None = None
     """The id of what could not be encoded, where there is one: no story is written with it."""
+
+    def ending_with(self, token: int) -> Self:
+        """The same tokenizer, for a model by others that closes a text with this id."""
+        made = copy(self)
+        made.end_of_text = token
+        return made
 
     @property
     @abstractmethod

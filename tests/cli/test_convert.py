@@ -252,3 +252,25 @@ def test_a_conversion_is_pushed(
     for path in (tmp_path / "folder").iterdir():
         assert hub.uploaded[path.name] == path.read_bytes()
     assert "backwards" in hub.uploaded["README.md"].decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("m.gguf", {"m.gguf"}),
+        ("m.bin", {"m.bin", "m.bin.json", "tokenizer.bin", "tokenizer.model"}),
+    ],
+)
+def test_only_what_the_conversion_wrote_is_pushed(
+    run: Run,
+    trained: Path,
+    tmp_path: Path,
+    hub: type[FakeHub],
+    name: str,
+    expected: set[str],
+) -> None:
+    assert run("convert", trained, tmp_path / "private.bin").returncode == 0
+    (tmp_path / "m.gguf.json").write_text("{}")
+    done = run("convert", trained, tmp_path / name, "--push", "me/tale")
+    assert done.returncode == 0, done.stderr
+    assert set(hub.uploaded) - {".gitattributes"} == expected

@@ -12,7 +12,7 @@ import pytest
 from mlx_rev.formats import advice, registry
 from mlx_rev.formats.model_card import model_card
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.text.order import FORWARD, TOKEN
+from mlx_rev.text.order import BOTH_WAYS, FORWARD, TOKEN
 
 TARGET = Path("my models", "m.bin")
 ROOT = Path(__file__).parents[2]
@@ -97,3 +97,15 @@ def test_the_card_of_eight_bits_promises_no_transformers(talking: ModelFile) -> 
     card = model_card(talking, "my m", "", quantised=True)
     assert "transformers cannot read" in card
     assert "--model 'my m'" in card
+
+
+def test_the_card_says_what_the_model_can_do(talking: ModelFile) -> None:
+    card = model_card(replace(talking, order=FORWARD), "m", "")
+    assert 'mlx-rev tell "Once upon a time" --model m' in card
+    assert "reversing" not in card
+    assert "forwards, too" not in card
+    backward = model_card(talking, "m", "")
+    assert "which does the reversing" in backward
+    assert "forwards, too" not in backward
+    both = model_card(replace(talking, order=BOTH_WAYS[0]), "m", "")
+    assert "It reads and writes forwards, too" in both

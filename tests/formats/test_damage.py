@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -214,14 +215,28 @@ def test_metadata_of_a_wrong_type_is_refused_by_key(
         open_model(tmp_path / "m.gguf")
 
 
-def test_values_beyond_float16_are_refused(tmp_path: Path, talking: ModelFile) -> None:
-    from dataclasses import replace
-
+@pytest.mark.parametrize(
+    ("to", "dtype", "largest"),
+    [
+        ("mlx", Dtype.FLOAT16, 1e5),
+        ("mlx", Dtype.BFLOAT16, 3.4e38),
+        ("mlx", Dtype.Q8, 1e5),
+        ("gguf", Dtype.FLOAT16, 1e5),
+        ("gguf", Dtype.Q8, 1e8),
+        ("llama2c-v2", Dtype.Q8, np.finfo(np.float32).max),
+    ],
+)
+def test_values_beyond_a_types_range_are_refused(
+    tmp_path: Path, talking: ModelFile, to: str, dtype: Dtype, largest: float
+) -> None:
     def read(name: str) -> np.ndarray:
-        return talking.read(name) * np.float32(1e6)
+        weight = talking.read(name).copy()
+        if name == "model.layers.1.mlp.up_proj.weight":
+            weight[3, 5] = largest
+        return weight
 
-    with pytest.raises(FormatError, match="float16's range"):
-        convert(replace(talking, read=read), tmp_path / "m", "mlx", Dtype.FLOAT16)
+    with pytest.raises(FormatError, match=r"drawn: model.*up_proj.*, beyond .*--dtype float32"):
+        convert(replace(talking, read=read), tmp_path / FILES[to], to, dtype)
     assert list(tmp_path.iterdir()) == []
 
 

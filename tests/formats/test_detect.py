@@ -1,6 +1,8 @@
 """Which tokenizer a model gets: the one beside it, where it is the right one, or the one named."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,56 @@ def test_a_tokenizer_that_is_named_stands_for_the_one_beside(
         with pytest.raises(RevError, match=r"--tokenizer|not a SentencePiece"):
             open_model(written / name)
     assert ids(open_model(written / name, tokenizer=right)) == ids(talking)
+
+
+def test_a_tokenizer_json_is_compared_where_it_is_all_that_is_left(
+    written: Path, talking: ModelFile
+) -> None:
+    path, config = written / "m" / "tokenizer.json", written / "m" / "config.json"
+    (written / "m" / "tokenizer.model").unlink()
+    assert ids(open_model(written / "m")) == ids(talking)
+    content = json.loads(path.read_text())
+    vocabulary = content["model"]["vocab"]
+    first, second = list(vocabulary)[380:382]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        FormatError, match=r"tokenizer\.json: its sha256 .* the right tokenizer\.mod"
+    ):
+        open_model(written / "m")
+    assert ids(open_model(written / "m", tokenizer=written / "tokenizer.bin")) == ids(talking)
+    described = json.loads(config.read_text())
+    del described["mlx_rev"]["tokenizer_json_sha256"]  # as in what was written before
+    config.write_text(json.dumps(described))
+    assert open_model(written / "m").tokenizer is not None
+
+
+@pytest.mark.process
+def test_what_mlx_lms_converter_leaves_of_a_tokenizer_is_known_again(
+    written: Path, talking: ModelFile
+) -> None:
+    from mlx_lm import convert as their_convert
+
+    their_convert(str(written / "m"), str(written / "theirs"))
+    described = json.loads((written / "theirs" / "config.json").read_text())
+    assert described["mlx_rev"]["tokenizer_json_sha256"]
+    assert not (written / "theirs" / "tokenizer.model").exists()
+    assert ids(open_model(written / "theirs")) == ids(talking)
+
+
+def test_a_model_without_a_tokenizer_does_not_take_anothers(
+    tmp_path: Path, talking: ModelFile
+) -> None:
+    convert(talking, tmp_path / "m.bin")
+    convert(replace(talking, tokenizer=None), tmp_path / "m.bin", force=True)
+    assert (tmp_path / "tokenizer.model").exists()
+    assert open_model(tmp_path / "m.bin").tokenizer is None
+    named = tmp_path / "tokenizer.model"
+    assert ids(open_model(tmp_path / "m.bin", tokenizer=named)) == ids(talking)
+    described = json.loads((tmp_path / "m.bin.json").read_text())
+    del described["tokenizer_sha256"]  # as in what was written before
+    (tmp_path / "m.bin.json").write_text(json.dumps(described))
+    assert ids(open_model(tmp_path / "m.bin")) == ids(talking)
 
 
 def test_a_built_in_model_answers_to_its_name(

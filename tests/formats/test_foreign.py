@@ -1,10 +1,14 @@
 """What cannot be read is said by name, with what to do."""
 
 import io
+import json
 import os
+import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
+import mlx.core as mx
 import numpy as np
 import pytest
 
@@ -12,7 +16,9 @@ from mlx_rev.config import Dtype, ModelConfig
 from mlx_rev.errors import FormatError, RevError
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
+from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
+from tests.conftest import Run
 from tests.formats.conftest import drawn
 
 POINTER = (
@@ -91,6 +97,83 @@ def test_a_git_lfs_pointer_is_named_whatever_file_it_stands_for(
     model = {"m.bin.json": "m.bin", "tokenizer.model": "m.bin"}.get(pointer, pointer)
     with pytest.raises(RevError, match=rf"{Path(pointer).name}: a Git LFS pointer.*git lfs pull"):
         open_model(tmp_path / (model.split("/")[0]))
+
+
+def test_safetensors_that_are_not_the_models_weights_are_not_taken_for_them(
+    tmp_path: Path, talking: ModelFile
+) -> None:
+    convert(talking, tmp_path / "m")
+    weights = tmp_path / "m" / "model.safetensors"
+    assert open_model(weights).config == talking.config
+    shutil.copy(weights, tmp_path / "m" / "tuned.safetensors")
+    with pytest.raises(
+        FormatError, match=r"tuned\.safetensors: .* which is model\.safetensors; put"
+    ):
+        open_model(tmp_path / "m" / "tuned.safetensors")
+
+
+def test_a_models_settings_stand_for_no_model(run: Run, tmp_path: Path, talking: ModelFile) -> None:
+    convert(talking, tmp_path / "m")
+    done = run("convert", tmp_path / "m" / "config.json", tmp_path / "x")
+    assert done.returncode == 2
+    assert f"a model's settings; name its folder, {tmp_path / 'm'}" in done.stderr
+
+
+@pytest.mark.parametrize("target", [b"m\xe9l", b"m\xe9l.gguf", b"m\xe9l.bin", b"n.gguf"])
+def test_a_name_need_not_be_utf_8(tmp_path: Path, talking: ModelFile, target: bytes) -> None:
+    source = tmp_path / os.fsdecode(b"mod\xe9l")
+    convert(talking, source)
+    convert(open_model(source), tmp_path / os.fsdecode(target))
+    assert open_model(tmp_path / os.fsdecode(target)).config == talking.config
+    with pytest.raises(FormatError, match=r"not UTF-8, which config\.toml is; choose another"):
+        convert(open_model(source), tmp_path / os.fsdecode(b"r\xe9n"), "run")
+
+
+def test_a_file_of_several_stands_for_the_whole(tmp_path: Path, talking: ModelFile) -> None:
+    write_folder(tmp_path, talking, shard_bytes=20_000)
+    second = sorted(tmp_path.glob("model-*-of-*.safetensors"))[1]
+    name = "model.norm.weight"
+    assert np.array_equal(open_model(second).weight(name), talking.weight(name))
+
+
+def test_an_index_names_files_beside_it_only(tmp_path: Path, talking: ModelFile) -> None:
+    convert(talking, tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").rename(tmp_path / "outside.safetensors")
+    index = tmp_path / "m" / "model.safetensors.index.json"
+    for outside in ("../outside.safetensors", str(tmp_path / "outside.safetensors"), "a\0b"):
+        index.write_text(json.dumps({"weight_map": dict.fromkeys(talking.shapes, outside)}))
+        with pytest.raises(FormatError, match=r"index\.json: names .*, which is not a file beside"):
+            open_model(tmp_path / "m")
+
+
+QUERY = "model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize("dtype", [Dtype.FLOAT32, Dtype.Q8])
+@pytest.mark.parametrize("name", [f"{QUERY}.bias", f"{QUERY}.lora_a", "model.norm.biases", "x"])
+def test_a_tensor_that_a_llama_has_not_is_refused_in_a_folder(
+    tmp_path: Path, talking: ModelFile, dtype: Dtype, name: str
+) -> None:
+    convert(talking, tmp_path / "m", dtype=dtype)
+    path = str(tmp_path / "m" / "model.safetensors")
+    mx.save_safetensors(path, {**mx.load(path), name: mx.ones(32)})  # type: ignore[dict-item]
+    with pytest.raises(FormatError, match=f"unexpected tensor {name}; a Llama has none"):
+        open_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize(("rows", "opens"), [(1024, True), (1025, False)])
+def test_up_to_a_thousand_rows_more_than_pieces_are_padding(
+    tmp_path: Path, talking: ModelFile, rows: int, opens: bool
+) -> None:
+    model = drawn(replace(talking.config, vocab_size=400 + rows))
+    write_folder(tmp_path, replace(model, tokenizer=talking.tokenizer))
+    if opens:
+        found = open_model(tmp_path).tokenizer
+        assert found is not None
+        assert found.vocab_size == 1424
+    else:
+        with pytest.raises(FormatError, match="vocabulary of 1425, but its tokenizer has 400"):
+            open_model(tmp_path)
 
 
 def test_groups_over_the_ends_of_rows_are_named(tmp_path: Path) -> None:

@@ -150,9 +150,3 @@ def test_a_scaling_of_one_is_none(
     without_and_with(monkeypatch, set(), added)
     convert(talking, tmp_path / "m.gguf")
     assert open_model(tmp_path / "m.gguf").config == talking.config
-
-
-def test_where_it_came_from_comes_along(tmp_path: Path, talking: ModelFile) -> None:
-    known = replace(talking, provenance={"corpus_sha256": "ab" * 32})
-    convert(known, tmp_path / "m.gguf")
-    assert open_model(tmp_path / "m.gguf").provenance == known.provenance

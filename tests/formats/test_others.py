@@ -19,7 +19,7 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.model.llama import Llama, set_weights
-from mlx_rev.model.load import read_weights
+from mlx_rev.model.load import load_model, read_weights
 from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.order import TOKEN
 from tests.byte_level import byte_level
@@ -155,6 +155,45 @@ _NAMES = {
 }
 
 
+def test_a_sentencepiece_model_by_others_keeps_the_end_of_its_texts(
+    tmp_path: Path, talking: ModelFile
+) -> None:
+    """Through every format, with another tokenizer too: elsewhere it would not stop otherwise."""
+    convert(replace(talking, order=None), tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    del config["mlx_rev"]
+    (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "eos_token_id": 2}))
+    source = tmp_path / "m"
+    for target in ("a.gguf", "a.bin", "a", "run"):
+        convert(open_model(source), tmp_path / target, "run" if target == "run" else None)
+        source = tmp_path / target
+        for named in (None, tmp_path / "m" / "tokenizer.model"):
+            found = open_model(source, tokenizer=named)
+            assert (found.boundary, found.end_of_text, found.order) == (1, 2, None)
+            assert found.tokenizer is not None
+            assert (found.tokenizer.boundary, found.tokenizer.end_of_text) == (1, 2)
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((tmp_path / "a" / name).read_text())["eos_token_id"] == 2
+    config = json.loads((tmp_path / "a" / "tokenizer_config.json").read_text())
+    assert (config["bos_token"], config["eos_token"]) == ("<s>", "</s>")
+    field = gguf.GGUFReader(tmp_path / "a.gguf").get_field("tokenizer.ggml.eos_token_id")
+    assert field is not None
+    assert field.contents() == 2
+    codec = load_model(source).codec
+    assert codec.enclosed(["a"])[0][-1] == 2
+    ours = open_model(source, order=TOKEN)
+    assert ours.end_of_text == 1
+
+
+@pytest.mark.parametrize("end", [-1, 400])
+def test_an_end_of_text_that_is_no_piece_is_refused(
+    tmp_path: Path, talking: ModelFile, end: int
+) -> None:
+    convert(replace(talking, order=None, stated_end=end), tmp_path / "m.bin")
+    with pytest.raises(RevError, match=f"ends with the id {end}; expected .* 0 to 399"):
+        open_model(tmp_path / "m.bin")
+
+
 def permuted(weight: np.ndarray, heads: int) -> np.ndarray:
     """As in llama.cpp's convert_hf_to_gguf.py, LlamaModel.permute."""
     halves = weight.reshape(heads, 2, weight.shape[0] // heads // 2, weight.shape[1])
@@ -193,6 +232,8 @@ def written_by_gguf(
         writer.add_uint32(key, value)
     if (factors := changes.pop("factors", None)) is not None:
         writer.add_tensor("rope_freqs.weight", factors.astype(np.float32))
+    if (name := changes.pop("extra", None)) is not None:
+        writer.add_tensor(name, np.ones(32, np.float32))
     rng = np.random.default_rng(1)
     meant = {}
     for name, shape in names.shapes(config).items():
@@ -246,7 +287,6 @@ def test_its_vocabulary_is_the_one_that_was_written(tmp_path: Path, vocabulary: 
 
 
 F32 = gguf.GGMLQuantizationType.F32
-TWICE = {"factors": np.full(32, 2.0)}
 
 
 @pytest.mark.parametrize(
@@ -258,6 +298,10 @@ TWICE = {"factors": np.full(32, 2.0)}
         ({"keys": {"llama.rope.dimension_count": 4}}, "dimension_count is 4, expected .* 64"),
         ({"factors": np.linspace(1, 3, 32)}, "rope_freqs.weight scales RoPE in another way"),
         ({"factors": np.zeros(32)}, "rope_freqs.weight has numbers below 1"),
+        (
+            {"extra": "blk.0.attn_q.bias"},
+            r"unexpected tensor blk\.0\.attn_q\.bias; a Llama has none",
+        ),
         ({"factors": np.ones(8)}, r"rope_freqs.weight has shape \(8,\), expected \(32,\)"),
     ],
 )
@@ -286,6 +330,23 @@ def test_another_architecture_or_type_is_refused(
     path.write_bytes(changed)
     with pytest.raises(RevError, match=said):
         open_model(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_factor": 4.0, "rope_original_context": 512},
+        {"rope_factor": 8.0, "rope_original_context": 1024, "rope_low_frequency": 1.25},
+        {"rope_factor": 8.0, "head_size": 8},  # whose slowest rotation is not slowed by all of 8
+        {"rope_factor": 1.1, "rope_theta": 10.0, "rope_original_context": 1 << 20},  # nor by any
+    ],
+)
+def test_every_scaling_comes_back_from_gguf(
+    tmp_path: Path, vocabulary: ByteLevel, changes: dict[str, Any]
+) -> None:
+    config = replace(WIDE, **changes)
+    convert(replace(drawn(config), tokenizer=vocabulary), tmp_path / "m.gguf")
+    assert open_model(tmp_path / "m.gguf").config == config
 
 
 @pytest.mark.parametrize("target", ["m", "m.gguf"])

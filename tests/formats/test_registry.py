@@ -93,6 +93,14 @@ def test_a_suffix_that_no_format_has_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dtype_that_no_format_of_the_suffix_has_is_answered_with_those_that_one_has() -> None:
+    said = "cannot hold float16; expected --dtype float32"
+    with pytest.raises(FormatError, match=rf"{said} or q8$"):
+        registry.choose(Path("m.bin"), None, Dtype.FLOAT16)
+    with pytest.raises(FormatError, match=rf"{said}$"):
+        registry.choose(Path("m.bin"), "llama2c", Dtype.FLOAT16)
+
+
 def test_an_unknown_name_is_answered_with_the_list() -> None:
     with pytest.raises(FormatError, match="llama2c, llama2c-v1, llama2c-v2, mlx, gguf, run"):
         registry.named("onnx")

@@ -14,7 +14,7 @@ from mlx_rev.errors import FormatError
 from mlx_rev.formats import llama2c, names, registry
 from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
-from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.formats.model_file import PROVENANCE, ModelFile
 from mlx_rev.text.order import ORDERS, Order
 from mlx_rev.text.tokenizer import Tokenizer
 from tests.formats.conftest import drawn
@@ -158,6 +158,15 @@ def test_every_order_is_said_by_name(
     tmp_path: Path, talking: ModelFile, to: str, order: Order
 ) -> None:
     assert written(replace(talking, order=order), tmp_path, to, Dtype.FLOAT32).order is order
+
+
+@pytest.mark.parametrize("to", SUFFIX)
+def test_where_it_came_from_and_what_was_left_out_comes_along(
+    tmp_path: Path, talking: ModelFile, to: str
+) -> None:
+    known = replace(talking, provenance={key: f"{key} of it" for key in PROVENANCE})
+    dtype = Dtype.Q8 if to == "llama2c-v2" else Dtype.FLOAT32
+    assert written(known, tmp_path, to, dtype).provenance == known.provenance
 
 
 def test_exporting_changes_nothing(tmp_path: Path, talking: ModelFile) -> None:

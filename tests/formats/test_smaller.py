@@ -19,7 +19,7 @@ from mlx_rev.formats.smaller import keep_layers, keep_vocabulary, layers_in
 from mlx_rev.model.llama import Llama, set_weights
 from mlx_rev.model.load import read_weights
 from mlx_rev.text.byte_level import ByteLevel
-from mlx_rev.text.order import TOKEN
+from mlx_rev.text.order import BOTH_WAYS, TOKEN, WORD2, Order
 from tests.byte_level import byte_level
 from tests.conftest import Run
 from tests.formats.conftest import drawn
@@ -77,6 +77,28 @@ def test_the_texts_keep_their_spelling(
         for start in range(0, len(words) - 4, 7):  # whole words, from within
             part = " " + " ".join(words[start : start + 4])
             assert spelled(cut, part) == spelled(model, part)
+
+
+@pytest.mark.parametrize("order", [WORD2, BOTH_WAYS[0]])
+def test_as_the_model_reads_them(some_stories: list[str], order: Order) -> None:
+    """A word that follows punctuation has no space in front of it, where words are reversed."""
+    tokenizer = byte_level([WORD2.reverse(story) for story in some_stories], 600)
+    model = replace(drawn(CONFIG), tokenizer=tokenizer, order=order)
+    cut = keep_vocabulary(model, some_stories[:3])
+    assert cut.config.vocab_size < 500
+    for story in some_stories[:3]:
+        assert spelled(cut, WORD2.reverse(story)) == spelled(model, WORD2.reverse(story))
+        if order.also_forward:
+            assert spelled(cut, story) == spelled(model, story)
+
+
+def test_the_end_of_a_text_gets_its_new_number(model: ModelFile, some_stories: list[str]) -> None:
+    assert model.tokenizer is not None
+    theirs = replace(model, order=None, stated_end=599, tokenizer=model.tokenizer.ending_with(599))
+    cut = keep_vocabulary(theirs, some_stories[:3])
+    assert cut.tokenizer is not None
+    ends = cut.tokenizer.piece_bytes[cut.end_of_text], model.tokenizer.piece_bytes[599]
+    assert ends[0] == ends[1]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))

@@ -27,7 +27,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 def is_tokenizer(path: Path) -> bool:
     """Whether a file is a tokenizer.bin, SentencePiece .model or tokenizer.json, not a model."""
-    if not path.is_file():
+    if not path.is_file() or path.name == "config.json":
         return False
     start = _start(path)
     named = {".model": b"\n", ".json": b"{"}.get(path.suffix)

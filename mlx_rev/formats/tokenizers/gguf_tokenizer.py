@@ -63,6 +63,12 @@ def _kind(known: Vocabulary, token: int) -> Kind:
     return Kind.USER_DEFINED if token in known.verbatim else Kind.NORMAL
 
 
+def end_of_text(metadata: Fields) -> int | None:
+    """The id that ends a text, as far as the metadata say."""
+    key = _KEY + "eos_token_id"
+    return metadata.integer(key) if metadata.has(key) else None
+
+
 def tokenizer_in(metadata: Fields) -> Tokenizer | None:
     """The tokenizer that the metadata of a file describe, None where there is none.
 

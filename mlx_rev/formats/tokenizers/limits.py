@@ -20,6 +20,11 @@ def check_bin(tokenizer: Tokenizer, source: str) -> SentencePiece:
         )
     _check_bpe(tokenizer, source)
     _check_bytes(tokenizer, source)
+    if not tokenizer.adds_space:
+        raise FormatError(
+            f"{source}: its tokenizer puts no space in front of a text; run.c always does, so it "
+            "would spell every prompt otherwise. Convert to mlx or gguf instead"
+        )
     return tokenizer
 
 

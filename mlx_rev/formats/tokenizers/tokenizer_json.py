@@ -11,7 +11,13 @@ import sentencepiece
 
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import Fields
-from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, kind_at, tokenizer_of
+from mlx_rev.formats.tokenizers.sentencepiece_model import (
+    Kind,
+    Piece,
+    kind_at,
+    tokenizer_of,
+    with_marks,
+)
 from mlx_rev.text.sentencepiece import SPACE_MARK, SentencePiece
 from mlx_rev.text.tokenizer import BOUNDARY
 
@@ -75,14 +81,14 @@ def tokenizer_json(tokenizer: SentencePiece) -> dict[str, Any]:
     }
 
 
-def tokenizer_config(tokenizer: SentencePiece) -> dict[str, Any]:
-    """The content of tokenizer_config.json: the boundary both begins and ends a text."""
+def tokenizer_config(tokenizer: SentencePiece, end_of_text: int) -> dict[str, Any]:
+    """The content of tokenizer_config.json: the boundary begins a text, and `end_of_text`, most
+    often the boundary too, ends it."""
     processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.content)
-    boundary = str(processor.id_to_piece(BOUNDARY))
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": boundary,
-        "eos_token": boundary,
+        "bos_token": str(processor.id_to_piece(BOUNDARY)),
+        "eos_token": str(processor.id_to_piece(end_of_text)),
         "unk_token": str(processor.id_to_piece(processor.unk_id())),
         "add_bos_token": True,
         "add_eos_token": False,
@@ -113,8 +119,9 @@ def tokenizer_from_json(content: Fields) -> SentencePiece:
             raise model.error(name, "the pieces" if name == "vocab" else "a list of pairs")
     vocab = model.object("vocab")
     vocabulary = {vocab.integer(text): text for text in vocab.values}
-    special = {added.integer("id"): added.text("content") for added in content.objects(_ADDED)}
-    vocabulary.update(special)
+    _check_steps(content)
+    added = {each.integer("id"): each for each in content.objects(_ADDED)}
+    vocabulary.update({token: each.text("content") for token, each in added.items()})
     if sorted(vocabulary) != list(range(len(vocabulary))):
         raise FormatError(f"{source}: its {len(vocabulary)} ids are not 0 to {len(vocabulary) - 1}")
     merges = [_merged(model, merge) for merge in model.list("merges")]
@@ -123,8 +130,9 @@ def tokenizer_from_json(content: Fields) -> SentencePiece:
     for token in range(len(vocabulary)):
         text = vocabulary[token]
         kind = kind_at(token, text)
-        if token in special and kind is Kind.NORMAL:
-            kind = Kind.CONTROL
+        if token in added and kind is Kind.NORMAL:
+            is_mark = added[token].flag("special", False)
+            kind, text = Kind.CONTROL if is_mark else Kind.USER_DEFINED, with_marks(text)
         score = 0.0 if kind is not Kind.NORMAL else -float(ranks.get(text, len(merges)))
         pieces.append(Piece(text, score, kind))
     return tokenizer_of(pieces, adds_space=_adds_space(content), source=source)
@@ -138,11 +146,33 @@ def _merged(model: Fields, merge: Any) -> str:
     return "".join(pair)
 
 
+def _normalizers(content: Fields) -> list[Fields]:
+    whole = content.object("normalizer")
+    if whole.text("type", "") == "Sequence":
+        return list(whole.objects("normalizers"))
+    return [whole] if whole.values else []
+
+
+def _check_steps(content: Fields) -> None:
+    """Raise FormatError for a step that does more than SentencePiece: put ▁ in front of a text and
+    in the place of each space."""
+    allowed = {"type": "Prepend", "prepend": SPACE_MARK}, _replace(" ", SPACE_MARK)
+    for step in _normalizers(content):
+        if step.values not in allowed:
+            raise content.error(
+                "normalizer", f"nothing that changes a text but to write {SPACE_MARK}"
+            )
+    splitter = content.object("pre_tokenizer")
+    if splitter.values and (
+        splitter.text("type", "") != "Metaspace"
+        or splitter.text("replacement", SPACE_MARK) != SPACE_MARK
+    ):
+        raise content.error("pre_tokenizer", f"null, or a Metaspace that writes {SPACE_MARK}")
+
+
 def _adds_space(content: Fields) -> bool:
     """Whether ▁ is put in front: by a normalizer in older files, a pre-tokenizer in newer ones."""
-    normalizer = content.object("normalizer")
-    steps = [normalizer, *normalizer.objects("normalizers")]
-    if any(step.text("type", "") == "Prepend" for step in steps):
+    if any(step.text("type", "") == "Prepend" for step in _normalizers(content)):
         return True
     splitter = content.object("pre_tokenizer")
     always = splitter.flag("add_prefix_space", False)

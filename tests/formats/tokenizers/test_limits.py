@@ -109,6 +109,19 @@ def test_what_would_be_read_wrongly_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_run_c_puts_a_space_in_front_of_every_text(tmp_path: Path, made: Made) -> None:
+    model = made(add_dummy_prefix=False)
+    with pytest.raises(FormatError, match=r"puts no space in front .*run\.c always does"):
+        convert(model, tmp_path / "m.bin")
+    assert not list(tmp_path.iterdir())
+    for target in ("m", "m.gguf"):
+        convert(model, tmp_path / target)
+        kept = open_model(tmp_path / target).tokenizer
+        assert kept is not None
+        assert model.tokenizer is not None
+        assert kept.encode("They were") == model.tokenizer.encode("They were")
+
+
 def test_a_checkpoint_of_such_a_tokenizer_has_no_tokenizer_json(tmp_path: Path, made: Made) -> None:
     model = made(model_type="unigram")
     write_folder(tmp_path, model)

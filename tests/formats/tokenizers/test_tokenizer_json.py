@@ -112,6 +112,40 @@ def test_other_kinds_and_damage(tokenizers: dict[Order, Tokenizer]) -> None:
             tokenizer_from_json(damaged)
 
 
+def test_an_added_token_that_is_no_mark_is_text(tokenizers: dict[Order, Tokenizer]) -> None:
+    content = tokenizer_json(tokenizers[WORD])
+    added = {"id": 400, "content": "<a b>", "special": False}
+    content["added_tokens"].append(content["added_tokens"][0] | added)
+    marked = json.loads(json.dumps(content))
+    marked["added_tokens"][-1]["special"] = True
+    ours, mark = (tokenizer_from_json(Fields(each, "")) for each in (content, marked))
+    assert ours.encode("Tom <a b>")[-1] == 400
+    assert ours.decode(ours.encode("Tom <a b> Tom")) == "Tom <a b> Tom"
+    assert Peer.from_str(json.dumps(content)).decode([400]) == ours.decode([400]) == "<a b>"
+    assert mark.decode([400]) == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("normalizer", {"type": "Lowercase"}),
+        ("normalizer", {"type": "Sequence", "normalizers": [{"type": "NFC"}]}),
+        ("normalizer", {"type": "Prepend", "prepend": "_"}),
+        ("normalizer", {"type": "Replace", "pattern": {"String": "a"}, "content": "▁"}),
+        ("pre_tokenizer", {"type": "Whitespace"}),
+        ("pre_tokenizer", {"type": "Metaspace", "replacement": "_"}),
+        ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [{"type": "Digits"}]}),
+    ],
+    ids=str,
+)
+def test_a_step_that_sentencepiece_does_not_take_is_refused_by_field(
+    tokenizers: dict[Order, Tokenizer], field: str, value: object
+) -> None:
+    content = Fields(tokenizer_json(tokenizers[WORD]) | {field: value}, "some.json")
+    with pytest.raises(FormatError, match=rf"^some\.json: {field} is .*, expected "):
+        tokenizer_from_json(content)
+
+
 def test_the_boundary_begins_and_ends(tokenizers: dict[Order, Tokenizer]) -> None:
-    config = tokenizer_config(tokenizers[WORD])
+    config = tokenizer_config(tokenizers[WORD], 1)
     assert config["bos_token"] == config["eos_token"] == "<s>"
