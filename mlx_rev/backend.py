@@ -1,7 +1,6 @@
 """The one switch between MLX as it is and what makes it fast on a CPU."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,6 +17,7 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.model.cache import Cache
 from mlx_rev.model.llama import Llama, Weights
 from mlx_rev.model.ops import Ops
+from mlx_rev.program import switched_off
 
 VARIABLE = "MLX_REV_CPU"
 """Set to off, a CPU runs the plain forms too."""
@@ -86,10 +86,10 @@ CPU = Backend("cpu", CpuOps(), Workers, NumpyReader)
 
 
 def choose() -> Backend:
-    """The backend for MLX's default device."""
+    """The backend for MLX's default device. Raises ConfigError where `VARIABLE` is not off."""
     kernels.use_private_folder()
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    if not on_cpu or os.environ.get(VARIABLE) == "off":
+    if switched_off(VARIABLE) or not on_cpu:
         return PLAIN
     cores.keep_buffers()
     return CPU

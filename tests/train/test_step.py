@@ -7,7 +7,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_rev.backend import CPU, PLAIN, Backend
+from mlx_rev.backend import CPU, PLAIN, Backend, choose
 from mlx_rev.config import Dtype, ModelConfig, TrainConfig
 from mlx_rev.cpu import worker
 from mlx_rev.cpu.step import _shared_out
@@ -287,6 +287,16 @@ def test_what_a_backend_decides() -> None:
         PLAIN.decided(replace(CONFIG, workers=2))
     with pytest.raises(ConfigError, match="bfloat16 on CPU"):
         CPU.decided(replace(CONFIG, dtype=Dtype.BFLOAT16))
+
+
+def test_a_cpu_is_one_unless_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    for value, backend in (("", CPU if on_cpu else PLAIN), ("off", PLAIN)):
+        monkeypatch.setenv("MLX_REV_CPU", value)
+        assert choose() == backend
+    monkeypatch.setenv("MLX_REV_CPU", "0")
+    with pytest.raises(ConfigError, match="^MLX_REV_CPU is '0', expected off"):
+        choose()
 
 
 def test_a_row_for_each_worker_is_enough(tiny: ModelConfig) -> None:

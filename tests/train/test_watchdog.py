@@ -12,7 +12,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from mlx_rev.train.watchdog import Death, explain, resuming
+from mlx_rev.errors import ConfigError
+from mlx_rev.train.watchdog import Death, explain, guard, resuming
 from tests.conftest import training_of
 
 PROGRAM = """
@@ -321,6 +322,21 @@ def test_the_parent_does_without_mlx(start: Start, tmp_path: Path) -> None:
 def test_off_there_is_no_parent(start: Start) -> None:
     process = start("print(os.getpid(), flush=True); os.abort()", MLX_REV_WATCHDOG="off")
     assert end(process) == (-signal.SIGABRT, f"{process.pid}\n", "")
+
+
+@both_ways
+def test_set_to_nothing_there_is_one_and_nobody_below_hears_of_its_socket(start: Start) -> None:
+    body = "print([name for name in os.environ if 'WATCHDOG' in name and os.environ[name]])\n"
+    code, output, errors = end(start(body + "sys.stdout.flush(); os.abort()", MLX_REV_WATCHDOG=""))
+    assert (code, output) == (2, "[]\n")
+    assert "aborted (SIGABRT)" in errors
+
+
+@pytest.mark.parametrize("value", ["no", "0", "OFF"])
+def test_it_is_off_or_it_is_not(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("MLX_REV_WATCHDOG", value)
+    with pytest.raises(ConfigError, match=f"^MLX_REV_WATCHDOG is '{value}', expected off"):
+        guard("mlx-rev train")
 
 
 @pytest.mark.parametrize("how", ["fork", "exec"])
