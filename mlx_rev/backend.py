@@ -54,8 +54,9 @@ class Backend:
     """What shares out a training step, if anything does."""
     reader: Callable[[Llama], Reader] = PlainReader
 
-    def decided(self, config: TrainConfig) -> TrainConfig:
-        """`config` with the number of workers decided: 0 becomes one per core.
+    def decided(self, config: TrainConfig, nodes: int = 1) -> TrainConfig:
+        """`config` with the number of workers decided: 0 becomes one per core, but no more than
+        there are rows for on each of `nodes` machines.
 
         With a worker on every core the elementwise work, which MLX does on one thread a stream, is
         shared as well as the matrix products. Raises ConfigError for what this backend cannot do.
@@ -72,7 +73,13 @@ class Backend:
                 f"--dtype {config.dtype} on CPU: its matrix products run at a thirtieth of "
                 "float32's speed here; use float32"
             )
-        workers = config.workers or min(cores.cores(), config.batch_size)
+        rows = max(1, config.batch_size // nodes)
+        return dataclasses.replace(config, workers=config.workers or min(cores.cores(), rows))
+
+    def carried_on(self, config: TrainConfig) -> TrainConfig:
+        """`config`, as a run that may have begun on another backend has recorded it: where there
+        are no workers, with one."""
+        workers = config.workers if self.name == "cpu" else min(config.workers, 1)
         return dataclasses.replace(config, workers=workers)
 
     def prepare(self, workers: int) -> None:

@@ -278,7 +278,10 @@ class TrainConfig:
             expected = ", ".join(get_args(Packing))
             found.append(f"packing is {self.packing}, expected {expected}")
         if self.workers > self.batch_size > 0:
-            found.append(f"workers is {self.workers}, more than batch_size {self.batch_size}")
+            found.append(
+                f"workers is {self.workers}, expected 0 (one per core) to batch_size "
+                f"{self.batch_size}: each needs a row"
+            )
         if not 0 <= self.min_learning_rate <= self.learning_rate:
             found.append(
                 f"min_learning_rate is {self.min_learning_rate}, expected 0 to "
@@ -359,11 +362,11 @@ def validate(*configs: ModelConfig | DataConfig | TrainConfig | SampleConfig) ->
         raise ConfigError("; ".join(problems))
 
 
-def validate_run(config: RunConfig) -> None:
+def validate_run(config: RunConfig, nodes: int = 1) -> None:
     """Raise one ConfigError that lists all that is impossible in a run, or, where nothing is,
-    says that this machine has too little memory for it."""
+    says that this machine, one of `nodes`, has too little memory for it."""
     validate(config.model, config.data, config.train)
-    estimate.check_training_fits(config.model, config.train)
+    estimate.check_training_fits(config.model, config.train, nodes)
 
 
 def _not_finite(config: ModelConfig | TrainConfig) -> list[str]:

@@ -43,7 +43,13 @@ EXPLAINED = 2
 """The exit code after an explanation."""
 
 NOBODY_CAME = "no other machine joined; start the same command on all of them"
-ANOTHER_HANGS = "another machine hangs; end it"
+STILL_PREPARING = (
+    "all machines have joined, but one still prepares its data, or hangs; run mlx-rev prepare on "
+    "each before, or give a larger --patience"
+)
+ANOTHER_HANGS = (
+    "another machine hangs, or evaluates for longer than that; end it, or give a larger --patience"
+)
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ASKED_FOR = {*_FORWARDED, signal.SIGQUIT, signal.SIGPIPE}
@@ -79,14 +85,25 @@ class Parent:
         self._tell(screen=True)
 
     def expect_steps(self, patience: float) -> None:
-        """Ask to be killed if there is no `step_done` for `patience` seconds."""
+        """Ask to be killed if none of the calls below comes for `patience` seconds."""
         self._expects_steps = True
         self._tell(patience=patience, otherwise=NOBODY_CAME)
 
+    def preparing(self) -> None:
+        """Say that the other machines are there, and the data is being prepared."""
+        self._lives(STILL_PREPARING)
+
     def step_done(self) -> None:
         """Say that the training has not hung."""
+        self._lives(ANOTHER_HANGS)
+
+    def doing(self, what: str) -> None:
+        """Say that something other than a step begins."""
+        self._lives(f"{what} takes longer than that; give a larger --patience")
+
+    def _lives(self, otherwise: str) -> None:
         if self._expects_steps:
-            self._tell(otherwise=ANOTHER_HANGS)
+            self._tell(otherwise=otherwise)
 
     def _tell(self, **facts: str | float) -> None:
         if self.channel is not None:

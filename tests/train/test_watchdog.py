@@ -221,10 +221,29 @@ def test_one_that_hangs_is_killed_with_the_reason(start: Start, tmp_path: Path) 
     assert end(start(body)) == (
         2,
         "",
-        "mlx-rev train: 1.5 s without a step: another machine hangs; end it, and then start it "
-        "again, as no checkpoint had been saved\n",
+        "mlx-rev train: 1.5 s without a step: another machine hangs, or evaluates for longer than "
+        "that; end it, or give a larger --patience, and then start it again, as no checkpoint had "
+        "been saved\n",
     )
     assert (tmp_path / "steps").read_text() == "4"
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (
+            "preparing()",
+            "all machines have joined, but one still prepares its data, or hangs; run ",
+        ),
+        ("doing('saving')", "saving takes longer than that; give a larger --patience\n"),
+    ],
+)
+def test_what_takes_a_while_is_no_hang(start: Start, call: str, reason: str) -> None:
+    """As long as it goes on; then it is what is named."""
+    body = f"parent.expect_steps(1)\nfor _ in range(4): time.sleep(0.4); parent.{call}\n"
+    code, output, errors = end(start(body + "print('there', flush=True); time.sleep(1000)"))
+    assert (code, output) == (2, "there\n")
+    assert f"1 s without a step: {reason}" in errors
 
 
 def test_one_that_nobody_joins_is_killed_with_the_reason(start: Start) -> None:
