@@ -293,7 +293,7 @@ class _Guard:
 
 def _say(sentence: str) -> None:
     with suppress(OSError):  # The terminal may be gone.
-        os.write(2, f"{sentence}\n".encode())
+        os.write(2, os.fsencode(f"{sentence}\n"))  # a run's name need not be UTF-8
 
 
 @dataclass(frozen=True, kw_only=True)

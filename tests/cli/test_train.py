@@ -167,6 +167,8 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
         (["--seed", str(1 << 70)], "expected under 2^63"),
         (["--learning-rate", "inf"], "learning_rate is inf, expected a finite number"),
         ([*SMALL, "--out", "small.txt/run"], "small.txt/run: Not a directory"),
+        (["--data", "caf\udce9.txt"], "data is 'caf\\udce9.txt', which is no UTF-8"),
+        (["--ending", "\udce9"], "ending is '\\udce9', which is no UTF-8"),
         (["--patience", "inf"], "patience is inf, expected more than 0 and under 1e+06 seconds"),
         (["--patience", "nan"], "patience is nan, expected more than 0"),
     ],

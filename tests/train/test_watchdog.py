@@ -71,6 +71,7 @@ def start(how_started: str, tmp_path: Path) -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="surrogateescape",
         )
         started.append(process)
         return process
@@ -134,6 +135,18 @@ def test_an_abort_is_explained_with_the_last_checkpoint(start: Start, tmp_path: 
         "reason, if it gave one, is above; resume from the last checkpoint, step-00000250: "
         f"{Path(sys.executable).with_name('mlx-rev')} train --resume 'my run'\n",
     )
+
+
+def test_a_run_whose_name_is_no_utf_8_is_named_as_it_is(start: Start, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "caf\udce9" / "checkpoints"
+    try:
+        (checkpoints / "step-00000250").mkdir(parents=True)
+    except OSError:
+        pytest.skip("the file system wants UTF-8")
+    (checkpoints / "latest").symlink_to("step-00000250")
+    code, _, errors = end(start("parent.has_run(Path('caf\\udce9')); os.abort()"))
+    assert code == 2
+    assert errors.endswith("train --resume 'caf\udce9'\n")
 
 
 def test_memory_is_judged_by_the_runs_record_too(start: Start, tmp_path: Path) -> None:
