@@ -81,6 +81,23 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[model]\nranks = 2\n", "unknown key model.ranks"),
+        ("[train]\nranks = 2\nworkers = 1\n", "train.ranks and train.workers are one option"),
+        ("[train]\nworkers = 1\nranks = 2\n", "train.ranks and train.workers are one option"),
+    ],
+)
+def test_former_names_are_known_where_they_were(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read_toml(path)
+    path.write_text("[train]\nranks = 2\n")
+    assert read_toml(path).train.workers == 2
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("[model", "model = 3", "\x00", "a = " + "[" * 5000, "a." * 5000 + "a = 1"),
