@@ -1,7 +1,6 @@
 """The one switch between MLX as it is and what makes it fast on a CPU."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,6 +17,7 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.model.cache import Cache
 from mlx_rev.model.llama import Llama, Weights
 from mlx_rev.model.ops import Ops
+from mlx_rev.program import switched_off
 
 VARIABLE = "MLX_REV_CPU"
 """Set to off, a CPU runs the plain forms too."""
@@ -54,8 +54,9 @@ class Backend:
     """What shares out a training step, if anything does."""
     reader: Callable[[Llama], Reader] = PlainReader
 
-    def decided(self, config: TrainConfig) -> TrainConfig:
-        """`config` with the number of workers decided: 0 becomes one per core.
+    def decided(self, config: TrainConfig, nodes: int = 1) -> TrainConfig:
+        """`config` with the number of workers decided: 0 becomes one per core, but no more than
+        there are rows for on each of `nodes` machines.
 
         With a worker on every core the elementwise work, which MLX does on one thread a stream, is
         shared as well as the matrix products. Raises ConfigError for what this backend cannot do.
@@ -72,7 +73,13 @@ class Backend:
                 f"--dtype {config.dtype} on CPU: its matrix products run at a thirtieth of "
                 "float32's speed here; use float32"
             )
-        workers = config.workers or min(cores.cores(), config.batch_size)
+        rows = max(1, config.batch_size // nodes)
+        return dataclasses.replace(config, workers=config.workers or min(cores.cores(), rows))
+
+    def carried_on(self, config: TrainConfig) -> TrainConfig:
+        """`config`, as a run that may have begun on another backend has recorded it: where there
+        are no workers, with one."""
+        workers = config.workers if self.name == "cpu" else min(config.workers, 1)
         return dataclasses.replace(config, workers=workers)
 
     def prepare(self, workers: int) -> None:
@@ -86,10 +93,10 @@ CPU = Backend("cpu", CpuOps(), Workers, NumpyReader)
 
 
 def choose() -> Backend:
-    """The backend for MLX's default device."""
+    """The backend for MLX's default device. Raises ConfigError where `VARIABLE` is not off."""
     kernels.use_private_folder()
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    if not on_cpu or os.environ.get(VARIABLE) == "off":
+    if switched_off(VARIABLE) or not on_cpu:
         return PLAIN
     cores.keep_buffers()
     return CPU

@@ -5,6 +5,7 @@ The docstring below a field is its help text on the command line.
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Integral
@@ -182,7 +183,7 @@ class DataConfig:
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
-        found = [
+        found = _not_text(self) + [
             f"{name} is {getattr(self, name)}, expected 0 or more"
             for name in ("min_chars", "max_chars", "limit")
             if getattr(self, name) < 0
@@ -209,7 +210,7 @@ class TrainConfig:
     learning_rate: float = 3e-3
     """Peak learning rate."""
     min_learning_rate: float = 3e-4
-    """Learning rate at the last step."""
+    """Learning rate that the schedule ends on, a step after the last one."""
     init_std: float = 0.02
     """Standard deviation of the initial weights."""
     embedding_init_std: float = 0.02
@@ -217,11 +218,11 @@ class TrainConfig:
     warmup: int = 100
     """Steps of linear warm-up."""
     schedule: Schedule = "cosine"
-    """How the rate falls from its peak to that of the last step: as half a cosine or in a line."""
+    """How the rate falls from its peak to its minimum: as half a cosine or in a line."""
     decay_share: float = 1.0
-    """Share of the steps after the warm-up, the last ones, in which the rate falls; before them it
-    stays at its peak, so that a run can be resumed with more --steps as if they had been asked
-    for at once."""
+    """Share of the steps after the warm-up, the last ones, in which the rate falls. Before them it
+    stays at its peak, so that from a checkpoint of that time a run resumes with more --steps as if
+    they had been asked for at once."""
     weight_decay: float = 0.1
     """AdamW's decoupled weight decay, on matrices only."""
     beta1: float = 0.9
@@ -259,7 +260,7 @@ class TrainConfig:
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
-        found = _not_finite(self) + _too_many(self)
+        found = _not_text(self) + _not_finite(self) + _too_many(self)
         found += _not_positive(
             self,
             *("steps", "batch_size", "accumulation", "learning_rate"),
@@ -271,22 +272,21 @@ class TrainConfig:
                 found.append(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.seed >= SEEDS:
             found.append(f"seed is {self.seed}, expected under 2^63")
-        if self.dtype not in get_args(TrainingDtype):
-            expected = " or ".join(get_args(TrainingDtype))
-            found.append(f"dtype is {self.dtype}, expected {expected}")
-        if self.packing not in get_args(Packing):
-            expected = ", ".join(get_args(Packing))
-            found.append(f"packing is {self.packing}, expected {expected}")
+        choices = {"dtype": TrainingDtype, "packing": Packing, "schedule": Schedule}
+        for name, kind in choices.items():
+            if getattr(self, name) not in get_args(kind):
+                expected = " or ".join(get_args(kind))
+                found.append(f"{name} is {getattr(self, name)}, expected {expected}")
         if self.workers > self.batch_size > 0:
-            found.append(f"workers is {self.workers}, more than batch_size {self.batch_size}")
+            found.append(
+                f"workers is {self.workers}, expected 0 (one per core) to batch_size "
+                f"{self.batch_size}: each needs a row"
+            )
         if not 0 <= self.min_learning_rate <= self.learning_rate:
             found.append(
                 f"min_learning_rate is {self.min_learning_rate}, expected 0 to "
                 f"learning_rate {self.learning_rate}"
             )
-        if self.schedule not in get_args(Schedule):
-            expected = " or ".join(get_args(Schedule))
-            found.append(f"schedule is {self.schedule}, expected {expected}")
         if not 0 <= self.decay_share <= 1:
             found.append(f"decay_share is {self.decay_share}, expected 0 to 1")
         for name in ("beta1", "beta2"):
@@ -359,11 +359,11 @@ def validate(*configs: ModelConfig | DataConfig | TrainConfig | SampleConfig) ->
         raise ConfigError("; ".join(problems))
 
 
-def validate_run(config: RunConfig) -> None:
+def validate_run(config: RunConfig, nodes: int = 1) -> None:
     """Raise one ConfigError that lists all that is impossible in a run, or, where nothing is,
-    says that this machine has too little memory for it."""
+    says that this machine, one of `nodes`, has too little memory for it."""
     validate(config.model, config.data, config.train)
-    estimate.check_training_fits(config.model, config.train)
+    estimate.check_training_fits(config.model, config.train, nodes)
 
 
 def _not_finite(config: ModelConfig | TrainConfig) -> list[str]:
@@ -372,6 +372,15 @@ def _not_finite(config: ModelConfig | TrainConfig) -> list[str]:
         f"{name} is {value}, expected a finite number"
         for name, value in values
         if isinstance(value, float) and not math.isfinite(value)
+    ]
+
+
+def _not_text(config: DataConfig | TrainConfig) -> list[str]:
+    """A run's config.toml is UTF-8, as names of files need not be."""
+    return [
+        f"{name} is {value!r}, which is no UTF-8; give it another name"
+        for name, value in dataclasses.asdict(config).items()
+        if isinstance(value, str) and re.search("[\ud800-\udfff]", value)
     ]
 
 

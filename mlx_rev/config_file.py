@@ -77,9 +77,11 @@ def _overlay(base: Any, values: object, label: str) -> tuple[Any, list[str]]:
     types = get_type_hints(type(base))
     problems, accepted = [], {}
     for given, value in values.items():
-        key = FORMER_NAMES.get(str(given), str(given))
+        key = now if (now := FORMER_NAMES.get(str(given))) in types else str(given)
         if key not in types:
             problems.append(f"unknown key {label}.{key if key.isprintable() else repr(key)}")
+        elif key != given and key in values:
+            problems.append(f"{label}.{given} and {label}.{key} are one option; give the second")
         elif (fitted := _fit(value, types[key])) is None:
             expected = _type_name(types[key])
             problems.append(f"{label}.{key} is {_shown(value)}, expected {expected}")

@@ -39,19 +39,20 @@ def training_flops(model: "ModelConfig") -> float:
     embedding, and what attention needs over the whole context (PaLM, arXiv 2204.02311, appendix B,
     which does not halve that for causality either)."""
     embedding = 0 if model.tied else model.vocab_size * model.dim
-    attention = 12 * model.n_layers * model.dim * model.context
+    attention = 12 * model.n_layers * model.n_heads * model.head_dim * model.context
     return 6 * (parameters(model) - embedding) + attention
 
 
-def training_bytes(model: "ModelConfig", train: "TrainConfig") -> int:
-    """Least memory of a training step: weights, gradients and moments, what the backward pass
-    needs of a micro-batch (each block's input and its two feed-forward products), the batch."""
+def training_bytes(model: "ModelConfig", train: "TrainConfig", nodes: int = 1) -> int:
+    """Least memory of a training step on one of `nodes` machines: weights, gradients and moments,
+    what the backward pass needs of its rows of a micro-batch (each block's input and its two
+    feed-forward products), the batch, which each machine has whole."""
     from mlx_rev.config import Dtype  # which imports this module
 
     width = 2 if train.dtype == Dtype.BFLOAT16 else _FLOAT32
-    positions = train.batch_size * model.context
-    kept = positions * model.n_layers * (model.dim + 2 * model.hidden_dim) * width
-    batch = positions * train.accumulation * _BATCH_ARRAYS * 4
+    rows = train.batch_size // nodes  # the least that one of them gets
+    kept = rows * model.context * model.n_layers * (model.dim + 2 * model.hidden_dim) * width
+    batch = train.batch_size * train.accumulation * model.context * _BATCH_ARRAYS * 4
     return parameters(model) * _COPIES * _FLOAT32 + kept + batch
 
 
@@ -62,9 +63,9 @@ def telling_bytes(model: "ModelConfig", stories: int) -> int:
     return (parameters(model) + stories * cache) * _FLOAT32
 
 
-def check_training_fits(model: "ModelConfig", train: "TrainConfig") -> None:
-    """Raise ConfigError where training needs more than the machine's memory."""
-    needed = training_bytes(model, train)
+def check_training_fits(model: "ModelConfig", train: "TrainConfig", nodes: int = 1) -> None:
+    """Raise ConfigError where this machine, one of `nodes`, has too little memory to train."""
+    needed = training_bytes(model, train, nodes)
     if needed > (memory := machine_memory()):
         raise ConfigError(
             f"dim {model.dim}, {model.n_layers} layers, hidden_dim {model.hidden_dim}, vocab_size "
@@ -85,6 +86,7 @@ def check_telling_fits(model: "ModelConfig", stories: int) -> None:
 
 
 def _size(size: int) -> str:
-    units = ("B", "kB", "MB", "GB", "TB", "PB")
-    power = min(len(units) - 1, (len(str(size)) - 1) // 3)
-    return f"{size / 1000**power:,.3g} {units[power]}" if power < 5 else f"{size // 10**15:,} PB"
+    for power, unit in enumerate(("B", "kB", "MB", "GB", "TB")):
+        if size < 999.5 * 1000**power:  # from there on, three digits show 1e+03
+            return f"{size / 1000**power:.3g} {unit}"
+    return f"{(size + 5 * 10**14) // 10**15:,} PB"

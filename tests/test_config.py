@@ -26,7 +26,7 @@ runs = st.builds(
         steps=st.integers(1, 10**9),
         learning_rate=st.floats(1e-3, 1.0),
         dtype=st.sampled_from([Dtype.FLOAT32, Dtype.BFLOAT16]),
-        ending=st.text(st.characters(exclude_categories=["Cs"])),
+        ending=st.text(st.characters(exclude_categories=["Cs"])) | st.just("caf\udce9"),
     ),
 )
 
@@ -35,7 +35,12 @@ runs = st.builds(
 def test_toml_brings_back_every_field(
     tmp_path_factory: pytest.TempPathFactory, run: RunConfig
 ) -> None:
+    """But for text that is no UTF-8, which is refused before anybody writes it."""
     run = replace(run, train=replace(run.train, min_learning_rate=0.0))
+    if "\udce9" in run.train.ending:
+        with pytest.raises(ConfigError, match=r"ending is .* no UTF-8"):
+            validate_run(run)
+        return
     path = tmp_path_factory.getbasetemp() / "run.toml"
     path.write_text(to_toml(run), encoding="utf-8")
     back = read_toml(path)
@@ -73,6 +78,23 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         assert part in str(caught.value)
     for part in ("norm_eps is nan, expected a finite", "steps is -5, expected more than 0"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[model]\nranks = 2\n", "unknown key model.ranks"),
+        ("[train]\nranks = 2\nworkers = 1\n", "train.ranks and train.workers are one option"),
+        ("[train]\nworkers = 1\nranks = 2\n", "train.ranks and train.workers are one option"),
+    ],
+)
+def test_former_names_are_known_where_they_were(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read_toml(path)
+    path.write_text("[train]\nranks = 2\n")
+    assert read_toml(path).train.workers == 2
 
 
 @pytest.mark.parametrize(

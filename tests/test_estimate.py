@@ -49,6 +49,42 @@ def test_sizes_that_no_machine_has_are_refused(changes: dict[str, int], said: st
     assert "\n" not in str(caught.value)
 
 
+def test_each_machine_needs_memory_for_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    big = preset("110m")
+    run = replace(big, train=replace(big.train, batch_size=32))
+    alone, shared = (estimate.training_bytes(run.model, run.train, nodes) for nodes in (1, 2))
+    half = estimate.training_bytes(run.model, replace(run.train, batch_size=16))
+    assert half < shared < half * 1.01  # the batch itself is everywhere
+    monkeypatch.setattr(estimate, "machine_memory", lambda: (alone + shared) // 2)
+    validate_run(run, nodes=2)
+    with pytest.raises(ConfigError, match=r"batch_size 32 and .* need"):
+        validate_run(run)
+
+
+def test_operations_are_those_of_heads_of_any_size() -> None:
+    usual, wide = ModelConfig(dim=64, n_heads=4), ModelConfig(dim=64, n_heads=4, head_size=32)
+    attention = [
+        estimate.training_flops(model) - 6 * estimate.parameters(model) for model in (usual, wide)
+    ]
+    assert attention[1] == 2 * attention[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (999, "999 B"),
+        (999_499, "999 kB"),
+        (999_999, "1 MB"),
+        (25_300_000_000, "25.3 GB"),
+        (999_999_999_999, "1 TB"),
+        (10**15 - 1, "1 PB"),
+        (25 * 10**17, "2,500 PB"),
+    ],
+)
+def test_a_size_is_said_in_three_digits(size: int, said: str) -> None:
+    assert estimate._size(size) == said
+
+
 def test_stories_told_at_once_have_to_fit() -> None:
     estimate.check_telling_fits(ModelConfig(), 100)
     with pytest.raises(ConfigError, match=r"1000000000 stories at once need .* --count"):

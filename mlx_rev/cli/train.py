@@ -37,15 +37,15 @@ from mlx_rev.errors import (
 )
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.generate.decode import begin_stories, write_stories
-from mlx_rev.model.llama import Llama
+from mlx_rev.model.llama import Llama, Weights
 from mlx_rev.model.load import read_weights
 from mlx_rev.run_folder import CONFIG, LOSS_PICTURE, METRICS
 from mlx_rev.text.order import ASSUMED
 from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.train import checkpoint
 from mlx_rev.train.distributed import Nodes
-from mlx_rev.train.events import Event, Saved, Started, Stopped
-from mlx_rev.train.loop import StoryWriter, fit
+from mlx_rev.train.events import Doing, Event, Saved, Started, Stopped
+from mlx_rev.train.loop import StoryWriter, beginning, fit
 from mlx_rev.train.rehearsal import matrix_speed, rehearse
 from mlx_rev.train.watchdog import Parent, resuming
 from mlx_rev.ui.console import is_interactive, make_console, say
@@ -54,6 +54,8 @@ from mlx_rev.ui.outlook import Outlook
 from mlx_rev.ui.plots import loss_plot
 from mlx_rev.ui.preparation import prepare_shown
 
+_LONGEST_PATIENCE = 1e6
+"""Seconds; the system cannot wait for as long as one likes."""
 _PICTURE_SECONDS = 60.0
 """Least time between two drawings of loss.png while a run goes on."""
 
@@ -61,31 +63,35 @@ _PICTURE_SECONDS = 60.0
 def main(arguments: Sequence[str], program: str) -> int:
     """Train as the flags say. Raises RevError."""
     command = parse_command(arguments, program)
-    config = _config(command)
-    if not command.patience > 0:
-        raise ConfigError(f"patience is {command.patience}, expected more than 0")
+    if not 0 < command.patience < _LONGEST_PATIENCE:
+        raise ConfigError(
+            f"patience is {command.patience}, expected more than 0 and under "
+            f"{_LONGEST_PATIENCE:g} seconds"
+        )
     parent = Parent()
     if "MLX_RANK" in os.environ:
         parent.expect_steps(command.patience)
     nodes = Nodes()
+    parent.preparing()
+    config = _config(command, nodes)
     with ExitStack() as stack:
         # The run is held before the first look into it, so that what is seen there stays so.
         node = command.cache / f"node-{nodes.number}"
         run = _hold(command, stack) if nodes.first else node
         parent.has_run(run)
         if command.resume is not None:
-            config = _config(parse_command(arguments, program))
+            config = _config(parse_command(arguments, program), nodes)
         else:
             config = replace(config, data=with_standard_input(config.data, command.cache))
         _train(command, config, run, nodes, parent)
     return 0
 
 
-def _config(command: TrainCommand) -> RunConfig:
+def _config(command: TrainCommand, nodes: Nodes) -> RunConfig:
     """The run's configuration, checked."""
     config = RunConfig(model=command.model, data=command.data, train=command.train)
-    validate_run(config)
-    return replace(config, train=backend.choose().decided(config.train))
+    validate_run(config, nodes.count)
+    return replace(config, train=backend.choose().decided(config.train, nodes.count))
 
 
 def _train(
@@ -108,12 +114,14 @@ def _train(
     vocab_size, cache = config.model.vocab_size, command.cache
     # Nodes wait for one another, so none begins before it has all stories.
     early = config.train.packing == "shards" and nodes.count == 1
-    data = prepare_shown(source, vocab_size, cache, console, early)
-    outlook = _outlook(config, data, run if command.resume is not None else None)
+    data = prepare_shown(source, vocab_size, cache, console, early, parent.preparing)
+    resumed = run if command.resume is not None else None
+    outlook = _outlook(config, data, resumed, nodes)
     for line in outlook.lines():
         say(console, line)
     if command.check:
-        _say_rehearsed(config, data, outlook, console, nodes)
+        if nodes.count == 1:
+            _say_rehearsed(config, data, resumed, initial, outlook, console)
         return
     with ExitStack() as stack:
         stack.enter_context(_saying_what_is_kept(run))
@@ -135,8 +143,8 @@ def _train(
             run,
             config,
             data,
-            _RunFolder(run, config, data.codec.tokenizer, view.report),
-            resume=command.resume is not None,
+            _RunFolder(run, config, data.codec.tokenizer, parent, view.report),
+            resume=resumed is not None,
             initial=initial,
             write_story=_story_writer(data, config.train.ending),
             should_stop=should_stop,
@@ -150,13 +158,21 @@ def _train(
 
 
 def _say_rehearsed(
-    config: RunConfig, data: Prepared, outlook: Outlook, console: Console, nodes: Nodes
+    config: RunConfig,
+    data: Prepared,
+    resumed: Path | None,
+    initial: Weights | None,
+    outlook: Outlook,
+    console: Console,
 ) -> None:
-    """Time some steps on a machine that is alone, and say what that promises."""
-    if nodes.count > 1:
-        return
+    """Time some steps of a run, resumed or begun, and say what that promises."""
+    if resumed is None:
+        state = beginning(config, initial)
+    else:
+        corpus = data.corpus_fingerprint
+        state = checkpoint.load(resumed, config.model, corpus_fingerprint=corpus)
     with console.status("timing some steps") if is_interactive(console) else nullcontext():
-        rehearsal = rehearse(config, data, backend.choose())
+        rehearsal = rehearse(config, data, state, backend.choose())
     for line in outlook.rehearsed(rehearsal):
         say(console, line)
 
@@ -218,7 +234,7 @@ def _check_unfinished(run: Path, config: TrainConfig) -> None:
         raise
 
 
-def _outlook(config: RunConfig, data: Prepared, resumed: Path | None) -> Outlook:
+def _outlook(config: RunConfig, data: Prepared, resumed: Path | None, nodes: Nodes) -> Outlook:
     """What is known of a training before its first step."""
     model, train = config.model, config.train
     latest = run_folder.latest(resumed) if resumed else None
@@ -230,7 +246,7 @@ def _outlook(config: RunConfig, data: Prepared, resumed: Path | None) -> Outlook
         first_step=run_folder.step_of(latest) if latest else 0,
         tokens_per_step=train.batch_size * train.accumulation * model.context,
         flops_per_token=estimate.training_flops(model),
-        least_memory=estimate.training_bytes(model, train),
+        least_memory=estimate.training_bytes(model, train, nodes.count),
         machine_memory=estimate.machine_memory(),
         matrix_speed=matrix_speed(train.dtype),
     )
@@ -266,24 +282,27 @@ def _story_writer(data: Prepared, ending: str) -> StoryWriter:
 
 
 class _RunFolder:
-    """Passes events on, and keeps in the run's folder what is no checkpoint and no record: its
-    options and tokenizer from the moment it starts, not from one that is refused, and loss.png,
-    drawn anew at the end, and before with a checkpoint a minute: it takes as long as many steps of
-    a small model."""
+    """Passes events on, what takes a while to the parent as well, and keeps in the run's folder
+    what is no checkpoint and no record: its options and tokenizer from the moment it starts, not
+    from one that is refused, and loss.png, drawn anew at the end, and before with a checkpoint a
+    minute: it takes as long as many steps of a small model."""
 
     def __init__(
         self,
         run: Path,
         config: RunConfig,
         tokenizer: Tokenizer,
+        parent: Parent,
         pass_on: Callable[[Event], None],
     ) -> None:
         self._run, self._config, self._tokenizer = run, config, tokenizer
-        self._pass_on = pass_on
+        self._parent, self._pass_on = parent, pass_on
         self._drawn = time.monotonic()
 
     def report(self, event: Event) -> None:
         """Write what `event` is the time for, and pass it on."""
+        if isinstance(event, Doing):
+            self._parent.doing(event.what)
         if isinstance(event, Started):
             self._tokenizer.save(self._run / self._tokenizer.file_name)
             files.write_text(self._run / CONFIG, to_toml(self._config))

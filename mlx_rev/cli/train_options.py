@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from mlx_rev import run_folder
+from mlx_rev import backend, run_folder
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import RUNS, cache_folder
 from mlx_rev.config import FORMER_NAMES, DataConfig, ModelConfig, TrainConfig
@@ -48,7 +48,8 @@ class TrainCommand:
     plain: bool = False
     """Plain lines instead of the dashboard."""
     patience: float = 600.0
-    """Seconds without a step after which a run on several machines ends."""
+    """Seconds without a step, or without progress before the first one, after which a run on
+    several machines ends."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: Annotated[TrainConfig, tyro.conf.arg(name="training")] = field(
@@ -93,6 +94,7 @@ def _default(arguments: Sequence[str]) -> TrainCommand:
             )
         check_run(early.resume, f"--resume {early.resume}")
         base = read_toml(early.resume / run_folder.CONFIG, EARLIER)
+        base = replace(base, train=backend.choose().carried_on(base.train))
     elif early.config is not None:
         base = read_toml(early.config, base)
     if early.init_from is not None:

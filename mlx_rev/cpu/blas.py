@@ -20,7 +20,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -75,12 +75,13 @@ GEMM(cblas_cgemm, const void *)
 
 
 def preload() -> str | None:
-    """Load the best BLAS there is, on Linux; its path or name, None where there is none.
+    """Load the best BLAS there is, on Linux, once; its path or name, None where there is none.
 
     Warns (RuntimeWarning, once) where that is not possible. Does nothing on other systems, or when
     MLX_REV_BLAS is off.
     """
-    return library()
+    loaded = _loaded()
+    return None if loaded is None else str(loaded._name)
 
 
 def set_threads(count: int) -> None:
@@ -92,28 +93,19 @@ def set_threads(count: int) -> None:
             return
 
 
-def library() -> str | None:
-    """The path or name of the library that was preloaded."""
-    loaded = _loaded()
-    return None if loaded is None else str(loaded._name)
-
-
 @cache
 def _preload(choice: str) -> ctypes.CDLL | None:
     if "mlx.core" in sys.modules:
         _warn("mlx was imported before mlx_rev, so its slow BLAS stays; import mlx_rev first")
         return None
-    if choice:
-        chosen = _open(choice)
-        if chosen is None:
-            _warn(f"{VARIABLE}={choice} cannot be used; give a library that has {_NEED}, or off")
-        return chosen
     problem = (
         "no optimised BLAS was found; install a C compiler (apt install g++) or OpenBLAS "
         "(apt install libopenblas0-pthread)"
     )
-    with _kernels_of_this_processor():
-        for name in (*_wheel(), *_SYSTEM_LIBRARIES):
+    if choice:
+        problem = f"{VARIABLE}={choice} cannot be used; give a library that has {_NEED}, or off"
+    with nullcontext() if choice else _kernels_of_this_processor():
+        for name in (choice,) if choice else (*_wheel(), *_SYSTEM_LIBRARIES):
             try:
                 if (found := _open(name)) is not None:
                     return found

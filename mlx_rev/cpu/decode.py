@@ -98,9 +98,10 @@ class NumpyReader:
 
 
 def _unseen(segment_start: np.ndarray, place: int) -> np.ndarray | None:
-    """Which positions up to a place lie before a row's own start, (B, 1, 1, place + 1); None if
-    none does. A start is (B, 1)."""
+    """Which positions before a place lie before a row's own start too, (B, 1, 1, place + 1); None
+    if none does. A start is (B, 1)."""
     if not segment_start.any():
         return None
-    unseen: np.ndarray = np.arange(place + 1) < segment_start[:, :, None, None]
+    starts = np.minimum(segment_start, place)[:, :, None, None]
+    unseen: np.ndarray = np.arange(place + 1) < starts
     return unseen

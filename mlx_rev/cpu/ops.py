@@ -113,7 +113,7 @@ class BlockBias:
         for start, stop in _blocks(length):
             hidden = (keys[:stop, None] > keys[start:stop])[None]
             if segment_start is not None:
-                starts = mx.broadcast_to(segment_start, (len(segment_start), length))
+                starts = mx.minimum(segment_start, keys)  # so that each query sees itself
                 hidden = hidden | (keys[:stop, None] < starts[:, None, start:stop])
             blocks.append(mx.where(hidden, _MASKED, 0.0)[:, None])
         self._tiled: dict[int, list[mx.array]] = {1: blocks}

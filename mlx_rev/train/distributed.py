@@ -5,6 +5,8 @@ and the gradients are summed over all. The first one keeps the run's folder and 
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import mlx.core as mx
 import numpy as np
@@ -15,7 +17,8 @@ from mlx_rev.model.llama import Weights
 
 class Nodes:
     """The group of nodes, of which this process is one. All must call the same methods in the same
-    order. If one is lost, the others get a RuntimeError from MLX."""
+    order. If one is lost, the others get a RuntimeError from MLX, a TrainingError before the first
+    step."""
 
     def __init__(self) -> None:
         try:
@@ -59,26 +62,41 @@ class Nodes:
         if self.count == 1:
             return arrays
         own = {name: array if self.first else array * 0 for name, array in arrays.items()}
-        shared = {
-            name: mx.distributed.all_sum(own[name], group=self._group) for name in sorted(own)
-        }
-        mx.eval(shared)
+        with _losing_none():
+            shared = {
+                name: mx.distributed.all_sum(own[name], group=self._group) for name in sorted(own)
+            }
+            mx.eval(shared)
         return shared
 
     def any(self, flag: bool) -> bool:
         """Whether any node's flag is set."""
         return flag if self.count == 1 else self._gather(int(flag)).max() > 0
 
-    def check_same(self, what: str, text: str) -> None:
+    def check_same(self, what: str, text: str, remedy: str = "the same command and files") -> None:
         """Raise ConfigError, on every node, if `text` differs between them."""
         if self.count > 1:
             digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:3])
-            found = self._gather(digest)
-            if (found != found[0]).any():
-                raise ConfigError(
-                    f"the machines have different {what}; give all the same command and files"
-                )
+            with _losing_none():
+                found = self._gather(digest)
+                differ = (found != found[0]).any()
+                if differ:  # What a lost node seems to have said is made up; the next call fails.
+                    self._gather(digest)
+            if differ:
+                raise ConfigError(f"the machines have different {what}; give all {remedy}")
 
     def _gather(self, number: int) -> np.ndarray:
         gathered = mx.distributed.all_gather(mx.array([number]), group=self._group)
         return np.array(gathered)
+
+
+@contextmanager
+def _losing_none() -> Iterator[None]:
+    """Raise TrainingError where another node is lost before the first step."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise TrainingError(
+            "another machine was lost before the first step, for the reason that it gave; start "
+            "all of them again"
+        ) from error

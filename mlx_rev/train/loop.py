@@ -79,20 +79,17 @@ def fit(
     `data`, if these are not all; DataError, after a checkpoint, where they will not come.
     """
     nodes, backend = nodes or Nodes(), backend or choose()
-    validate_run(config)
-    config = replace(config, train=backend.decided(config.train))
+    validate_run(config, nodes.count)
+    config = replace(config, train=backend.decided(config.train, nodes.count))
     backend.prepare(config.train.workers)
-    tokenizer = data.codec.tokenizer.fingerprint
-    nodes.check_same(
-        "options or corpora",
-        f"{config.model} {config.train} {data.corpus_fingerprint} {tokenizer}",
-    )
+    check_same(config, data, nodes)
     log = RunLog(run) if nodes.first else None
     reporters = [] if log is None else [log, reporter]
     state = _state(run, config, data, log, nodes, resume=resume, initial=initial)
     training = _Training(run, config, data, state, reporters, nodes, backend, more)
     if resume:
         training.saved_step = state.progress.step
+    del state  # so that a step can use its memory
     with closing(training):
         training.start()
         try:
@@ -109,6 +106,20 @@ def fit(
                 "--resume, from the last checkpoint"
             ) from error
         return training.stop()
+
+
+def check_same(config: RunConfig, data: Prepared, nodes: Nodes) -> None:
+    """Raise ConfigError, on all nodes, where they would not train the same in the same way."""
+    options = replace(config.train, workers=0)
+    nodes.check_same(
+        "options, corpora or tokenizers",
+        f"{config.model} {options} {data.corpus_fingerprint} {data.codec.tokenizer.fingerprint}",
+    )
+    nodes.check_same(
+        "numbers of workers, which by default is one per core",
+        str(config.train.workers),
+        "the same --workers",
+    )
 
 
 def _state(
@@ -129,11 +140,12 @@ def _state(
         if log is not None:
             checkpoint.check_new(run)
             log.begin()
-        state = _beginning(config, initial)
+        state = beginning(config, initial)
     return _shared(state, nodes)
 
 
-def _beginning(config: RunConfig, initial: Weights | None) -> TrainingState:
+def beginning(config: RunConfig, initial: Weights | None = None) -> TrainingState:
+    """What a run begins with: drawn weights, or the initial ones."""
     train, model = config.train, Llama(config.model)
     initialise(model, train.seed, train.init_std, train.embedding_init_std)
     if initial is not None:

@@ -10,8 +10,7 @@ from mlx_rev.backend import Backend
 from mlx_rev.config import RunConfig, TrainingDtype
 from mlx_rev.data.batches import Batches
 from mlx_rev.data.prepare import Prepared
-from mlx_rev.model.llama import Llama, get_weights, initialise
-from mlx_rev.train import optimizer
+from mlx_rev.train.checkpoint import TrainingState
 from mlx_rev.train.step import TrainingStep
 
 _TIMED = 3
@@ -28,16 +27,17 @@ class Rehearsal:
     peak_memory: int
     """Bytes that MLX held at most."""
     loss: float
-    """Of the first step, in nats per token; a model that knows nothing has log(vocabulary)."""
+    """Of the first of these steps, in nats per token; a model that knows nothing has
+    log(vocabulary)."""
 
 
-def rehearse(config: RunConfig, data: Prepared, backend: Backend) -> Rehearsal:
-    """Do a few steps of a run from its beginning, and keep nothing of them."""
+def rehearse(
+    config: RunConfig, data: Prepared, state: TrainingState, backend: Backend
+) -> Rehearsal:
+    """Do the next few steps of a run, of which `data` may be the first part, and keep nothing of
+    them."""
     train = backend.decided(config.train)
     backend.prepare(train.workers)
-    model = Llama(config.model)
-    initialise(model, train.seed, train.init_std, train.embedding_init_std)
-    weights = get_weights(model)
     batches = Batches(
         [part.train for part in data.directions],
         context=config.model.context,
@@ -46,14 +46,13 @@ def rehearse(config: RunConfig, data: Prepared, backend: Backend) -> Rehearsal:
         seed=train.seed,
         packing=train.packing,
     )
-    step = TrainingStep(
-        config.model, train, weights, optimizer.initial_moments(weights), backend=backend
-    )
-    del weights, model
+    first = state.progress.step
+    step = TrainingStep(config.model, train, state.weights, state.moments, backend=backend)
+    del state  # so that a step can use its memory
     mx.reset_peak_memory()
     losses, seconds = [], []
     try:
-        for number in range(1 + _TIMED):
+        for number in range(first, first + 1 + _TIMED):
             begin = time.perf_counter()
             loss, norm = step(number, batches.batch_at(number))
             mx.eval(loss, norm, step.weights, step.moments)

@@ -105,5 +105,6 @@ class TrainingStep:
 def _check_rows(batch_size: int, nodes: int, parts: int) -> None:
     if nodes * parts > batch_size:
         raise ConfigError(
-            f"batch_size is {batch_size}, too small for {nodes} machines of {parts} workers"
+            f"batch_size is {batch_size}, expected {nodes * parts} or more: a row for each of "
+            f"{parts} workers on {nodes} machines; give a larger --batch-size or fewer --workers"
         )

@@ -26,22 +26,30 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from mlx_rev import run_folder
 from mlx_rev.errors import RevError
-from mlx_rev.program import program
+from mlx_rev.program import program, switched_off
 from mlx_rev.train.runlog import read_metrics
 from mlx_rev.train.terminal import Terminal
 
 VARIABLE = "MLX_REV_WATCHDOG"
-"""The child's end of the socket, a file descriptor; or "off"."""
+"""Set to off, the training has no parent."""
+_CHANNEL = "_MLX_REV_WATCHDOG_CHANNEL"
+"""Hands a command that runs again its end of the socket, a file descriptor."""
 
 EXPLAINED = 2
 """The exit code after an explanation."""
 
 NOBODY_CAME = "no other machine joined; start the same command on all of them"
-ANOTHER_HANGS = "another machine hangs; end it"
+STILL_PREPARING = (
+    "all machines have joined, but one still prepares its data, or hangs; run mlx-rev prepare on "
+    "each before, or give a larger --patience"
+)
+ANOTHER_HANGS = (
+    "another machine hangs, or evaluates for longer than that; end it, or give a larger --patience"
+)
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ASKED_FOR = {*_FORWARDED, signal.SIGQUIT, signal.SIGPIPE}
@@ -62,8 +70,10 @@ _SMALLER = "use a smaller --batch-size with more --accumulation, or close other 
 class Parent:
     """The parent, as the training sees it; without one, nothing is sent."""
 
+    channel: ClassVar[int | None] = None
+    """This process's end of the socket, where `guard` has made it a child."""
+
     def __init__(self) -> None:
-        self._channel = _channel()
         self._expects_steps = False
 
     def has_run(self, run: Path) -> None:
@@ -75,19 +85,30 @@ class Parent:
         self._tell(screen=True)
 
     def expect_steps(self, patience: float) -> None:
-        """Ask to be killed if there is no `step_done` for `patience` seconds."""
+        """Ask to be killed if none of the calls below comes for `patience` seconds."""
         self._expects_steps = True
         self._tell(patience=patience, otherwise=NOBODY_CAME)
 
+    def preparing(self) -> None:
+        """Say that the other machines are there, and the data is being prepared."""
+        self._lives(STILL_PREPARING)
+
     def step_done(self) -> None:
         """Say that the training has not hung."""
+        self._lives(ANOTHER_HANGS)
+
+    def doing(self, what: str) -> None:
+        """Say that something other than a step begins."""
+        self._lives(f"{what} takes longer than that; give a larger --patience")
+
+    def _lives(self, otherwise: str) -> None:
         if self._expects_steps:
-            self._tell(otherwise=ANOTHER_HANGS)
+            self._tell(otherwise=otherwise)
 
     def _tell(self, **facts: str | float) -> None:
-        if self._channel is not None:
+        if self.channel is not None:
             with suppress(BrokenPipeError):  # It is gone, and this process soon will be.
-                os.write(self._channel, json.dumps(facts).encode() + b"\n")
+                os.write(self.channel, json.dumps(facts).encode() + b"\n")
 
 
 def guard(program: str, *, fork: bool = sys.platform == "linux") -> int | None:
@@ -97,10 +118,12 @@ def guard(program: str, *, fork: bool = sys.platform == "linux") -> int | None:
     If a signal that nobody sent on purpose ended it, that is explained on standard error and the
     code is 2; if a signal sent on purpose did, this process ends by it as well. `fork` is quicker,
     as nothing is imported twice; outside Linux the child runs this command again, as Apple's
-    frameworks do not work in a forked process.
+    frameworks do not work in a forked process. Raises ConfigError where `VARIABLE` is not off.
     """
-    if VARIABLE in os.environ:
-        _be_child()
+    if (channel := os.environ.pop(_CHANNEL, None)) is not None:
+        _be_child(int(channel))
+        return None
+    if switched_off(VARIABLE):
         return None
     parent = _Guard()
     before = {number: signal.signal(number, parent.forward) for number in _FORWARDED}
@@ -112,8 +135,7 @@ def guard(program: str, *, fork: bool = sys.platform == "linux") -> int | None:
         for number, handler in before.items():
             signal.signal(number, handler)
         ours.close()
-        os.environ[VARIABLE] = str(theirs.detach())
-        _be_child()
+        _be_child(theirs.detach())
         return None
     theirs.close()
     parent.watch(child, ours)
@@ -133,23 +155,16 @@ def _fork() -> int:
 
 def _run_again(theirs: socket.socket) -> int:
     """Start this command again, with its end of the socket; returns its process id."""
-    environment = os.environ | {VARIABLE: str(theirs.fileno())}
+    environment = os.environ | {_CHANNEL: str(theirs.fileno())}
     command = [sys.executable, *sys.orig_argv[1:]]
     return subprocess.Popen(
         command, env=environment, pass_fds=[theirs.fileno()], process_group=0
     ).pid
 
 
-def _channel() -> int | None:
-    number = os.environ.get(VARIABLE, "off")
-    return None if number == "off" else int(number)
-
-
-def _be_child() -> None:
+def _be_child(channel: int) -> None:
     """Be allowed to write to the terminal from the background, and end when the parent does."""
-    channel = _channel()
-    if channel is None:
-        return
+    Parent.channel = channel
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     os.set_inheritable(channel, False)
     if sys.platform == "linux":  # Works even while MLX lets no Python thread run.
@@ -278,7 +293,7 @@ class _Guard:
 
 def _say(sentence: str) -> None:
     with suppress(OSError):  # The terminal may be gone.
-        os.write(2, f"{sentence}\n".encode())
+        os.write(2, os.fsencode(f"{sentence}\n"))  # a run's name need not be UTF-8
 
 
 @dataclass(frozen=True, kw_only=True)

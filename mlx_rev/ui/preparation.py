@@ -41,13 +41,16 @@ def prepare_shown(
     cache: Path,
     console: Console,
     first_only: bool = False,
+    progressed: Callable[[], None] = lambda: None,
 ) -> Prepared:
-    """`prepare`, with its stages shown on `console`. Raises RevError."""
+    """`prepare`, with its stages shown on `console`; `progressed` is called as it goes on. Raises
+    RevError."""
 
     def warn(notice: str) -> None:
         say(console, f"note: {said(notice, cache)}")
 
     def tell(now: Progress) -> None:
+        progressed()
         notify(replace(now, stage=said(now.stage, cache)))
 
     live = is_interactive(console)

@@ -1,4 +1,6 @@
 import json
+import math
+import re
 import shutil
 import signal
 import subprocess
@@ -18,10 +20,11 @@ from mlx_rev.cli import train
 from mlx_rev.config import DataConfig, RunConfig
 from mlx_rev.config_file import to_toml
 from mlx_rev.data.sources.names import short_name
+from mlx_rev.errors import ConfigError
 from mlx_rev.program import program
 from mlx_rev.text.sentencepiece import SentencePiece
 from mlx_rev.train.distributed import Nodes
-from mlx_rev.train.events import Event, Saved, Stopped
+from mlx_rev.train.events import Doing, Event, Saved, Stopped
 from mlx_rev.train.watchdog import Parent
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -96,12 +99,21 @@ def test_the_picture_is_drawn_a_minute_after_the_last_one_and_at_the_end(
     monkeypatch.setattr(train, "loss_plot", lambda *paths: drawn.append(step))
     monkeypatch.setattr(train.time, "monotonic", lambda: next(clock))
     passed_on: list[Event] = []
-    folder = train._RunFolder(tmp_path, RunConfig(), None, passed_on.append)  # type: ignore[arg-type]
+    folder = train._RunFolder(tmp_path, RunConfig(), None, Parent(), passed_on.append)  # type: ignore[arg-type]
     for step in range(4):
         folder.report(Saved(step, tmp_path))
     folder.report(Stopped(4, tmp_path, finished=True))
     assert drawn == [1, 3, 3]
     assert len(passed_on) == 5
+
+
+def test_the_parent_hears_of_what_takes_a_while(tmp_path: Path) -> None:
+    heard: list[str] = []
+    parent = cast(Parent, SimpleNamespace(doing=heard.append))
+    folder = train._RunFolder(tmp_path, RunConfig(), None, parent, lambda event: None)  # type: ignore[arg-type]
+    folder.report(Doing(1, "evaluating"))
+    folder.report(Saved(1, tmp_path))
+    assert heard == ["evaluating"]
 
 
 def test_killed_and_resumed_is_the_same_to_the_bit(
@@ -155,6 +167,10 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
         (["--seed", str(1 << 70)], "expected under 2^63"),
         (["--learning-rate", "inf"], "learning_rate is inf, expected a finite number"),
         ([*SMALL, "--out", "small.txt/run"], "small.txt/run: Not a directory"),
+        (["--data", "caf\udce9.txt"], "data is 'caf\\udce9.txt', which is no UTF-8"),
+        (["--ending", "\udce9"], "ending is '\\udce9', which is no UTF-8"),
+        (["--patience", "inf"], "patience is inf, expected more than 0 and under 1e+06 seconds"),
+        (["--patience", "nan"], "patience is nan, expected more than 0"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -189,6 +205,41 @@ def test_of_a_resumed_run_a_check_counts_what_is_left(run: Run, trained: Path) -
     assert done.returncode == 0, done.stderr
     assert "training 10 more steps of 384 tokens" in done.stdout
     assert sorted(path.name for path in trained.rglob("*")) == before
+
+
+@pytest.mark.parametrize("how", ["--resume", "--init-from"])
+def test_the_loss_of_a_check_is_that_of_the_weights_it_has(
+    run: Run, trained: Path, tiny_flags: list[str], tmp_path: Path, how: str
+) -> None:
+    flags = ["--steps", "70"]
+    if how == "--init-from":
+        flags += [*tiny_flags, "--out", str(tmp_path / "run")]
+    done = run("train", how, trained, *flags, "--check", "--plain")
+    assert done.returncode == 0, done.stderr
+    [loss] = re.findall(r"loss (\d+\.\d+)", done.stdout)
+    last = [entry["loss"] for entry in metrics(trained) if entry["kind"] == "step"][-1]
+    assert last < math.log(400) - 1  # which is what knowing nothing costs
+    assert float(loss) == pytest.approx(last, abs=0.5)
+
+
+def test_a_run_is_resumed_where_there_are_no_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as on a GPU, by a CPU's config.toml; but not with those that are asked for."""
+    (tmp_path / "config.toml").write_text("[train]\nworkers = 2\n")
+    nodes = cast(Nodes, SimpleNamespace(count=1))
+    flags = ["--resume", str(tmp_path)]
+    assert train._config(train.parse_command(flags, "train"), nodes).train.workers == 2
+    fewer = train.parse_command([*flags, "--batch-size", "1"], "train")
+    with pytest.raises(
+        ConfigError, match=r"workers is 2, expected 0 \(one per core\) to batch_size 1"
+    ):
+        train._config(fewer, nodes)
+    monkeypatch.setenv("MLX_REV_CPU", "off")
+    assert train._config(train.parse_command(flags, "train"), nodes).train.workers == 1
+    asked = train.parse_command([*flags, "--workers", "2"], "train")
+    with pytest.raises(ConfigError, match="--workers 2: only a CPU's step"):
+        train._config(asked, nodes)
 
 
 def test_stopped_at_once_it_still_says_how_to_resume(
@@ -316,9 +367,11 @@ def test_every_machine_of_a_resumed_run_has_the_runs_tokenizer(
     (tmp_path / "config.toml").write_text(to_toml(config), encoding="utf-8")
     (tmp_path / name).touch()
     used: list[DataConfig] = []
+    parent = Parent()
 
     def asked(data: DataConfig, *rest: object) -> None:
         used.append(data)
+        assert rest[-1] == parent.preparing
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "prepare_shown", asked)
@@ -326,5 +379,5 @@ def test_every_machine_of_a_resumed_run_has_the_runs_tokenizer(
     command = train.parse_command(flags, "train")
     other = cast(Nodes, SimpleNamespace(first=False, number=1, count=2))
     with pytest.raises(KeyboardInterrupt):
-        train._train(command, train._config(command), tmp_path / "node-1", other, Parent())
+        train._train(command, train._config(command, other), tmp_path / "node-1", other, parent)
     assert used == [replace(command.data, tokenizer=now or str(tmp_path / name))]

@@ -10,6 +10,7 @@ the second, or gets through less than 0.9 of its tokens in a second of processor
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -76,7 +77,7 @@ def resident() -> float:
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # at most, in bytes
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class Nobody:

@@ -34,7 +34,9 @@ def plain_attention(
     k, v = mx.repeat(k, groups, axis=1), mx.repeat(v, groups, axis=1)
     seen = mx.tri(length) > 0
     if segment_start is not None:
-        seen = (seen & (mx.arange(length) >= segment_start[..., None]))[:, None]
+        keys = mx.arange(length)
+        inside = (keys >= segment_start[..., None]) | (keys == keys[:, None])
+        seen = (seen & inside)[:, None]
     scores = mx.where(seen, q @ k.swapaxes(-1, -2) * scale, -mx.inf)
     return mx.softmax(scores, axis=-1) @ v
 
@@ -72,6 +74,13 @@ def test_attention_within_segments(backend: Backend, length: int, groups: int, s
         *(q, k, v),
         slope=slope,
     )
+
+
+def test_a_query_before_its_segment_sees_itself(backend: Backend) -> None:
+    q, k, v = (normal(0, 3, heads, 70, 8) for heads in (4, 2, 2))
+    start = mx.array([[0], [3], [69]])
+    found = attend(backend.ops, q, k, v, 0.3, start)
+    assert mx.allclose(found, plain_attention(q, k, v, 0.3, start), atol=1e-5)
 
 
 def test_attention_with_extreme_scores(backend: Backend) -> None:

@@ -6,12 +6,21 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 
+from mlx_rev.config import ModelConfig, RunConfig, TrainConfig
+from mlx_rev.data.prepare import Prepared
+from mlx_rev.errors import ConfigError
+from mlx_rev.train import distributed
+from mlx_rev.train.loop import check_same
 from tests.conftest import Run, training_of
 
 Nodes = list["subprocess.Popen[str]"]
@@ -113,8 +122,64 @@ def test_nodes_with_other_options_are_refused(
     for node in nodes:
         _, error = node.communicate(timeout=400)
         assert node.returncode == 2
-        assert "the machines have different options or corpora" in error
+        assert "the machines have different options, corpora or tokenizers" in error
         assert len(error.splitlines()) == 1
+
+
+class OneOfTwo(distributed.Nodes):
+    """A machine whose other one has said `other` when it was asked."""
+
+    count, number = 2, 1  # type: ignore[assignment]
+
+    def __init__(self, other: Sequence[int] = ()) -> None:
+        self._other, self.said = iter(other), list[int]()
+
+    def _gather(self, number: int) -> np.ndarray:
+        self.said.append(number)
+        return np.array([next(self._other, number), number])
+
+
+def holding(corpus: str = "a corpus", tokenizer: str = "a tokenizer") -> Prepared:
+    """What is prepared of a corpus, as far as it is compared."""
+    codec = SimpleNamespace(tokenizer=SimpleNamespace(fingerprint=tokenizer))
+    return cast(Prepared, SimpleNamespace(codec=codec, corpus_fingerprint=corpus))
+
+
+SMALL = RunConfig(train=TrainConfig(workers=2))
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "said"),
+    [
+        (replace(SMALL, model=ModelConfig(dim=64)), holding(), "options, corpora or tokenizers"),
+        (replace(SMALL, train=TrainConfig(workers=2, seed=3)), holding(), "options, corpora or"),
+        (SMALL, holding(corpus="another one"), "options, corpora or tokenizers"),
+        (SMALL, holding(tokenizer="another one"), "options, corpora or tokenizers"),
+        (replace(SMALL, train=TrainConfig(workers=4)), holding(), "workers, .* same --workers$"),
+    ],
+    ids=["shape", "options", "corpus", "tokenizer", "workers"],
+)
+def test_what_differs_between_machines_is_refused(
+    config: RunConfig, data: Prepared, said: str
+) -> None:
+    other = OneOfTwo()
+    check_same(SMALL, holding(), other)
+    check_same(SMALL, holding(), OneOfTwo(other.said))
+    with pytest.raises(ConfigError, match=f"^the machines have different .*{said}"):
+        check_same(config, data, OneOfTwo(other.said))
+
+
+def test_one_that_is_refused_alone_leaves_the_others_a_sentence(
+    flags: list[str], tmp_path: Path, start: Start
+) -> None:
+    """Below what MLX says of its sockets."""
+    flags += ["--out", str(tmp_path / "run")]
+    nodes = start([flags, [*flags, "--tokenizer", str(tmp_path / "missing.model")]])
+    for node, said in zip(nodes, ("another machine was lost", "missing.model"), strict=True):
+        _, error = node.communicate(timeout=400)
+        assert node.returncode == 2
+        assert said in error.splitlines()[-1]
+        assert "Traceback" not in error
 
 
 def test_a_lost_node_ends_the_run_and_the_checkpoint_is_kept(

@@ -7,9 +7,9 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_rev.backend import CPU, PLAIN, Backend
+from mlx_rev.backend import CPU, PLAIN, Backend, choose
 from mlx_rev.config import Dtype, ModelConfig, TrainConfig
-from mlx_rev.cpu import worker
+from mlx_rev.cpu import cores, worker
 from mlx_rev.cpu.step import _shared_out
 from mlx_rev.data.batches import Batch
 from mlx_rev.errors import ConfigError
@@ -275,7 +275,7 @@ def test_weights_are_shared_out_evenly(tiny: ModelConfig) -> None:
 
 def test_more_workers_than_rows_are_refused(tiny: ModelConfig) -> None:
     weights, config = weights_of(tiny), replace(CONFIG, workers=7)
-    with pytest.raises(ConfigError, match="batch_size is 6, too small for 1 machines of 7 workers"):
+    with pytest.raises(ConfigError, match=r"is 6, expected 7 or more: .* 7 workers .* --workers"):
         TrainingStep(tiny, config, weights, optimizer.initial_moments(weights), backend=CPU)
 
 
@@ -287,6 +287,29 @@ def test_what_a_backend_decides() -> None:
         PLAIN.decided(replace(CONFIG, workers=2))
     with pytest.raises(ConfigError, match="bfloat16 on CPU"):
         CPU.decided(replace(CONFIG, dtype=Dtype.BFLOAT16))
+
+
+def test_machines_share_the_rows_before_cores_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "cores", lambda: 16)
+    shared_out = [CPU.decided(replace(CONFIG, workers=0), nodes).workers for nodes in (1, 2, 4, 9)]
+    assert shared_out == [6, 3, 1, 1]
+
+
+def test_a_run_is_carried_on_with_the_workers_that_there_can_be() -> None:
+    for workers, on_a_gpu in ((0, 0), (1, 1), (4, 1)):
+        recorded = replace(CONFIG, workers=workers)
+        assert CPU.carried_on(recorded) == recorded
+        assert PLAIN.carried_on(recorded).workers == on_a_gpu
+
+
+def test_a_cpu_is_one_unless_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    for value, expected in (("", CPU if on_cpu else PLAIN), ("off", PLAIN)):
+        monkeypatch.setenv("MLX_REV_CPU", value)
+        assert choose() == expected
+    monkeypatch.setenv("MLX_REV_CPU", "0")
+    with pytest.raises(ConfigError, match=r"^MLX_REV_CPU is '0', expected off"):
+        choose()
 
 
 def test_a_row_for_each_worker_is_enough(tiny: ModelConfig) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from mlx_rev.train.watchdog import Death, explain, resuming
+from mlx_rev.errors import ConfigError
+from mlx_rev.train.watchdog import Death, explain, guard, resuming
 from tests.conftest import training_of
 
 PROGRAM = """
@@ -70,6 +71,7 @@ def start(how_started: str, tmp_path: Path) -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="surrogateescape",
         )
         started.append(process)
         return process
@@ -133,6 +135,18 @@ def test_an_abort_is_explained_with_the_last_checkpoint(start: Start, tmp_path: 
         "reason, if it gave one, is above; resume from the last checkpoint, step-00000250: "
         f"{Path(sys.executable).with_name('mlx-rev')} train --resume 'my run'\n",
     )
+
+
+def test_a_run_whose_name_is_no_utf_8_is_named_as_it_is(start: Start, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "caf\udce9" / "checkpoints"
+    try:
+        (checkpoints / "step-00000250").mkdir(parents=True)
+    except OSError:
+        pytest.skip("the file system wants UTF-8")
+    (checkpoints / "latest").symlink_to("step-00000250")
+    code, _, errors = end(start("parent.has_run(Path('caf\\udce9')); os.abort()"))
+    assert code == 2
+    assert errors.endswith("train --resume 'caf\udce9'\n")
 
 
 def test_memory_is_judged_by_the_runs_record_too(start: Start, tmp_path: Path) -> None:
@@ -220,10 +234,29 @@ def test_one_that_hangs_is_killed_with_the_reason(start: Start, tmp_path: Path) 
     assert end(start(body)) == (
         2,
         "",
-        "mlx-rev train: 1.5 s without a step: another machine hangs; end it, and then start it "
-        "again, as no checkpoint had been saved\n",
+        "mlx-rev train: 1.5 s without a step: another machine hangs, or evaluates for longer than "
+        "that; end it, or give a larger --patience, and then start it again, as no checkpoint had "
+        "been saved\n",
     )
     assert (tmp_path / "steps").read_text() == "4"
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (
+            "preparing()",
+            "all machines have joined, but one still prepares its data, or hangs; run ",
+        ),
+        ("doing('saving')", "saving takes longer than that; give a larger --patience\n"),
+    ],
+)
+def test_what_takes_a_while_is_no_hang(start: Start, call: str, reason: str) -> None:
+    """As long as it goes on; then it is what is named."""
+    body = f"parent.expect_steps(1)\nfor _ in range(4): time.sleep(0.4); parent.{call}\n"
+    code, output, errors = end(start(body + "print('there', flush=True); time.sleep(1000)"))
+    assert (code, output) == (2, "there\n")
+    assert f"1 s without a step: {reason}" in errors
 
 
 def test_one_that_nobody_joins_is_killed_with_the_reason(start: Start) -> None:
@@ -321,6 +354,21 @@ def test_the_parent_does_without_mlx(start: Start, tmp_path: Path) -> None:
 def test_off_there_is_no_parent(start: Start) -> None:
     process = start("print(os.getpid(), flush=True); os.abort()", MLX_REV_WATCHDOG="off")
     assert end(process) == (-signal.SIGABRT, f"{process.pid}\n", "")
+
+
+@both_ways
+def test_set_to_nothing_there_is_one_and_nobody_below_hears_of_its_socket(start: Start) -> None:
+    body = "print([name for name in os.environ if 'WATCHDOG' in name and os.environ[name]])\n"
+    code, output, errors = end(start(body + "sys.stdout.flush(); os.abort()", MLX_REV_WATCHDOG=""))
+    assert (code, output) == (2, "[]\n")
+    assert "aborted (SIGABRT)" in errors
+
+
+@pytest.mark.parametrize("value", ["no", "0", "OFF"])
+def test_it_is_off_or_it_is_not(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("MLX_REV_WATCHDOG", value)
+    with pytest.raises(ConfigError, match=f"^MLX_REV_WATCHDOG is '{value}', expected off"):
+        guard("mlx-rev train")
 
 
 @pytest.mark.parametrize("how", ["fork", "exec"])

@@ -62,7 +62,11 @@ def test_the_stages_of_a_corpus(
     path.write_text("\n<|endoftext|>\n".join(some_stories[:60]), encoding="utf-8")
     console = Console(file=output, width=120, force_terminal=terminal, highlight=False)
     monkeypatch.setattr(preparation, "is_interactive", lambda console: terminal)
-    prepare_shown(DataConfig(data=str(path), valid_share=0.2), 320, tmp_path / "cache", console)
+    data, progressed = DataConfig(data=str(path), valid_share=0.2), []
+    prepare_shown(
+        data, 320, tmp_path / "cache", console, progressed=lambda: progressed.append(True)
+    )
+    assert len(progressed) > 4
     said = output.getvalue()
     stages = (
         "choosing text for the vocabulary",
