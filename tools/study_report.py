@@ -17,6 +17,7 @@ from study_conclusion import (
 from study_noise import Noise
 
 from mlx_rev import files
+from mlx_rev.generate import retrieval
 
 _ENDING_MEASURES = (
     ("retrieved", "ending recognised (R@1)", "{:.0%}"),
@@ -139,8 +140,9 @@ def _endings_table(by_arm: Mapping[Arm, list[Result]]) -> str:
             rows.append([arm.label, *_ending_figures(own, "")])
     own = next(own for arm, own in by_arm.items() if arm.takes_endings)
     rows.append(["real stories", *_ending_figures(own[:1], "real ")])
-    chance = (1 / ENDINGS, sum(1 / rank for rank in range(1, ENDINGS + 1)) / ENDINGS)
-    rows.append(["chance", f"{chance[0]:.0%}", f"{chance[1]:.2f}", *[""] * 4])
+    found = retrieval.chance(ENDINGS)
+    chance = [form.format(found[key]) if key in found else "" for key, _, form in _ENDING_MEASURES]
+    rows.append(["chance", *chance])
     return _table(["arm", *(label for _, label, _ in _ENDING_MEASURES)], rows)
 
 
