@@ -260,10 +260,18 @@ def test_a_difference_of_endings_has_both_arms_intervals_in_it() -> None:
 
 @pytest.mark.parametrize(
     ("hits", "seeds", "beats"),
-    [(0.03, 1, False), (0.04, 1, True), (0.025, 2, False), (0.03, 2, True)],
+    [
+        (0.03, 1, False),
+        (0.04, 1, True),
+        (0.025, 2, False),
+        (0.03, 2, True),
+        (7 / 300, 3, False),
+        (8 / 300, 3, True),
+    ],
 )
 def test_chance_is_beaten_by_what_it_seldom_gives(hits: float, seeds: int, beats: bool) -> None:
-    """P(4 or more of 100) is 1.8%, of 3 or more 7.9%; of 200, 1.6% from 6 on and 5.2% from 5."""
+    """P(4 or more of 100) is 1.8%, of 3 or more 7.9%; of 200, 1.6% from 6 on and 5.2%
+    from 5; of 300, 3.3% from 7 on and 1.2% from 8."""
     assert ENDINGS == 100
     results = [endings("word", seed, hits, 0.1, 1) for seed in range(seeds)]
     assert study_conclusion._beats_chance(results) is beats
