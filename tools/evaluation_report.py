@@ -76,6 +76,7 @@ is gone: on 40 endings no difference from one story was shown (R@1 +8%, -10% to 
 ABOUT_SEAMS = """\
 Against random seams, which have the same left sides (paired, bootstrap over these, 95%): by the
 model {own}, by `{judge}` {by_judge}.
+A difference is shown where that leaves out zero.
 """
 ABOUT_MEETINGS = """\
 ## Meeting in the middle
