@@ -75,13 +75,14 @@ def check_training_fits(model: "ModelConfig", train: "TrainConfig", nodes: int =
         )
 
 
-def check_telling_fits(model: "ModelConfig", stories: int) -> None:
-    """Raise ConfigError where stories told together need more than the machine's memory."""
+def check_telling_fits(model: "ModelConfig", stories: int, option: str = "--count") -> None:
+    """Raise ConfigError where stories told together, as many as an option says, need more than the
+    machine's memory."""
     needed = telling_bytes(model, stories)
     if needed > (memory := machine_memory()):
         raise ConfigError(
             f"{stories} stories at once need at least {_size(needed)} of memory, this machine has "
-            f"{_size(memory)}; give a smaller --count"
+            f"{_size(memory)}; give a smaller {option}"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlx_rev import files
-from mlx_rev.generate import bootstrap
+from mlx_rev.generate import bootstrap, retrieval
 
 Result = dict[str, Any]
 
@@ -45,14 +45,16 @@ COMPARED = ("retrieved", "reciprocal_rank", "ending_bits_per_byte", "faults")
 TITLE = "# What it is worth to choose\n"
 EXPLAINED = """\
 The model tells stories that lead to endings of held-out stories; `{judge}`, which had no part in
-the model and in no choice, measures. It must tell which of the {count} endings belongs to a story
-whose ending is withheld (R@1, mean reciprocal rank), and says how likely story and ending are. A
-fault is one that a reader sees: a content word over 8% of all words, no beginning, a name in the
-ending that the story has not or another name for its hero, an open quotation. In brackets the
-interval of drawing other endings (bootstrap, 95%). CPU seconds are those of a story on one core,
-telling and choosing together. The forward half chooses as it does for `tell --best-of`, which gives
-most of the {best_of} up early; for this table, where others choose among them too, all are written.
-When and how many was settled on 40 endings that are not among these, with the same judge.
+the model and chose none of the stories, measures. It did have a part in how they are chosen: with
+it the weights by which `tell --best-of` ranks were set on 39 held-out endings (which ones is not on
+record), and the stages at which that gives stories up on 40 that are not among these. It must tell
+which of the {count} endings belongs to a story whose ending is withheld (R@1, mean reciprocal
+rank), and says how likely story and ending are. A fault is one that a reader sees: a content word
+over 8% of all words, no beginning, a name in the ending that the story has not or another name for
+its hero, an open quotation. In brackets the interval of drawing other endings (95%; of shares by
+Wilson, else by bootstrap). CPU seconds are those of a story on one core, telling and choosing
+together. The forward half chooses as it does for `tell --best-of`, which gives most of the
+{best_of} up early; for this table, where others choose among them too, all are written.
 
 Model: {model}, {parameters:,} parameters; seed {seed}; {settings}.
 
@@ -70,6 +72,11 @@ BY_SENTENCE = """\
 The same choice at every sentence was tried too, eight sentences at a time, by the forward half, and
 is gone: on 40 endings no difference from one story was shown (R@1 +8%, -10% to +25%; faults +0.02,
 -0.10 to +0.15), a story took 4.1 times as long, and its first words came after 0.33 CPU seconds.
+"""
+ABOUT_SEAMS = """\
+Against random seams, which have the same left sides (paired, bootstrap over these, 95%): by the
+model {own}, by `{judge}` {by_judge}.
+A difference is shown where that leaves out zero.
 """
 ABOUT_MEETINGS = """\
 ## Meeting in the middle
@@ -115,7 +122,8 @@ def _table_of_rows(rows: dict[str, Result]) -> list[str]:
     about = rows["real"]["about"]
     settings = ", ".join(f"{key} {value:g}" for key, value in about["settings"].items() if value)
     for row in rows.values():
-        row["figures"]["faults"] = _faults(row["figures"], about["seed"])
+        own = {key: _estimated(one, about["seed"]) for key, one in row["figures"].items()}
+        row["figures"] = own | {"faults": _faults(own, about["seed"])}
     head = ["", *(label for _, label, _ in COLUMNS), "CPU s"]
     lines = [
         [
@@ -125,6 +133,9 @@ def _table_of_rows(rows: dict[str, Result]) -> list[str]:
         ]
         for name, row in rows.items()
     ]
+    found = retrieval.chance(about["count"])
+    chance = [form.format(found[key]) if key in found else "" for key, _, form in COLUMNS]
+    lines.append(["chance", *chance, ""])
     parts = [EXPLAINED.format(**{**about, "settings": settings}), markdown(head, lines)]
     one = rows.get("one")
     if one is not None:
@@ -178,9 +189,17 @@ def _cost(content: Result) -> list[str]:
 def _faults(figures: Result, seed: int) -> Result:
     """How many faults a story has, from the shares of stories that have each."""
     values = np.sum([figures[key]["values"] for key in FAULTS], axis=0)
-    alike = np.ones(len(values))
-    found = bootstrap.estimate(values, alike, bootstrap.resamples(len(values), seed))
-    return {**vars(found), "values": values.tolist(), "weights": alike.tolist()}
+    return _estimated({"values": values.tolist(), "weights": [1.0] * len(values)}, seed)
+
+
+def _estimated(figure: Result, seed: int) -> Result:
+    """A figure with the mean and the interval of its values."""
+    drawn = bootstrap.resamples(len(figure["values"]), seed)
+    return figure | vars(bootstrap.estimate(*_weighted(figure), drawn))
+
+
+def _weighted(figure: Result) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(figure["values"], float), np.array(figure["weights"], float)
 
 
 def _label(name: str, about: Result) -> str:
@@ -215,14 +234,9 @@ def _differences(one: Result, others: dict[str, Result], about: Result) -> list[
 
 def _difference(row: Result, other: Result, key: str, seed: int) -> tuple[float, float, float]:
     """The difference of two means, and the interval of drawing other endings for both."""
-    drawn = bootstrap.resamples(len(row["figures"][key]["values"]), seed)
-    means = []
-    for figure in (row["figures"][key], other["figures"][key]):
-        values, weights = np.array(figure["values"]), np.array(figure["weights"])
-        resampled = (values * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
-        means.append((values @ weights / weights.sum(), resampled))
-    low, high = np.quantile(means[0][1] - means[1][1], [0.025, 0.975])
-    return float(means[0][0] - means[1][0]), float(low), float(high)
+    first, second = (_weighted(own["figures"][key]) for own in (row, other))
+    found = bootstrap.difference(first, second, bootstrap.resamples(len(first[0]), seed))
+    return found.mean, found.low, found.high
 
 
 def _signed(values: tuple[float, float, float], form: str) -> str:
@@ -269,10 +283,16 @@ def _meetings(content: Result) -> list[str]:
     counted = {"boundaries": summary["boundaries"], "count": summary["count"]}
     heads = ["", "seams that are good, by the model", f"by `{about['judge']}`", "median bits/byte"]
     seams = [
-        [row["label"], *(f"{row[key]:.0%}" for key in ("own", "judge")), f"{row['median']:.2f}"]
+        [row["label"], *(_good(row[key]) for key in ("own", "judge")), f"{row['median']:.2f}"]
         for row in summary["seams"]
     ]
     found = [[row["label"], *(_share(row[key]) for key in _SIDES)] for row in summary["retrieval"]]
+    found.append(["chance", *[f"{retrieval.chance(summary['count'])['retrieved']:.0%}"] * 4])
+    met, random = summary["seams"][:2]
+    against = {
+        name: _signed(_more(met[key], random[key], about["seed"]), "{:.0%}")
+        for name, key in (("own", "own"), ("by_judge", "judge"))
+    }
     examples = [
         f"{number}. *{one['beginning'].strip()}*{_prose(one['before'])} **|** "
         f"{_prose(one['after'])}*{one['ending'].strip()}*\n"
@@ -281,6 +301,7 @@ def _meetings(content: Result) -> list[str]:
     return [
         ABOUT_MEETINGS.format(**{**about, **counted}),
         markdown(heads, seams),
+        ABOUT_SEAMS.format(judge=about["judge"], **against),
         markdown(["recognised (R@1)", *_SIDES.values()], found),
         f"CPU seconds a meeting: {summary['cpu_seconds']:.1f}; rounds: {summary['rounds']:.1f}; "
         f"taken for good by the model's own measure: {summary['good']:.0%}.\n",
@@ -295,6 +316,18 @@ _SIDES = {
     "ending_across": "ending, across the seam",
     "beginning_across": "beginning, across the seam",
 }
+
+
+def _good(hits: Sequence[int]) -> str:
+    found = bootstrap.share(float(np.mean(hits)), len(hits))
+    return _share((found.mean, found.low, found.high))
+
+
+def _more(own: Sequence[int], other: Sequence[int], seed: int) -> tuple[float, float, float]:
+    """How much larger a share is than another of the same places."""
+    alike, drawn = np.ones(len(own)), bootstrap.resamples(len(own), seed)
+    found = bootstrap.difference((np.array(own), alike), (np.array(other), alike), drawn)
+    return found.mean, found.low, found.high
 
 
 def _share(value: Sequence[float] | None) -> str:

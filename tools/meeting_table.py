@@ -31,7 +31,7 @@ from mlx_rev.generate.evaluate import held_out
 from mlx_rev.generate.infill import SEEDS_OF_MEETING, meet, paired_surprise
 from mlx_rev.generate.judge import ModelJudge, judge_of
 from mlx_rev.generate.teller import Teller
-from mlx_rev.text.sentences import sentence_starts
+from mlx_rev.text.sentences import first_sentences, sentence_starts
 
 _SENTENCES = 4
 """A story has to have, so that something lies between."""
@@ -141,7 +141,7 @@ def summary(
 ) -> dict[str, Any]:
     """What is measured of all meetings; `own` reads forwards and backwards and chose them."""
     told = [Parts(*(met[key] for key in Parts.__dataclass_fields__)) for met in meetings]
-    say("measuring the seams")
+    say("measuring the seams")  # which are good is kept of each, so that rows can be paired
     boundaries = [cut for parts in real for cut in _boundaries(parts.left + parts.right, seed)]
     most, by_judge = (np.quantile(_seams(readers, boundaries), 0.9) for readers in (own, (judge,)))
     seams = []
@@ -155,8 +155,8 @@ def summary(
         seams.append(
             {
                 "label": label,
-                "own": float((values <= most).mean()),
-                "judge": float((judged <= by_judge).mean()),
+                "own": (values <= most).astype(int).tolist(),
+                "judge": (judged <= by_judge).astype(int).tolist(),
                 "median": float(np.median(values)),
             }
         )
@@ -195,12 +195,6 @@ def _seams(judges: Sequence[ModelJudge], pairs: Sequence[tuple[str, str]]) -> np
     return found
 
 
-def _first(text: str, least: int) -> str:
-    """The first sentences of a text that have at least so many characters together."""
-    stops = [*sentence_starts(text)[1:], len(text)]
-    return next((text[:stop] for stop in stops if len(text[:stop].strip()) >= least), text).strip()
-
-
 def _recognised(parts: Sequence[Parts], judge: ModelJudge, seed: int) -> dict[str, list[float]]:
     """How often a judge that reads forwards tells which ending or beginning belongs to a rest:
     mean and interval. A long rest is shown by the sentences next to a beginning."""
@@ -214,8 +208,8 @@ def _recognised(parts: Sequence[Parts], judge: ModelJudge, seed: int) -> dict[st
         nats = judge.ending_nats(rests, endings)
         found[key] = retrieval.ranks(retrieval.scores(nats)) == 1
     for key, rests in (
-        ("beginning", [_first(f"{own.before}{own.right}", _SHOWN) for own in parts]),
-        ("beginning_across", [_first(own.right, _SHOWN) for own in parts]),
+        ("beginning", [first_sentences(f"{own.before}{own.right}", _SHOWN) for own in parts]),
+        ("beginning_across", [first_sentences(own.right, _SHOWN) for own in parts]),
     ):
         # What is to be explained is the same for all beginnings: their likelihoods compare.
         found[key] = retrieval.ranks(-judge.adjoining_nats(beginnings, rests).T) == 1

@@ -136,8 +136,8 @@ def _evaluated(options: argparse.Namespace) -> str:
     return f"""## Evaluation
 
 {found["endings"]} held-out endings, one story each at temperature {settings["temperature"]} and
-repetition penalty {settings["repetition_penalty"]}, beside real stories and, as the floor, real
-stories each with the ending of another; 95% intervals in brackets. Judge: {options.judge}.
+repetition penalty {settings["repetition_penalty"]}, beside real stories and, as
+misfits, real stories each with another's ending; 95% intervals in brackets. Judge: {options.judge}.
 
 {table}
 

@@ -5,16 +5,19 @@
     python tools/study.py report
 
 `run` trains one arm after another, each on one core, and writes what it measures to
-docs/study/results, a file for each; what is there is not done again, and a training that was
-killed is resumed from its checkpoint. `report` writes docs/study.md and its pictures from there.
+docs/study/results, a file for each; what is there for the same text, judge and steps is not done
+again, and a training that was killed is resumed from its checkpoint. `report` writes docs/study.md
+and its pictures from there.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,12 +75,32 @@ class Run:
     """A forward model that had no part in any of it."""
     judge_tokenizer: Path
     """Its vocabulary."""
-    work: Path = ROOT / "build" / "study"
-    """Where shards and unfinished runs are kept."""
-    results: Path = RESULTS
-    """Where results are written."""
+    work: Path | None = None
+    """Where shards and unfinished runs are kept: by default build/study."""
+    results: Path | None = None
+    """Where results are written: by default docs/study/results."""
     steps: int | None = None
-    """Fewer steps, to try it out."""
+    """Fewer steps, to try it out: both are then below build/study-tried by default."""
+
+    @property
+    def work_folder(self) -> Path:
+        """Where shards and unfinished runs are kept."""
+        return self.work or ROOT / "build" / ("study-tried" if self.steps else "study")
+
+    @property
+    def results_folder(self) -> Path:
+        """Where results are written."""
+        return self.results or (self.work_folder / "results" if self.steps else RESULTS)
+
+    def about(self, size: str) -> dict[str, Any]:
+        """What results of a size depend on."""
+        return {
+            "steps": self.steps or SIZES[size].train.steps,
+            "data": _fingerprint(self.data),
+            "valid": _fingerprint(self.valid),
+            "judge": _fingerprint(self.judge),
+            "judge_tokenizer": _fingerprint(self.judge_tokenizer),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +113,40 @@ class Report:
     """Where study.md goes, and study/ with its pictures."""
 
 
-class _Quiet:
-    """A reporter of nothing."""
+@cache
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+@dataclass
+class Spent:
+    """CPU seconds of a training, which are kept beside its folder with what it depends on: those
+    before it was killed count too."""
+
+    path: Path
+    about: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self._began = time.process_time()
+        self._before = 0.0
+        if self.goes_on:
+            self._before = json.loads(self.path.read_text())["cpu_seconds"]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what was begun depends on the same."""
+        return self.path.exists() and json.loads(self.path.read_text())["about"] == self.about
+
+    @property
+    def seconds(self) -> float:
+        """In all, up to now."""
+        return self._before + time.process_time() - self._began
 
     def report(self, event: Event) -> None:
-        """Take no note."""
+        """Keep what was spent so far."""
+        content = {"about": self.about, "cpu_seconds": self.seconds}
+        files.write_text(self.path, json.dumps(content) + "\n")
 
 
 def main() -> None:
@@ -109,11 +161,17 @@ def main() -> None:
         write_report(command.results, command.out, names)
         return
     for size, seed, arm in planned():
-        target = command.results / f"{size}-{arm.name}-{seed}.json"
-        if not target.exists():
+        target = command.results_folder / f"{size}-{arm.name}-{seed}.json"
+        if not is_done(target, command.about(size)):
             result = result_of(command, arm, size, seed)
             files.write_text(target, json.dumps(result) + "\n")
             print(f"{time.strftime('%H:%M')} {target.name} {result['cpu_seconds']:.0f} s")
+
+
+def is_done(target: Path, about: dict[str, Any]) -> bool:
+    """Whether a result is there that depends on the same. The first ones do not say on what: they
+    are of the whole study."""
+    return target.exists() and json.loads(target.read_text()).get("about", about) == about
 
 
 def planned() -> Iterator[tuple[str, int, Arm]]:
@@ -126,16 +184,19 @@ def result_of(command: Run, arm: Arm, size: str, seed: int) -> dict[str, Any]:
     """Train an arm and measure it."""
     config = SIZES[size]
     data, vocabulary = prepare_arm(
-        arm, command.data, command.valid, config.model.vocab_size, command.work
+        arm, command.data, command.valid, config.model.vocab_size, command.work_folder
     )
-    began = time.process_time()
-    run = command.work / "runs" / f"{size}-{arm.name}-{seed}"
-    config = _train(command, run, config, data, vocabulary, seed)
+    run = command.work_folder / "runs" / f"{size}-{arm.name}-{seed}"
+    about = command.about(size)
+    spent = Spent(run.with_name(f"{run.name}.json"), about)
+    if not spent.goes_on:
+        shutil.rmtree(run, ignore_errors=True)
+    config = _train(command, run, config, data, vocabulary, seed, spent)
     loaded = load_model(run, ops=backend.choose().ops)
     model, codec = loaded.model, data.codec
     stories = list(read_stories(str(command.valid)))
     scored = stories[:SCORED]
-    result: dict[str, Any] = {"arm": arm.name, "size": size, "seed": seed}
+    result: dict[str, Any] = {"arm": arm.name, "size": size, "seed": seed, "about": about}
     result |= _text_read(data, config)
     result["story_bytes"] = [len(story.encode()) for story in scored]
     result["bits"] = bits_of(arm, model, codec, scored)
@@ -144,15 +205,22 @@ def result_of(command: Run, arm: Arm, size: str, seed: int) -> dict[str, Any]:
     if arm.takes_endings:
         judge = command.judge, command.judge_tokenizer
         result["endings"] = leads_to_endings(
-            arm, model, codec, stories, ENDINGS, judge, command.work
+            arm, model, codec, stories, ENDINGS, judge, command.work_folder
         )
-    result["cpu_seconds"] = round(time.process_time() - began)
+    result["cpu_seconds"] = round(spent.seconds)
     shutil.rmtree(run)
+    spent.path.unlink()
     return result
 
 
 def _train(
-    command: Run, run: Path, config: RunConfig, data: Prepared, vocabulary: Path, seed: int
+    command: Run,
+    run: Path,
+    config: RunConfig,
+    data: Prepared,
+    vocabulary: Path,
+    seed: int,
+    reporter: Spent,
 ) -> RunConfig:
     """Train, or resume what was begun."""
     steps = command.steps or config.train.steps
@@ -180,7 +248,7 @@ def _train(
     resume = run_folder.latest(run) is not None
     finished = resume and (run / "finished").exists()
     if not finished:
-        fit(run, config, data, _Quiet(), resume=resume)
+        fit(run, config, data, reporter, resume=resume)
         files.write_text(run / "finished", "")
     return config
 

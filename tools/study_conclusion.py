@@ -1,12 +1,14 @@
 """What the study's results carry, in words: each sentence follows from the results there are."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from study_arms import ENDINGS
+from study_noise import Noise, noise_of
 
 from mlx_rev.generate import bootstrap
 
@@ -16,6 +18,8 @@ Found = Mapping[str, Sequence[Result]]
 
 _ENOUGH = 2
 """Seeds: of fewer nothing is known of how they differ."""
+SHARES = ("retrieved", "loops", "cut")
+"""What is 0 or 1 for each ending."""
 _MISSING = ": not measured yet."
 _CHANCE = 1 / ENDINGS
 
@@ -27,9 +31,15 @@ LIMITS = f"""\
 - All arms see as many tokens, not as much text: how many bytes a token stands for is in the tables.
   As stories of other lengths fill rows otherwise, an arm's rows hold other stories than the next
   one's. That is chance, which the seeds vary, and part of their spread.
-- The intervals are of drawing other held-out stories or endings, not of drawing other seeds. A
-  difference is called one here if its interval leaves out zero **and** it has the same sign in
-  each of two seeds or more.
+- The interval of a difference is of other seeds and other held-out stories (or endings) together:
+  to both sides t · √(2 s² / n + e²). Here n is the number of seeds that both arms have; s is the
+  noise of one training, what is left when its arm and its seed are known, by least squares over
+  all trainings of the size; t is Student's for 95% and the degrees of freedom that leaves; and e is
+  the standard error of drawing other stories (bootstrap) or endings. That takes the noise to be
+  near to normal and as large in each arm, and a seed to move all arms alike. What stands of an
+  arm's stories from endings has the interval of other endings only (of shares, Wilson's).
+- A difference is called one here if that interval leaves out zero and two seeds or more were
+  measured. So many are looked at that one or two may be called so by chance.
 - "Ending first" pays for its ending twice, although a perfect reader would get the second for
   nothing; "fill in the middle" is scored on stories as they stand, which are half of what it
   trained on. Both are what such a model costs as a model of stories, not a fault of the measure.
@@ -42,25 +52,25 @@ LIMITS = f"""\
 
 @dataclass(frozen=True)
 class Difference:
-    """How many more bits one arm takes than another, as a share."""
+    """How much more one arm has than another: of bits as a share."""
 
     mean: float
     low: float
     high: float
-    """The interval of drawing other stories."""
+    """The interval of other seeds and other stories; infinite where nothing is known of seeds."""
     each: tuple[float, ...]
     """By seed."""
 
     @property
     def is_shown(self) -> bool:
         """Whether it may be claimed."""
-        signs = {value > 0 for value in self.each}
-        apart = self.low > 0 or self.high < 0
-        return apart and len(self.each) >= _ENOUGH and len(signs) == 1
+        return (self.low > 0 or self.high < 0) and len(self.each) >= _ENOUGH
 
     @property
     def interval(self) -> str:
         """Mean and interval."""
+        if math.isinf(self.high):
+            return f"{self.mean:+.1%}"
         return f"{self.mean:+.1%} ({self.low:+.1%} to {self.high:+.1%})"
 
     @property
@@ -71,30 +81,63 @@ class Difference:
         return f"{min(self.each):+.1%} to {max(self.each):+.1%}"
 
 
+def noise_of_bits(results: Iterable[Result]) -> Noise:
+    """How far chance moves the logarithm of a training's bits."""
+    return noise_of({(own["arm"], own["seed"]): _log_bits(own, "bits") for own in results})
+
+
+def _log_bits(result: Result, key: str) -> float:
+    return math.log(sum(result[key]["stories"]))
+
+
 def difference(
-    own: Sequence[Result], other: Sequence[Result], key: str = "bits", other_key: str = "bits"
+    own: Sequence[Result], other: Sequence[Result], noise: Noise, key: str = "bits"
 ) -> Difference | None:
-    """Of two arms, paired by story and seed; None where they share no seed."""
-    others = {result["seed"]: result for result in other if other_key in result}
-    pairs = [
-        (result[key]["stories"], others[result["seed"]][other_key]["stories"])
-        for result in own
-        if key in result and result["seed"] in others
-    ]
+    """Of the bits of two arms, paired by story and seed; None where they share no seed."""
+    pairs = _pairs([result for result in own if key in result], other)
     if not pairs:
         return None
-    bits = np.array(pairs).mean(axis=0)
-    drawn = bootstrap.resamples(bits.shape[1], 0)
-    ratio = bits[0][drawn].sum(axis=1) / bits[1][drawn].sum(axis=1) - 1
-    low, high = np.quantile(ratio, [0.025, 0.975])
-    each = tuple(float(np.sum(one) / np.sum(two) - 1) for one, two in pairs)
-    return Difference(float(bits[0].sum() / bits[1].sum() - 1), float(low), float(high), each)
+    each = np.array([_log_bits(one, key) - _log_bits(two, "bits") for one, two in pairs])
+    stories = [(one[key]["stories"], two["bits"]["stories"]) for one, two in pairs]
+    first, second = np.mean(stories, axis=0)
+    drawn = bootstrap.resamples(len(first), 0)
+    variance = np.log(bootstrap.means(first / second, second, drawn)).var()
+    mean, margin = each.mean(), noise.margin(len(pairs), float(variance))
+    low, high = (float(np.expm1(mean + way * margin)) for way in (-1, 1))
+    return Difference(float(np.expm1(mean)), low, high, tuple(np.expm1(each).tolist()))
+
+
+def _pairs(own: Sequence[Result], other: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """The results of two arms for the same seed."""
+    others = {result["seed"]: result for result in other}
+    return [(one, others[one["seed"]]) for one in own if one["seed"] in others]
 
 
 def ending_figure(results: Sequence[Result], key: str) -> tuple[float, float, float]:
     """Mean and interval of what was measured of stories told from endings, over the seeds."""
     mean, low, high = np.mean([result["endings"][key] for result in results], axis=0).tolist()
+    if key.removeprefix("real ") in SHARES:
+        found = bootstrap.share(mean, ENDINGS)
+        return mean, found.low, found.high
     return mean, low, high
+
+
+def ending_difference(
+    own: Sequence[Result], other: Sequence[Result], noise: Noise, key: str
+) -> Difference | None:
+    """Of such a figure of two arms, paired by seed; None where they share none.
+
+    What is known of single endings is only the interval of each arm, so the endings count as if
+    each arm had others.
+    """
+    pairs = _pairs(own, other)
+    if not pairs:
+        return None
+    figures = np.array([[arm["endings"][key] for arm in pair] for pair in pairs])
+    errors = (figures[..., 2] - figures[..., 1]).mean(axis=0) / (2 * bootstrap.DEVIATIONS)
+    each = figures[:, 0, 0] - figures[:, 1, 0]
+    mean, margin = float(each.mean()), noise.margin(len(pairs), float((errors**2).sum()))
+    return Difference(mean, mean - margin, mean + margin, tuple(each.tolist()))
 
 
 @dataclass(frozen=True)
@@ -195,8 +238,8 @@ def _answered(question: str, said: Mapping[str, Sequence[str]]) -> str:
 
 
 def _bits_in_words(found: Found, one: _Comparison) -> str:
-    own, other = found.get(one.own), found.get(one.other)
-    compared = difference(own, other, one.key) if own and other else None
+    own, other = found.get(one.own, ()), found.get(one.other, ())
+    compared = difference(own, other, _noise(found), one.key)
     if compared is None:
         return _MISSING.removeprefix(": ")
     said = f"{compared.interval} bits per byte"
@@ -206,6 +249,10 @@ def _bits_in_words(found: Found, one: _Comparison) -> str:
     if not compared.is_shown:
         return f"{said}; no difference is shown."
     return f"{said}: it {'costs' if compared.mean > 0 else 'saves'} that."
+
+
+def _noise(found: Found) -> Noise:
+    return noise_of_bits(chain.from_iterable(found.values()))
 
 
 def _recognised(found: Found, labels: Mapping[str, str]) -> list[str]:
@@ -235,29 +282,28 @@ def _beats_chance(results: Sequence[Result]) -> bool:
 
 def _leading(found: Found, own: str, other: str) -> str:
     """Which of two arms leads to its endings better."""
-    if own not in found or other not in found:
+    pair = found.get(own, ()), found.get(other, ())
+    pairs = _pairs(*pair)
+    if not pairs:
         return _MISSING.removeprefix(": ")
-    pair = found[own], found[other]
-    count = min(map(len, pair))
     if not any(map(_beats_chance, pair)):
-        return f"neither is better than chance, so nothing can be said{_of_seeds(count)}."
-    measures: tuple[tuple[str, str, Callable[[float], float]], ...] = (
-        ("reciprocal_rank", "the rank of its ending", lambda value: value),
-        ("ending_bits_per_byte", "how likely the judge finds its ending", lambda value: -value),
-    )
-    said = []
-    for key, what, sign in measures:
-        first, second = (sorted(map(sign, ending_figure(results, key)[1:])) for results in pair)
-        better = [
-            sign(one["endings"][key][0]) > sign(two["endings"][key][0])
-            for one, two in zip(*pair, strict=False)
-        ]
-        apart = first[0] > second[1] or second[0] > first[1]
-        if apart and len(set(better)) == 1:
-            said.append(f"{what} is {'better' if better[0] else 'worse'}")
+        return f"neither is better than chance, so nothing can be said{_of_seeds(len(pairs))}."
+    said, alike = [], []
+    for key, what, more_is_better in (
+        ("reciprocal_rank", "the rank of its ending", True),
+        ("ending_bits_per_byte", "how likely the judge finds its ending", False),
+    ):
+        every = [one for results in found.values() for one in results if "endings" in one]
+        noise = noise_of({(one["arm"], one["seed"]): one["endings"][key][0] for one in every})
+        compared = ending_difference(*pair, noise, key)
+        if compared is not None and compared.is_shown:
+            better = (compared.mean > 0) is more_is_better
+            said.append(f"{what} is {'better' if better else 'worse'}")
         else:
-            said.append(f"{what} does not differ by more than the intervals")
-    return f"{'; '.join(said)}{_of_seeds(count)}."
+            alike.append(what)
+    if alike:
+        said.append(f"no difference is shown in {' or '.join(alike)}")
+    return f"{'; '.join(said)}{_of_seeds(len(pairs))}."
 
 
 def _of_seeds(count: int) -> str:
@@ -272,7 +318,7 @@ def _defaults(by_size: Mapping[str, Found], labels: Mapping[str, str], *, whole:
     lines = []
     for size, found in by_size.items():
         for name in ("token", "word-forward-vocabulary", "word-stream"):
-            compared = difference(found[name], found["word"]) if name in found else None
+            compared = difference(found.get(name, ()), found.get("word", ()), _noise(found))
             if compared is None or not compared.is_shown:
                 continue
             cheaper = "cheaper" if compared.mean < 0 else "dearer"

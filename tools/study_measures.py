@@ -24,6 +24,7 @@ from mlx_rev.model.llama import Llama
 from mlx_rev.model.load import Loaded
 from mlx_rev.model.score import token_nats
 from mlx_rev.text.codec import StoryCodec
+from mlx_rev.text.sentences import last_sentences
 
 _BITS = 1 / np.log(2)
 _WORD = re.compile(r"[\w']+|[^\w\s]|\s+")
@@ -181,7 +182,5 @@ def _ended(arm: Arm, story: Story, ending: str) -> EndedStory:
         return EndedStory(f"{text} {ending}", ending, whole)
     if text.endswith(ending):
         return EndedStory(text, ending, whole)
-    from mlx_rev.text.sentences import last_sentences
-
     body = text[: len(text) - len(last_sentences(text))].rstrip()
     return EndedStory(f"{body} {ending}", ending, whole)

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import numpy as np
 from study_arms import ENDINGS, Arm, arms
-from study_conclusion import LIMITS, Result, conclusion, difference, ending_figure
+from study_conclusion import (
+    LIMITS,
+    Result,
+    conclusion,
+    difference,
+    ending_figure,
+    noise_of_bits,
+)
+from study_noise import Noise
 
 from mlx_rev import files
+from mlx_rev.generate import retrieval
 
 _ENDING_MEASURES = (
     ("retrieved", "ending recognised (R@1)", "{:.0%}"),
@@ -16,7 +25,7 @@ _ENDING_MEASURES = (
     ("ending_bits_per_byte", "bits per byte of the ending", "{:.3f}"),
     ("bits_per_byte", "bits per byte under the judge", "{:.3f}"),
     ("loops", "one word over 8%", "{:.0%}"),
-    ("cut", "not at its beginning", "{:.0%}"),
+    ("cut", "not complete", "{:.0%}"),
 )
 
 
@@ -32,10 +41,11 @@ def write_report(results: Path, out: Path, planned: Sequence[str]) -> None:
     named = {
         size: {arm.name: own for arm, own in by_arm.items()} for size, by_arm in by_size.items()
     }
-    whole = len(found) >= len(planned)
+    done = {"{size}-{arm}-{seed}".format_map(own) for own in found}
+    whole = set(planned) <= done
     parts = [
         (pictures / "question.md").read_text(),
-        f"## How far it is\n\n{_how_far(found, planned)}\n",
+        f"## How far it is\n\n{_how_far(found, len(done.intersection(planned)), len(planned))}\n",
         conclusion(named, labels, whole=whole),
         *(_section(size, by_arm, pictures) for size, by_arm in by_size.items() if by_arm),
         LIMITS,
@@ -43,12 +53,12 @@ def write_report(results: Path, out: Path, planned: Sequence[str]) -> None:
     files.write_text(out / "study.md", "\n".join(parts))
 
 
-def _how_far(found: Sequence[Result], planned: Sequence[str]) -> str:
+def _how_far(found: Sequence[Result], done: int, planned: int) -> str:
     hours = sum(result["cpu_seconds"] for result in found) / 3600
-    done = f"{len(found)} of {len(planned)} trainings are done, in {hours:.1f} CPU hours."
-    if len(found) < len(planned):
-        done += " **The study is not finished**: what follows is what there is so far."
-    return done
+    said = f"{done} of {planned} trainings are done, in {hours:.1f} CPU hours."
+    if done < planned:
+        said += " **The study is not finished**: what follows is what there is so far."
+    return said
 
 
 def _by_arm(results: Sequence[Result]) -> dict[Arm, list[Result]]:
@@ -58,23 +68,39 @@ def _by_arm(results: Sequence[Result]) -> dict[Arm, list[Result]]:
 
 
 def _section(size: str, by_arm: Mapping[Arm, list[Result]], pictures: Path) -> str:
-    """What was found at one size."""
-    seeds = {arm: len(own) for arm, own in by_arm.items()}
-    parts = [f"## {size}\n", _bits_table(by_arm)]
-    if any(arm.takes_endings for arm in by_arm):
-        parts.append(_endings_table(by_arm))
+    """What was found at one size: of the seeds that all arms have, so that rows compare."""
+    seeds = set.intersection(*({one["seed"] for one in own} for own in by_arm.values()))
+    if not seeds:
+        return f"## {size}\n\nNo seed is done in all arms yet.\n"
+    shown = {arm: [one for one in own if one["seed"] in seeds] for arm, own in by_arm.items()}
+    noise = noise_of_bits(one for own in by_arm.values() for one in own)
+    more = [f"{arm.label} {len(own)}" for arm, own in by_arm.items() if len(own) > len(seeds)]
+    parts = [f"## {size}\n", _of_seeds(sorted(seeds), more, noise), _bits_table(shown, noise)]
+    if any(arm.takes_endings for arm in shown):
+        parts.append(_endings_table(shown))
     for key, title in (("class", "the class of the word"), ("form", "the token's form")):
-        parts.append(_groups_table(by_arm, key, title))
+        parts.append(_groups_table(shown, key, title))
     for stream in (False, True):
         name = f"arrow-{size}{'-stream' if stream else ''}.png"
-        if _arrow(by_arm, stream, pictures / name):
+        if _arrow(shown, stream, pictures / name):
             rows = "stream rows" if stream else "whole stories"
             parts.append(f"![The arrow of time by place, {size}, {rows}](study/{name})\n")
-    parts.append(f"Seeds: {', '.join(f'{arm.label} {count}' for arm, count in seeds.items())}.\n")
     return "\n".join(parts)
 
 
-def _bits_table(by_arm: Mapping[Arm, list[Result]]) -> str:
+def _of_seeds(seeds: Sequence[int], more: Sequence[str], noise: Noise) -> str:
+    """Which trainings the tables are of, and how far chance moves one."""
+    said = f"Of the seeds that all arms have: {', '.join(map(str, seeds))}."
+    if more:
+        said += f" The sentences above count more of {'; '.join(more)}."
+    if noise.degrees:
+        freedom = "degree" if noise.degrees == 1 else "degrees"
+        said += f" The noise of one training: {noise.variance**0.5:.2%} of its bits"
+        said += f" ({noise.degrees} {freedom} of freedom)."
+    return f"{said}\n"
+
+
+def _bits_table(by_arm: Mapping[Arm, list[Result]], noise: Noise) -> str:
     """Bits per byte, and the difference from forward, paired by story and seed."""
     rows = []
     forward = next((own for arm, own in by_arm.items() if arm.name == "forward"), [])
@@ -83,7 +109,7 @@ def _bits_table(by_arm: Mapping[Arm, list[Result]]) -> str:
             if key not in own[0]:
                 continue
             each = [_bits_per_byte(result, key) for result in own]
-            compared = difference(own, forward, key) if arm.name != "forward" else None
+            compared = difference(own, forward, noise, key) if arm.name != "forward" else None
             rows.append(
                 [
                     arm.label + suffix,
@@ -114,8 +140,9 @@ def _endings_table(by_arm: Mapping[Arm, list[Result]]) -> str:
             rows.append([arm.label, *_ending_figures(own, "")])
     own = next(own for arm, own in by_arm.items() if arm.takes_endings)
     rows.append(["real stories", *_ending_figures(own[:1], "real ")])
-    chance = (1 / ENDINGS, sum(1 / rank for rank in range(1, ENDINGS + 1)) / ENDINGS)
-    rows.append(["chance", f"{chance[0]:.0%}", f"{chance[1]:.2f}", *[""] * 4])
+    found = retrieval.chance(ENDINGS)
+    chance = [form.format(found[key]) if key in found else "" for key, _, form in _ENDING_MEASURES]
+    rows.append(["chance", *chance])
     return _table(["arm", *(label for _, label, _ in _ENDING_MEASURES)], rows)
 
 

@@ -35,6 +35,8 @@ from mlx_rev.generate import retrieval
 from mlx_rev.generate.evaluate import Yardstick, evaluate, held_out
 from mlx_rev.generate.judge import Judge, ModelJudge, load_judge
 from mlx_rev.generate.measures import known_names
+from mlx_rev.generate.methods import told_at_once
+from mlx_rev.generate.rerank import check_towards
 from mlx_rev.generate.teller import Teller
 from mlx_rev.text.order import BACKWARD_NAMES
 from mlx_rev.text.sentencepiece import check_encodable
@@ -51,8 +53,8 @@ class EvaluateCommand:
     """Tell one story for each of many endings, and measure them beside real stories.
 
     With a judge: can it tell which ending belongs to a story, and how likely does it find the
-    story? Without one: the faults that a reader sees. The table has real stories as the ceiling
-    and, as the floor, real stories that each have the ending of another.
+    story? Without one: the faults that a reader sees. The table has real stories as the ceiling,
+    real stories that each have the ending of another, as misfits, and what chance gives.
     """
 
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
@@ -121,7 +123,9 @@ def main(arguments: Sequence[str], program: str) -> int:
             f"{choice.reference}: a forward model takes no endings; evaluate a backward one, or "
             f"say with --reversal {BACKWARD_NAMES} that it is one"
         )
-    check_telling_fits(loaded.model.config, command.best_of)
+    for stories_each, option in ((1, "--count"), (command.best_of, "--best-of")):
+        at_once = told_at_once(command.count, stories_each)
+        check_telling_fits(loaded.model.config, at_once, option)
     console = make_console(stderr=True, plain=command.plain)
     with naming_cache(command.cache), naming_standard_input(command.cache):
         sources = _sources(command, choice.reference)
@@ -132,11 +136,15 @@ def main(arguments: Sequence[str], program: str) -> int:
             f"{sources.name}: has {len(real)} held-out stories that end differently and begin "
             f"before their ending, expected {retrieval.FEWEST} or more; give --valid PATH"
         )
-    endings, said = [story.ending for story in real], list(sources.notices)
+    given = [story.ending for story in real]
     if command.endings is not None:
-        endings = _read_endings(command.endings)[: command.count]
-    elif len(real) < command.count:
-        said.append(f"{sources.name} has {len(real)} different endings, so --count is {len(real)}")
+        given = _read_endings(command.endings)
+    # Of more endings each is harder to tell: the rows have as many, or they could not be compared.
+    count, said = min(command.count, len(given), len(real)), list(sources.notices)
+    fewest = sources.name if count == len(real) else command.endings
+    if count < command.count:
+        said.append(f"{fewest} has {count} different endings, so --count is {count}")
+    endings, real = given[:count], real[:count]
     judges = tuple(load_judge(name, command.judge_tokenizer) for name in command.judge)
     teller = Teller(loaded)
     chooser = _chooser(command, teller)
@@ -172,7 +180,9 @@ def _chooser(command: EvaluateCommand, teller: Teller) -> Judge | None:
         return None
     if command.chooser is None:
         return teller.judge()
-    return load_judge(command.chooser, command.judge_tokenizer)
+    chooser = load_judge(command.chooser, command.judge_tokenizer)
+    check_towards(chooser, teller.codec)
+    return chooser
 
 
 def _check(command: EvaluateCommand) -> None:

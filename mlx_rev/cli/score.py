@@ -266,8 +266,9 @@ def _scored(
 def _difference(scores: Sequence[_Scores], texts: Sequence[str]) -> Estimate:
     """The first model's bits per byte less the second's, with an interval over the texts."""
     size = np.array([len(text.encode()) for text in texts], float)
-    first, second = (np.array([text.bits for text in one.scored]) for one in scores)
-    return bootstrap.estimate((first - second) / size, size, bootstrap.resamples(len(texts), 0))
+    first, second = (np.array([text.bits for text in one.scored]) / size for one in scores)
+    drawn = bootstrap.resamples(len(texts), 0)
+    return bootstrap.difference((first, size), (second, size), drawn)
 
 
 def _show(

@@ -16,7 +16,7 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.estimate import check_telling_fits
 from mlx_rev.generate.judge import Judge, load_judge
 from mlx_rev.generate.narrowing import Narrowing
-from mlx_rev.generate.rerank import ranked
+from mlx_rev.generate.rerank import check_towards, ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller, load
 from mlx_rev.program import runnable
@@ -70,7 +70,10 @@ def main(arguments: Sequence[str], program: str) -> int:
     loaded = command.choice.load()
     teller = Teller(loaded)
     endings = [ending for ending in given for _ in range(command.count)]
-    check_telling_fits(loaded.model.config, max(len(endings), command.best_of))
+    if command.best_of > 1:
+        check_telling_fits(loaded.model.config, command.best_of, "--best-of")
+    elif command.begin is None:
+        check_telling_fits(loaded.model.config, len(endings), "--count, or fewer endings")
     settings = sample_settings(command, arguments, program, loaded.settings)
     console = make_console(plain=command.plain)
     live = is_interactive(console) and not command.plain
@@ -122,6 +125,7 @@ def _judge(command: TellCommand, teller: Teller) -> Judge | None:
     judge = load_judge(command.judge, command.judge_tokenizer)
     if not judge.says_reversal:
         say_not_reversed(command.judge)
+    check_towards(judge, teller.codec)
     return judge
 
 

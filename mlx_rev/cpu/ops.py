@@ -48,9 +48,10 @@ class CpuOps(Ops):
         return product
 
     def rope_tables(self, config: ModelConfig) -> tuple[mx.array, mx.array]:
-        """cos and sin (context, E/2) of the angle of each pair at each position."""
+        """cos and sin (1.5 context, E/2) of the angle of each pair at each position: a story that
+        fills the context may have the padding of a prompt of half a context in front of it."""
         inverse = mx.reciprocal(rope_frequencies(config))
-        angles = mx.arange(config.context)[:, None] * inverse[None]
+        angles = mx.arange(config.context + config.context // 2)[:, None] * inverse[None]
         return mx.cos(angles), mx.sin(angles)
 
     def rope_angles(

@@ -1,16 +1,21 @@
-"""Confidence intervals by resampling (Efron, 1979)."""
+"""Confidence intervals: by resampling (Efron, 1979) or, of shares, by Wilson (1927)."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+TAIL = (1 - CONFIDENCE) / 2
+"""Of all, on each side of an interval."""
+DEVIATIONS = NormalDist().inv_cdf(1 - TAIL)
+"""Half of an interval, in standard deviations."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, and between what it would lie had other endings been drawn, 95 times in 100."""
+    """A mean, and between what it would lie had other endings been drawn, about 95 times in 100."""
 
     mean: float
     low: float
@@ -24,8 +29,36 @@ def resamples(count: int, seed: int) -> np.ndarray:
 
 
 def estimate(values: np.ndarray, weights: np.ndarray, drawn: np.ndarray) -> Estimate:
-    """The mean of values (N,) by weights (N,), and its percentile interval over `drawn`."""
-    means = (values * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    """The mean of values (N,) by weights (N,), and its percentile interval over `drawn`; Wilson's,
+    where all weigh the same and none is other than 0 or 1: a share."""
+    if np.isin(values, (0, 1)).all() and (weights == weights[0]).all():
+        return share(float(values.mean()), len(values))
+    low, high = np.quantile(means(values, weights, drawn), [TAIL, 1 - TAIL])
     return Estimate(float(values @ weights / weights.sum()), float(low), float(high))
+
+
+def share(value: float, count: int) -> Estimate:
+    """A share of `count`, and its interval by E. B. Wilson, "Probable inference, the law of
+    succession, and statistical inference" (1927). Resampling says too little of what is rare, and
+    nothing at all of what never happened."""
+    z = DEVIATIONS
+    scale = 1 + z**2 / count
+    middle = (value + z**2 / (2 * count)) / scale
+    margin = z / scale * (value * (1 - value) / count + z**2 / (4 * count**2)) ** 0.5
+    return Estimate(value, max(0.0, middle - margin), min(1.0, middle + margin))
+
+
+def difference(
+    own: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], drawn: np.ndarray
+) -> Estimate:
+    """The mean of the first values by their weights, each (N,), less that of the second, and its
+    percentile interval: the same places are drawn for both."""
+    first, second = (float(values @ weights / weights.sum()) for values, weights in (own, other))
+    low, high = np.quantile(means(*own, drawn) - means(*other, drawn), [TAIL, 1 - TAIL])
+    return Estimate(first - second, float(low), float(high))
+
+
+def means(values: np.ndarray, weights: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The mean of values (N,) by weights (N,) in each drawing."""
+    found: np.ndarray = (values * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
+    return found

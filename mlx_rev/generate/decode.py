@@ -69,20 +69,21 @@ def write_stories(
 
     A story depends only on its prompt and its seed, not on what is written beside it (except for
     rounding). Stories with the same prompt read it once. A story ends at the boundary token, or
-    after `max_tokens`, or when the context is full. `reader` replaces `model.next_logits`.
+    after `max_tokens`, or when its own context is full: the padding in front of a short prompt is
+    none of it. `reader` replaces `model.next_logits`.
     """
+    if not stories:
+        return
     read = reader or PlainReader(model)
     started = time.perf_counter()
-    context = model.config.context
     longest = max(len(story.spelling) for story in stories)
-    room = context - longest
-    steps = min(room, config.max_tokens) if config.max_tokens else room
+    steps = max(_limit(story, model.config.context, config) for story in stories)
     prompts, prompt_of = _different(stories)
     padding = mx.array([[longest - len(prompt)] for prompt in prompts])
     tokens = mx.array(
         [[codec.boundary] * (longest - len(prompt)) + [*prompt] for prompt in prompts]
     )
-    cache = new_cache(model.config, len(prompts), context)
+    cache = new_cache(model.config, len(prompts), longest + max(0, steps))
     never = never_written(codec)
     joins = [codec.joins_prompt(story.prompt, story.spelling) for story in stories]
     forbidden = np.array(joins) | never
@@ -105,7 +106,7 @@ def write_stories(
             story.seconds = time.perf_counter() - started
             if token in codec.ends:
                 story.stop("boundary")
-            elif step == steps - 1:
+            elif step + 1 == _limit(story, model.config.context, config):
                 story.stop("length")
             handed_over = time.perf_counter()
             yield story
@@ -119,6 +120,12 @@ def write_stories(
             cache, padding = chosen_rows(cache, left), padding[mx.array(left)]
         tokens = mx.array(chosen[:, None].astype(np.int32))
         forbidden = never[None]
+
+
+def _limit(story: Story, context: int, config: SampleConfig) -> int:
+    """How many tokens a story may have."""
+    room = context - len(story.spelling)
+    return min(room, config.max_tokens) if config.max_tokens else room
 
 
 def _different(stories: Sequence[Story]) -> tuple[list[tuple[int, ...]], list[int]]:

@@ -22,8 +22,9 @@ Progress = Callable[[str, float], None]
 """Told what is being done and which share of it is done, 0 to 1."""
 
 MODEL, REAL, SHUFFLED = "model", "real", "shuffled"
-"""The rows of an evaluation: stories by the model, real ones, and real ones each with the ending of
-another. What a perfect model reaches, and what one that ignores the ending does not exceed."""
+"""The rows of an evaluation: stories by the model; real ones, as a perfect model would tell; and
+real ones each with the ending of another, which are misfits. A story that ignores its ending fits
+it by chance, a misfit less often: its own ending is among those that it is told from."""
 
 _BITS = 1 / np.log(2)
 
@@ -64,6 +65,13 @@ class Evaluation:
     """Those that the model told."""
     best: tuple[EndedStory, ...] = ()
     """Each the best of several, if that was measured too."""
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """What a judge finds in stories that ignore their endings, by the key of the measure."""
+        found = retrieval.chance(len(self.stories))
+        named = {measure.key for measure in self.measures}
+        return {key: value for key, value in found.items() if key in named}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +151,7 @@ def evaluate(
     """
     if not teller.grows_leftwards:
         raise ConfigError("a forward model takes no endings; evaluate a backward one")
+    _check_count(MODEL, endings, yardstick)
     told = tell(teller, endings, settings, partial(progress, "telling"))
     best: tuple[EndedStory, ...] = ()
     if best_of > 1:
@@ -175,7 +184,10 @@ def measure_rows(
     references: bool,
 ) -> tuple[tuple[Measure, ...], dict[str, dict[str, Figure]]]:
     """What is measured, and the figures of each row of stories by the key of the measure; with
-    `references` also of the real stories and the shuffled ones."""
+    `references` also of the real stories and the shuffled ones. Raises ConfigError where rows have
+    not as many stories as there are real ones: of more endings each is harder to tell."""
+    for name, stories in rows.items():
+        _check_count(name, stories, yardstick)
     others = retrieval.dealt_out(len(yardstick.real), seed)
     known = {name: _Row(stories) for name, stories in rows.items()}
     if references:
@@ -189,6 +201,11 @@ def measure_rows(
         _compare(list(known.values()), yardstick.training(), progress)
         named += TRAINING_MEASURES
     return named, {name: _figures(row, named, seed) for name, row in known.items()}
+
+
+def _check_count(name: str, stories: Sequence[object], yardstick: Yardstick) -> None:
+    if len(stories) != len(yardstick.real):
+        raise ConfigError(f"{name}: {len(stories)} stories beside {len(yardstick.real)} real ones")
 
 
 def _exchanged(real: Sequence[EndedStory], others: np.ndarray) -> list[EndedStory]:

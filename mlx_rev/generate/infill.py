@@ -20,7 +20,7 @@ from mlx_rev.generate.judge import Judge, ignore, judge_of
 from mlx_rev.generate.measures import EndedStory, has_unbalanced_quotes
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
-from mlx_rev.text.sentences import last_sentences, sentence_starts, sentences
+from mlx_rev.text.sentences import first_sentences, last_sentences, sentence_starts, sentences
 
 _COUNT = 4
 """Stories from each side. The seams to judge are as many as (stories x cuts) squared."""
@@ -209,7 +209,7 @@ def seam_surprise(
     whenever another side was read; only the last one is complete.
     """
     forward, backward = judges
-    heads, tails = [_first_sentences(text) for text in rights], list(map(_last_sentences, lefts))
+    heads, tails = [first_sentences(text) for text in rights], list(map(_last_sentences, lefts))
     size = np.array([[len(tail.encode()) + len(head.encode()) for head in heads] for tail in tails])
     nats = np.zeros(size.shape)
     for row, behind in enumerate(_nats(forward, lefts, heads)):
@@ -225,7 +225,7 @@ def paired_surprise(
 ) -> Iterator[np.ndarray]:
     """The same of each left side and its own right side, (N,): with only one judge, of the one
     sentence that it reads on to. Here too, only the last array is complete."""
-    heads, tails = list(map(_first_sentences, rights)), list(map(_last_sentences, lefts))
+    heads, tails = list(map(first_sentences, rights)), list(map(_last_sentences, lefts))
     read = [(judge, lefts, heads) if judge.forward else (judge, rights, tails) for judge in judges]
     size = sum(np.array([len(text.encode()) for text in texts]) for _, _, texts in read)
     nats = np.zeros(len(lefts))
@@ -264,12 +264,6 @@ def _halves(text: str) -> tuple[str, str] | None:
         return None
     cut = starts[len(starts) // 2]
     return text[:cut], text[cut:]
-
-
-def _first_sentences(text: str) -> str:
-    """The first sentence and, while that is short, those after it."""
-    stops = [*sentence_starts(text)[1:], len(text)]
-    return next((text[:stop] for stop in stops if len(text[:stop].strip()) >= 12), text).strip()
 
 
 def _last_sentences(text: str) -> str:

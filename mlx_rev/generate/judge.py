@@ -1,10 +1,10 @@
 """How likely a text is under a model that had no part in it: one of ours, or any of mlx-lm's."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -15,6 +15,7 @@ from mlx_rev import backend, hub
 from mlx_rev.errors import ConfigError, FormatError, RevError
 from mlx_rev.formats.detect import open_model
 from mlx_rev.model.load import Loaded, load_model
+from mlx_rev.model.score import nats_of
 from mlx_rev.model.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -113,27 +114,8 @@ class ModelJudge:
         return np.array([own.sum() for own in scored]), next_to
 
     def _scored(self, texts: Sequence[Sequence[int]], progress: Progress) -> list[np.ndarray]:
-        """The surprise of every id of each text but the first, in nats, float64. A text longer than
-        the context is read in windows that overlap by half; an id is counted once, in the first
-        window that has it."""
-        nats = [np.zeros(len(ids) - 1) for ids in texts]
-        windows = [
-            window
-            for index, ids in enumerate(texts)
-            for window in _windows(index, list(ids), self.network.context)
-        ]
-        done, total = 0, sum(len(window.ids) for window in windows)
-        for batch in _batches(windows):
-            inputs, targets = _padded([window.ids for window in batch])
-            scored = self.network.nats(inputs, targets)
-            for row, window in zip(scored, batch, strict=True):
-                own, last = nats[window.text], len(window.ids) - 1
-                own[window.start + window.counted_from : window.start + last] = row[
-                    window.counted_from : last
-                ]
-            done += sum(len(window.ids) for window in batch)
-            progress(done / total)
-        return nats
+        """The surprise of every id of each text but the first, in nats, float64."""
+        return nats_of(self.network, texts, at_once=_READ_AT_ONCE, progress=progress)
 
     def ending_nats(
         self, bodies: Sequence[str], endings: Sequence[str], progress: Progress = ignore
@@ -292,36 +274,6 @@ def _load_from_mlx_lm(reference: str, folder: Path, refused: RevError) -> ModelJ
         boundary=int(boundary),
         closes=False,
     )
-
-
-class _Window(NamedTuple):
-    text: int
-    start: int
-    """Of the ids, in the text's."""
-    ids: list[int]
-    counted_from: int
-    """Targets before this one were counted in an earlier window."""
-
-
-def _windows(text: int, ids: list[int], context: int) -> Iterator[_Window]:
-    start, counted = 0, 0
-    while counted < len(ids) - 1:
-        window = ids[start : start + context + 1]
-        yield _Window(text, start, window, counted - start)
-        counted = start + len(window) - 1
-        start = counted - context // 2
-
-
-def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
-    """Windows of like length together, so that little is padding."""
-    batch: list[_Window] = []
-    for window in sorted(windows, key=lambda window: -len(window.ids)):
-        if batch and (len(batch) + 1) * len(batch[0].ids) > _READ_AT_ONCE:
-            yield batch
-            batch = []
-        batch.append(window)
-    if batch:
-        yield batch
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> tuple[mx.array, mx.array]:

@@ -32,6 +32,15 @@ def tell(
     return tuple(ended(story) for [story] in several)
 
 
+def told_at_once(prompts: int, count: int) -> int:
+    """How many stories are written together where each prompt has `count`."""
+    return min(prompts, _prompts_at_once(count)) * count
+
+
+def _prompts_at_once(count: int) -> int:
+    return max(1, _AT_ONCE // count)
+
+
 def tell_several(
     teller: Teller,
     prompts: Sequence[str],
@@ -42,7 +51,7 @@ def tell_several(
     """`count` stories for each prompt, those of prompt i with the seeds from `settings.seed` +
     i · count on."""
     told: list[list[Story]] = []
-    size = max(1, _AT_ONCE // count)
+    size = _prompts_at_once(count)
     for start in range(0, len(prompts), size):
         part = [prompt for prompt in prompts[start : start + size] for _ in range(count)]
         chosen = replace(settings, seed=settings.seed + start * count)

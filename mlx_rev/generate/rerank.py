@@ -80,9 +80,8 @@ def ranked(
     """
     if not stories:
         return ()
-    if judge is not None and judge.forward != codec.order.grows_leftwards:
-        way = "forwards" if codec.order.grows_leftwards else "backwards"
-        raise ConfigError(f"judge {judge.name}: expected a model that reads {way}")
+    if judge is not None:
+        check_towards(judge, codec)
     texts = [EndedStory(story.text, story.prompt) for story in stories]
     own = np.array([_per_byte(sum(story.surprises), story.generated) for story in stories])
     judged = None
@@ -118,6 +117,13 @@ def ranked(
         for place, story in enumerate(stories)
     ]
     return tuple(sorted(candidates, key=lambda candidate: -candidate.score))
+
+
+def check_towards(judge: Judge, codec: StoryCodec) -> None:
+    """Raise ConfigError for a judge that does not read towards the prompt of a model's stories."""
+    if judge.forward != codec.order.grows_leftwards:
+        way = "forwards" if codec.order.grows_leftwards else "backwards"
+        raise ConfigError(f"judge {judge.name}: expected a model that reads {way}")
 
 
 def repetition(story: EndedStory) -> float:

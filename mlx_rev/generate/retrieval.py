@@ -44,6 +44,12 @@ def ranks(scored: np.ndarray) -> np.ndarray:
     return better
 
 
+def chance(count: int) -> dict[str, float]:
+    """What comes out where all ranks are as likely, by the key of the measure."""
+    ranks = np.arange(1, count + 1)
+    return {"retrieved": 1 / count, "reciprocal_rank": float((1 / ranks).mean())}
+
+
 def dealt_out(count: int, seed: int) -> np.ndarray:
     """For each of `count` stories another one, whose ending it gets: a permutation (count,) that
     leaves none where it was."""

@@ -13,7 +13,7 @@ from mlx_rev.formats.detect import built_in_model
 from mlx_rev.generate.decode import begin_stories, write_stories
 from mlx_rev.generate.judge import Judge, judge_of, load_judge
 from mlx_rev.generate.narrowing import Narrowing
-from mlx_rev.generate.rerank import Candidate, ranked
+from mlx_rev.generate.rerank import Candidate, check_towards, ranked
 from mlx_rev.generate.story import Story
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.text.order import order_named
@@ -103,12 +103,15 @@ class Teller:
 
     def judge(self, judge: "Judge | Teller | str | Path | None" = None) -> Judge | None:
         """Who chooses among this model's stories: the one given or, of a model of two directions,
-        its other direction. Raises RevError for what cannot be loaded."""
+        its other direction. Raises RevError for what cannot be loaded or reads the wrong way."""
         if judge is None:
             return None if self.codec.opposite is None else judge_of(self)
         if isinstance(judge, Teller):
-            return judge_of(judge)
-        return load_judge(str(judge)) if isinstance(judge, str | Path) else judge
+            judge = judge_of(judge)
+        elif isinstance(judge, str | Path):
+            judge = load_judge(str(judge))
+        check_towards(judge, self.codec)
+        return judge
 
     def tell_all(self, endings: Sequence[str], **settings: float) -> list[Story]:
         """A story for each ending, written together; story i has the seed `seed` + i."""

@@ -1,13 +1,14 @@
 """How surprised a model is by stories: nats per token and bits per byte."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
 
 from mlx_rev.model.llama import Llama
+from mlx_rev.model.scorer import Scorer
 
 _ROW_MULTIPLE = 64
 """Windows are padded to a multiple of this, so that few shapes occur."""
@@ -53,30 +54,47 @@ def score_stories(model: Llama, stories: Sequence[np.ndarray], text_bytes: int) 
 
 
 def token_nats(model: Llama, stories: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For each story, the surprise of every token after the first, in nats (float64).
+    """For each story, the surprise of every token after the first, in nats (float64)."""
+    return nats_of(
+        model.ops.scorer(model), stories, at_once=_BATCH_POSITIONS, multiple=_ROW_MULTIPLE
+    )
 
-    A story longer than the context is read in windows that overlap by half; a token is counted
-    once, in the first window that has it.
+
+def nats_of(
+    scorer: Scorer,
+    texts: Sequence[Sequence[int] | np.ndarray],
+    *,
+    at_once: int,
+    multiple: int = 1,
+    progress: Callable[[float], None] = lambda share: None,
+) -> list[np.ndarray]:
+    """For each text, in ids, the surprise of every id after the first, in nats (float64).
+
+    A text longer than the context is read in windows that overlap by half; an id is counted once,
+    in the first window that has it. `at_once` positions are read together, in rows whose length is
+    a `multiple`; `progress` is told which share of all is done.
     """
-    nats = [np.zeros(len(story) - 1) for story in stories]
+    nats = [np.zeros(len(text) - 1) for text in texts]
     windows = [
         window
-        for index, story in enumerate(stories)
-        for window in _windows(index, len(story) - 1, model.config.context)
+        for index, text in enumerate(texts)
+        for window in _windows(index, len(text) - 1, scorer.context)
     ]
-    scorer = model.ops.scorer(model)
-    for batch in _batches(windows, model.config.context):
-        width = _padded(batch[0], model.config.context)
+    done, total = 0, sum(window.stop - window.start for window in windows)
+    for batch in _batches(windows, scorer.context, at_once, multiple):
+        width = _padded(batch[0], scorer.context, multiple)
         inputs = np.ones((len(batch), width), np.int32)
         targets = np.zeros((len(batch), width), np.int32)
         for row, window in enumerate(batch):
-            story, length = stories[window.story], window.stop - window.start
-            inputs[row, :length] = story[window.start : window.stop]
-            targets[row, :length] = story[window.start + 1 : window.stop + 1]
+            text, length = texts[window.story], window.stop - window.start
+            inputs[row, :length] = text[window.start : window.stop]
+            targets[row, :length] = text[window.start + 1 : window.stop + 1]
         rows = scorer.nats(mx.array(inputs), mx.array(targets))
         for own, window in zip(rows, batch, strict=True):
             counted = slice(window.counted_from - window.start, window.stop - window.start)
             nats[window.story][window.counted_from : window.stop] = own[counted]
+        done += sum(window.stop - window.start for window in batch)
+        progress(done / total)
     return nats
 
 
@@ -88,12 +106,14 @@ def _windows(story: int, targets: int, context: int) -> Iterator[_Window]:
         start, counted = stop - context // 2, stop
 
 
-def _batches(windows: list[_Window], context: int) -> Iterator[list[_Window]]:
+def _batches(
+    windows: list[_Window], context: int, at_once: int, multiple: int
+) -> Iterator[list[_Window]]:
     """Windows of like length together, the longest first, so that little is padding."""
     batch: list[_Window] = []
     for window in sorted(windows, key=lambda window: window.start - window.stop):
-        width = _padded(batch[0] if batch else window, context)
-        if batch and (len(batch) + 1) * width > _BATCH_POSITIONS:
+        width = _padded(batch[0] if batch else window, context, multiple)
+        if batch and (len(batch) + 1) * width > at_once:
             yield batch
             batch = []
         batch.append(window)
@@ -101,6 +121,6 @@ def _batches(windows: list[_Window], context: int) -> Iterator[list[_Window]]:
         yield batch
 
 
-def _padded(window: _Window, context: int) -> int:
+def _padded(window: _Window, context: int, multiple: int = _ROW_MULTIPLE) -> int:
     length = window.stop - window.start
-    return min(-(-length // _ROW_MULTIPLE) * _ROW_MULTIPLE, context)
+    return min(-(-length // multiple) * multiple, context)

@@ -40,3 +40,10 @@ def last_sentences(story: str) -> str:
         if len(ending) >= _SHORTEST:
             return ending
     return story
+
+
+def first_sentences(text: str, least: int = _SHORTEST) -> str:
+    """How a text begins: its first sentence and, while they have fewer than `least` characters
+    together, those after it, without the white space around them."""
+    stops = [*sentence_starts(text)[1:], len(text)]
+    return next((text[:stop] for stop in stops if len(text[:stop].strip()) >= least), text).strip()

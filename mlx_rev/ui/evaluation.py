@@ -37,6 +37,8 @@ def show(evaluation: Evaluation, title: str, console: Console) -> None:
     table.add_column("mean [95% interval]")
     for name in evaluation.rows:
         table.add_column(name, justify="right")
+    if evaluation.chance:
+        table.add_column("chance", justify="right")
     judged = True
     for measure in evaluation.measures:
         if judged and not measure.judged:
@@ -45,7 +47,7 @@ def show(evaluation: Evaluation, title: str, console: Console) -> None:
         cells = (
             _cell(figures[measure.key].estimate, measure) for figures in evaluation.rows.values()
         )
-        table.add_row(measure.label, *cells)
+        table.add_row(measure.label, *cells, *_chance(evaluation, measure))
     if not console.is_terminal:
         console.width = max(console.width, _WIDTH)
     console.print(table)
@@ -61,15 +63,23 @@ def _show_below_each_other(evaluation: Evaluation, title: str, console: Console)
         for name, figures in evaluation.rows.items():
             cell = _cell(figures[measure.key].estimate, measure)
             console.print(Text(f"  {name:<{width}}  {cell}"))
+        for cell in _chance(evaluation, measure):
+            console.print(Text(f"  {'chance':<{width}}  {cell}"))
 
 
 def _cell(estimate: Estimate, measure: Measure) -> str:
-    scale, unit = (100, "%") if measure.percent else (1, "")
-    mean, low, high = (
-        f"{scale * value:.{measure.digits}f}"
-        for value in (estimate.mean, estimate.low, estimate.high)
-    )
-    return f"{mean}{unit} [{low}, {high}]"
+    low, high = (_number(value, measure) for value in (estimate.low, estimate.high))
+    return f"{_number(estimate.mean, measure)}{'%' * measure.percent} [{low}, {high}]"
+
+
+def _chance(evaluation: Evaluation, measure: Measure) -> list[str]:
+    """What chance gives, where that is known."""
+    value = evaluation.chance.get(measure.key)
+    return [] if value is None else [f"{_number(value, measure)}{'%' * measure.percent}"]
+
+
+def _number(value: float, measure: Measure) -> str:
+    return f"{(100 if measure.percent else 1) * value:.{measure.digits}f}"
 
 
 def as_json(evaluation: Evaluation, about: Mapping[str, Any]) -> str:
@@ -84,6 +94,7 @@ def as_json(evaluation: Evaluation, about: Mapping[str, Any]) -> str:
     content = {
         **about,
         "measures": {measure.key: measure.label for measure in evaluation.measures},
+        **({"chance": evaluation.chance} if evaluation.chance else {}),
         "rows": rows,
         "stories": [dataclasses.asdict(story) for story in evaluation.stories],
     }

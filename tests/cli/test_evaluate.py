@@ -106,6 +106,28 @@ def test_stories_endings_and_the_training_text_may_be_named(
     assert content["real_stories_of"] == str(valid)
 
 
+def test_rows_have_as_many_endings_as_the_fewer_of_the_two(
+    run: Run, trained: Path, forward: Path, tmp_path: Path
+) -> None:
+    """Of four endings the one that belongs is found more easily than of six."""
+    valid, endings = tmp_path / "valid.txt", tmp_path / "ends.txt"
+    valid.write_text("\n\n".join(f"A {n} was red. The {n} ran home." for n in "abcdef"))
+    endings.write_text("\n".join([*ENDINGS, "The end came soon."]))
+    command = ("evaluate", trained, "--judge", forward, "--valid", valid, "--max-tokens", 3)
+    for flags, count, said in (
+        ((), 4, "ends.txt has 4 different endings, so --count is 4"),
+        (("--count", 3), 3, None),
+    ):
+        done = run(*command, "--endings", endings, "--json", "-", *flags)
+        assert done.returncode == 0, done.stderr
+        assert ("so --count" in done.stderr) is (said is not None)
+        assert said is None or said in done.stderr
+        content = json.loads(done.stdout)
+        assert content["endings"] == count
+        assert {len(row["retrieved"]["values"]) for row in content["rows"].values()} == {count}
+        assert content["chance"]["retrieved"] == pytest.approx(1 / count, rel=1e-5)
+
+
 def test_a_corpus_that_is_named_is_not_taken_for_the_training_text(run: Run, trained: Path) -> None:
     done = run("evaluate", trained, "--data", "bundled", *SETTINGS, "--json", "-")
     assert json.loads(done.stdout)["training_text"] is None
@@ -161,6 +183,26 @@ def test_what_cannot_be_is_said_in_a_line(
     assert error.startswith("mlx-rev evaluate: ")
     assert said in error
     assert all(note.startswith("note: ") for note in notes)
+
+
+def test_a_chooser_that_reads_backwards_is_refused_before_anything_is_told(
+    run: Run, trained: Path
+) -> None:
+    done = run("evaluate", trained, *SETTINGS, "--best-of", 2, "--chooser", trained)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected a model that reads forwards" in done.stderr
+    assert "telling" not in done.stderr
+
+
+def test_stories_at_once_that_fit_no_memory_are_refused_by_their_own_option(
+    run: Run, trained: Path
+) -> None:
+    for command in (("evaluate", trained), ("tell", "The end came.", "--model", trained)):
+        done = run(*command, "--best-of", 10**9)
+        assert done.returncode == 2
+        assert "give a smaller --best-of" in done.stderr
+    done = run("tell", "The end came.", "--model", trained, "--count", 10**7)
+    assert "give a smaller --count, or fewer endings" in done.stderr
 
 
 def test_a_forward_model_is_refused_before_anything_is_read(run: Run, forward: Path) -> None:

@@ -122,8 +122,30 @@ def test_a_story_does_not_depend_on_its_neighbours(
     together = told(model, codec, endings, SampleConfig(seed=20))
     for index, ending in enumerate(endings):
         [alone] = told(model, codec, [ending], SampleConfig(seed=20 + index))
-        both = min(len(alone.tokens), len(together[index].tokens))
-        assert alone.tokens[:both] == together[index].tokens[:both]
+        assert (alone.tokens, alone.finished) == (together[index].tokens, together[index].finished)
+
+
+def test_a_long_prompt_beside_it_does_not_cut_a_story_short(
+    model: Llama, codecs: dict[Order, StoryCodec]
+) -> None:
+    """Each fills its own context, at positions of its own, whatever the padding in front."""
+    codec, shape = codecs[WORD], model.config
+    # Half of the context, so that the last positions are the last that there can be.
+    endings = ["So.", "Sam went home. " * 30, "The dog ran."]
+    config = SampleConfig(seed=38, temperature=1.2)
+    together = told(model, codec, endings, config)
+    assert len(together[1].spelling) == shape.context // 2
+    assert {story.finished for story in together} == {"length"}
+    for index, story in enumerate(together):
+        assert len(story.spelling) + story.length == shape.context
+        [alone] = told(model, codec, [endings[index]], replace(config, seed=38 + index))
+        assert alone.tokens == story.tokens
+        assert alone.surprises == pytest.approx(story.surprises, abs=1e-3)
+
+
+def test_of_no_ending_there_is_no_story(model: Llama, codecs: dict[Order, StoryCodec]) -> None:
+    teller = Teller(Loaded(model, codecs[WORD]), reader_of(model))
+    assert list(teller.stream([])) == []
 
 
 @given(seed=st.integers(0, 10_000))

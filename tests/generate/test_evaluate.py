@@ -9,6 +9,7 @@ import pytest
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.data import bundled
 from mlx_rev.errors import ConfigError
+from mlx_rev.generate import retrieval
 from mlx_rev.generate.evaluate import (
     MODEL,
     REAL,
@@ -175,7 +176,8 @@ def test_bits_per_byte_are_those_of_all_stories_together(yardstick: Yardstick) -
 def test_a_model_is_told_the_endings_and_the_same_seed_says_the_same(
     teller: Teller, yardstick: Yardstick, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endings = [story.ending for story in yardstick.real][:7]
+    yardstick = replace(yardstick, real=yardstick.real[:7])
+    endings = [story.ending for story in yardstick.real]
     settings = SampleConfig(seed=3, max_tokens=12)
     stages: dict[str, list[float]] = {}
 
@@ -218,3 +220,34 @@ def test_the_best_of_several_has_a_row_of_its_own(teller: Teller, yardstick: Yar
         assert (story.text, story.ending) == (chosen.text, ending)
     alike = measure(found.best, few, settings.seed)
     assert alike.rows[MODEL] == found.rows["best of 3"]
+
+
+def test_rows_of_other_lengths_are_refused(yardstick: Yardstick) -> None:
+    with pytest.raises(ConfigError, match="model: 29 stories beside 30 real ones"):
+        measure(yardstick.real[:-1], yardstick)
+
+
+def test_endings_of_another_number_are_refused_before_any_story_is_told(
+    teller: Teller, yardstick: Yardstick
+) -> None:
+    stages: list[str] = []
+    with pytest.raises(ConfigError, match="model: 4 stories beside 30 real ones"):
+        evaluate(
+            teller,
+            ["The end."] * 4,
+            yardstick,
+            SampleConfig(),
+            lambda *given: stages.append(given[0]),
+        )
+    assert stages == []
+
+
+def test_chance_is_what_ranks_that_are_all_as_likely_give(yardstick: Yardstick) -> None:
+    random = np.random.default_rng(0)
+    ranks = [retrieval.ranks(random.normal(size=(30, 30))) for _ in range(300)]
+    chance = measure(yardstick.real, yardstick).chance
+    assert chance == {
+        "retrieved": pytest.approx(np.mean(np.array(ranks) == 1), abs=0.01),
+        "reciprocal_rank": pytest.approx(np.mean(1 / np.array(ranks)), abs=0.01),
+    }
+    assert measure(yardstick.real, replace(yardstick, judges=())).chance == {}

@@ -176,6 +176,8 @@ def test_a_judge_reads_towards_the_prompt(
         assert sorted(order_of(found)) == [0, 1, 2]
         with pytest.raises(ConfigError, match="judge this model: expected a model that reads"):
             ranked(own.model, own.codec, stories, judge_of(own))
+        with pytest.raises(ConfigError, match="judge this model: expected a model that reads"):
+            own.judge(own)  # before anything is told
 
 
 def test_the_api_returns_the_best_and_the_same_stories_as_one_by_one(

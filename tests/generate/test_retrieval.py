@@ -72,3 +72,38 @@ def test_an_estimate_is_weighted_and_of_the_seed() -> None:
     assert (drawn != bootstrap.resamples(3, 6)).any()
     same = bootstrap.estimate(np.full(3, 2.0), weights, drawn)
     assert (same.mean, same.low, same.high) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("true", [0.01, 0.05, 0.5])
+def test_the_interval_of_a_share_covers_it_also_where_it_is_rare(true: float) -> None:
+    random, drawn = np.random.default_rng(2), bootstrap.resamples(100, 0)
+    found = [
+        bootstrap.estimate((random.random(100) < true).astype(float), np.ones(100), drawn)
+        for _ in range(400)
+    ]
+    inside = np.mean([one.low <= true <= one.high for one in found])
+    assert 0.91 < inside < 0.99
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    """Two of the examples of Newcombe (1998, Table I), and what never happened."""
+    for hits, count, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)):
+        found = bootstrap.share(hits / count, count)
+        assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+    never = bootstrap.estimate(np.zeros(20), np.ones(20), bootstrap.resamples(20, 0))
+    assert (never.mean, never.low, never.high) == (0, 0, pytest.approx(0.1611, abs=5e-5))
+    always = bootstrap.estimate(np.ones(20), np.ones(20), bootstrap.resamples(20, 0))
+    assert (always.low, always.high) == (pytest.approx(0.8389, abs=5e-5), 1)
+    # Bytes weigh stories: no share of so many.
+    drawn = bootstrap.resamples(2, 0)
+    assert bootstrap.estimate(np.array([0.0, 1]), np.array([1.0, 3]), drawn).mean == 0.75
+    assert bootstrap.estimate(np.array([0.0, 1]), np.array([1.0, 3]), drawn).low == 0
+
+
+def test_a_difference_draws_the_same_places_for_both() -> None:
+    random, drawn = np.random.default_rng(0), bootstrap.resamples(50, 0)
+    values, weights = random.normal(size=50), random.uniform(1, 2, 50)
+    found = bootstrap.difference((values + 0.5, weights), (values, weights), drawn)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+    found = bootstrap.difference((values, weights), (values[::-1], weights), drawn)
+    assert found.high - found.low > 0.3

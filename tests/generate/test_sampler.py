@@ -54,6 +54,17 @@ def test_top_p_keeps_the_shares_of_the_nucleus(p: float) -> None:
     assert sampled(logits, 4000, temperature=1.0, top_p=p) == pytest.approx(expected, abs=0.03)
 
 
+def test_the_nucleus_is_of_all_tokens_also_of_those_that_min_p_leaves_out() -> None:
+    """The fifth is in the nucleus: those before it have 0.58 of all weight, but 0.92 of what min-p
+    leaves."""
+    odds = np.array([0.16, 0.15, 0.14, 0.13, 0.05, *[0.037] * 10])
+    logits = np.log(odds[None].astype(np.float32))
+    expected = np.where(odds >= 0.3 * 0.16, odds, 0) / 0.63
+    shares = sampled(logits, 4000, temperature=1.0, top_p=0.9, min_p=0.3)
+    assert shares == pytest.approx(expected, abs=0.03)
+    assert shares[4] > 0.05
+
+
 @given(rows, st.floats(0.01, 1))
 def test_min_p_keeps_what_is_likely_enough(row: np.ndarray, p: float) -> None:
     mask = sampler.keep_min_p(sampler.unnormalised(row), p) > 0

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from mlx_rev.data import bundled
-from mlx_rev.generate.evaluate import Evaluation, Yardstick, held_out, measure
+from mlx_rev.generate.evaluate import Evaluation, Measure, Yardstick, held_out, measure
 from mlx_rev.generate.measures import EndedStory, known_names
 from mlx_rev.ui import evaluation
 from mlx_rev.ui.console import THEME, make_console
@@ -37,10 +38,25 @@ def test_a_row_of_the_table_has_the_mean_and_the_interval_of_each_column(
     assert lines[1].split()[-3:] == ["model", "real", "shuffled"]
     [cut] = [line for line in lines if "not at its beginning" in line]
     found = measured.rows["model"]["cut"].estimate
-    assert f"8% [0, {100 * found.high:.0f}]" in cut
-    assert cut.count("0% [0, 0]") == 2
+    assert f"8% [1, {100 * found.high:.0f}]" in cut
+    assert cut.count(" 0% [0, 24]") == 2
     assert len(lines) == 2 + len(measured.measures)
     assert "…" not in text
+
+
+def test_chance_stands_beside_what_a_judge_recognises(measured: Evaluation) -> None:
+    assert measured.chance == {}
+    recognised = Measure("retrieved", "ending recognised", percent=True, digits=0, judged=True)
+    figures = {name: {**row, "retrieved": row["cut"]} for name, row in measured.rows.items()}
+    judged = replace(measured, measures=(recognised, *measured.measures), rows=figures)
+    lines = [line.split() for line in shown(judged, "A model").splitlines()]
+    assert lines[1][-1] == "chance"
+    assert [line[-1] for line in lines if line[:2] == ["ending", "recognised"]] == ["8%"]
+    console = Console(file=io.StringIO(), force_terminal=True, width=40, color_system=None)
+    console.push_theme(THEME)
+    evaluation.show(judged, "A model", console)
+    assert console.file.getvalue().count("\n  chance    8%\n") == 1  # type: ignore[attr-defined]
+    assert json.loads(evaluation.as_json(judged, {}))["chance"] == {"retrieved": 0.0833333}
 
 
 def test_on_a_narrow_terminal_nothing_is_cut(measured: Evaluation) -> None:
@@ -53,7 +69,7 @@ def test_on_a_narrow_terminal_nothing_is_cut(measured: Evaluation) -> None:
     assert {measure.label for measure in measured.measures} <= {*lines}
     found = measured.rows["model"]["cut"].estimate
     place = lines.index("not at its beginning")
-    assert lines[place + 1] == f"  model     8% [0, {100 * found.high:.0f}]"
+    assert lines[place + 1] == f"  model     8% [1, {100 * found.high:.0f}]"
     assert max(map(len, lines)) <= 40
 
 
