@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -175,10 +176,11 @@ def test_one_that_is_refused_alone_leaves_the_others_a_sentence(
     """Below what MLX says of its sockets."""
     flags += ["--out", str(tmp_path / "run")]
     nodes = start([flags, [*flags, "--tokenizer", str(tmp_path / "missing.model")]])
-    for node, said in zip(nodes, ("another machine was lost", "missing.model"), strict=True):
+    known = "another machine was lost|or one ended and says why", "missing.model"
+    for node, said in zip(nodes, known, strict=True):
         _, error = node.communicate(timeout=400)
         assert node.returncode == 2
-        assert said in error.splitlines()[-1]
+        assert re.search(said, error.splitlines()[-1])
         assert "Traceback" not in error
 
 
