@@ -11,10 +11,11 @@ from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
 from mlx_rev.repl.meeting import _parts, met
-from mlx_rev.repl.replies import Alternatives, Meets, Met, Reply, Says, Tells
+from mlx_rev.repl.replies import Alternatives, Meets, Met, Says, Tells
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.transcript import Settled
 from mlx_rev.text.order import FORWARD, Order
+from tests.repl.conftest import last
 
 BEGINNING, ENDING = "There was 'a fox'. It ran.", " The dog was happy."
 
@@ -30,10 +31,6 @@ def between(written: str) -> Story:
 def in_hand(session: Session, story: Story) -> None:
     list(session.keep([story]))
     session.stand(story)
-
-
-def last(session: Session, line: str) -> Reply:
-    return list(session.respond(line))[-1]
 
 
 @pytest.mark.parametrize("named", [False, True])

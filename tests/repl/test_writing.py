@@ -10,18 +10,15 @@ from mlx_rev.errors import ConfigError
 from mlx_rev.generate.alternatives import alternatives
 from mlx_rev.generate.story import StopReason, Story
 from mlx_rev.generate.teller import Teller
-from mlx_rev.repl.replies import Alternatives, Edits, Offers, Reply, Says, Tells
+from mlx_rev.repl.replies import Alternatives, Edits, Offers, Says, Tells
 from mlx_rev.repl.session import Session
 from mlx_rev.repl.transcript import Settled
 from mlx_rev.repl.writing import SHOWN_ALTERNATIVES, without_newest_word
 from mlx_rev.text.order import FORWARD, ORDERS, WORD, Order
 from mlx_rev.text.words import is_word_character
+from tests.repl.conftest import last
 
 GIVEN = "Three sat down.\nFour ate."
-
-
-def last(session: Session, line: str) -> Reply:
-    return list(session.respond(line))[-1]
 
 
 def told(session: Session, line: str) -> Story:

@@ -40,3 +40,22 @@ def run_config(tiny: ModelConfig, corpus_file: Path) -> RunConfig:
 def prepared(run_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """The corpus of `run_config` as shards."""
     return prepare(run_config.data, run_config.model.vocab_size, tmp_path_factory.mktemp("cache"))
+
+
+WATCHED = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from mlx_rev.train import watchdog
+
+how, pretended, body = sys.argv[1:]
+watchdog._GRACE = float(os.environ.get("GRACE", 3))
+sys.platform = pretended or sys.platform
+code = watchdog.guard("mlx-rev train", fork=how == "fork")
+if code is None:
+    parent = watchdog.Parent()
+    exec(body)
+    code = 0
+Path("imports").write_text(f"{'mlx' in sys.modules}")
+sys.exit(code)
+"""
+"""A program whose child, watched by it, does what its last argument says."""

@@ -9,29 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from mlx_rev.errors import ConfigError
 from mlx_rev.train.watchdog import Death, explain, guard, resuming
 from tests.conftest import training_of
-
-PROGRAM = """
-import os, signal, subprocess, sys, time
-from pathlib import Path
-from mlx_rev.train import watchdog
-
-how, pretended, body = sys.argv[1:]
-watchdog._GRACE = float(os.environ.get("GRACE", 3))
-sys.platform = pretended or sys.platform
-code = watchdog.guard("mlx-rev train", fork=how == "fork")
-if code is None:
-    parent = watchdog.Parent()
-    exec(body)
-    code = 0
-Path("imports").write_text(f"{'mlx' in sys.modules}")
-sys.exit(code)
-"""
+from tests.train.conftest import WATCHED
 
 LINUX = Death(
     signal=signal.SIGKILL,
@@ -59,7 +42,7 @@ def how_started() -> str:
 @pytest.fixture
 def start(how_started: str, tmp_path: Path) -> Iterator[Start]:
     """Starts Python code as a guarded training, in `tmp_path`; it does not outlive the test."""
-    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "program.py").write_text(WATCHED)
     started: list[subprocess.Popen[str]] = []
 
     def start_body(body: str, platform: str = "", **environment: str) -> "subprocess.Popen[str]":
@@ -369,50 +352,3 @@ def test_it_is_off_or_it_is_not(monkeypatch: pytest.MonkeyPatch, value: str) -> 
     monkeypatch.setenv("MLX_REV_WATCHDOG", value)
     with pytest.raises(ConfigError, match=f"^MLX_REV_WATCHDOG is '{value}', expected off"):
         guard("mlx-rev train")
-
-
-@pytest.mark.parametrize("how", ["fork", "exec"])
-def test_control_c_reaches_no_compiler(tmp_path: Path, how: str) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    body = "signal.signal(signal.SIGINT, lambda *_: print('asked', flush=True))\n"
-    body += "print('compiling', flush=True)\n"
-    compiler = "until [ -e enough ]; do sleep 0.05; done"
-    body += f"print('built', os.popen({compiler!r}).close(), flush=True)"
-    terminal = pexpect.spawn(
-        sys.executable, ["program.py", how, "", body], cwd=str(tmp_path), encoding="utf-8"
-    )
-    terminal.expect("compiling", timeout=60)
-    time.sleep(0.2)
-    terminal.sendintr()
-    terminal.expect("asked\r\n", timeout=60)
-    (tmp_path / "enough").touch()
-    terminal.expect("built None\r\n", timeout=60)
-    terminal.expect(pexpect.EOF, timeout=60)
-    terminal.close()
-    assert terminal.exitstatus == 0
-
-
-@pytest.mark.parametrize("how", ["fork", "exec"])
-def test_it_can_be_stopped_and_put_to_the_front_again(tmp_path: Path, how: str) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    (tmp_path / "body.py").write_text(
-        "while not Path('enough').exists(): print('count', 1, flush=True); time.sleep(0.05)"
-    )
-    terminal = pexpect.spawn(
-        "bash", ["--norc", "-i"], cwd=str(tmp_path), encoding="utf-8", timeout=60, echo=False
-    )
-    # Strict: whoever writes from the background is stopped.
-    terminal.sendline("PS1='ready'$'> '; stty tostop")
-    terminal.expect("ready> ")
-    terminal.sendline(f"{sys.executable} program.py {how} '' \"$(cat body.py)\"; echo code $?")
-    terminal.expect("count 1")
-    terminal.send("\x1a")
-    terminal.expect("Stopped")
-    with pytest.raises(pexpect.TIMEOUT):
-        terminal.expect("count 1", timeout=0.5)
-    terminal.sendline("fg")
-    terminal.expect("count 1")
-    (tmp_path / "enough").touch()
-    terminal.expect("ready> ")
-    terminal.sendline("exit")
-    terminal.expect(pexpect.EOF)
