@@ -39,12 +39,6 @@ TrainingDtype = Literal[Dtype.FLOAT32, Dtype.BFLOAT16]
 
 LARGEST_SIZE = 1 << 20
 """A width, vocabulary or context beyond this counts as damage, before anything is allocated."""
-FORMER_NAMES = {
-    "ranks": "workers",
-    "initial_deviation": "init_std",
-    "embedding_deviation": "embedding_init_std",
-}
-"""Options of earlier versions, still found in old runs' config.toml and in people's scripts."""
 MOST_LAYERS = 1000
 """Far more than any Llama has; a file that says more is damaged."""
 HOTTEST = 100.0
@@ -183,7 +177,7 @@ class DataConfig:
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
-        found = _not_text(self) + [
+        found = [
             f"{name} is {getattr(self, name)}, expected 0 or more"
             for name in ("min_chars", "max_chars", "limit")
             if getattr(self, name) < 0
@@ -260,7 +254,7 @@ class TrainConfig:
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
-        found = _not_text(self) + _not_finite(self) + _too_many(self)
+        found = _not_finite(self) + _too_many(self)
         found += _not_positive(
             self,
             *("steps", "batch_size", "accumulation", "learning_rate"),
@@ -362,23 +356,25 @@ def validate(*configs: ModelConfig | DataConfig | TrainConfig | SampleConfig) ->
 def validate_run(config: RunConfig, nodes: int = 1) -> None:
     """Raise one ConfigError that lists all that is impossible in a run, or, where nothing is,
     says that this machine, one of `nodes`, has too little memory for it."""
-    validate(config.model, config.data, config.train)
+    parts = config.model, config.data, config.train
+    if problems := [problem for part in parts for problem in _not_text(part)]:
+        raise ConfigError("; ".join(problems))
+    validate(*parts)
     estimate.check_training_fits(config.model, config.train, nodes)
 
 
 def _not_finite(config: ModelConfig | TrainConfig) -> list[str]:
-    values = dataclasses.asdict(config).items()
     return [
         f"{name} is {value}, expected a finite number"
-        for name, value in values
+        for name, value in dataclasses.asdict(config).items()
         if isinstance(value, float) and not math.isfinite(value)
     ]
 
 
-def _not_text(config: DataConfig | TrainConfig) -> list[str]:
+def _not_text(config: ModelConfig | DataConfig | TrainConfig) -> list[str]:
     """A run's config.toml is UTF-8, as names of files need not be."""
     return [
-        f"{name} is {value!r}, which is no UTF-8; give it another name"
+        f"{name} is {value!r}, which is not UTF-8; give one that is"
         for name, value in dataclasses.asdict(config).items()
         if isinstance(value, str) and re.search("[\ud800-\udfff]", value)
     ]

@@ -9,11 +9,17 @@ from typing import Any, get_args, get_type_hints
 
 import tomli_w
 
-from mlx_rev.config import FORMER_NAMES, RunConfig, TrainConfig
+from mlx_rev.config import RunConfig, TrainConfig
 from mlx_rev.errors import ConfigError
 from mlx_rev.files import read_bytes
 from mlx_rev.presets import preset
 
+FORMER_NAMES = {
+    "ranks": "workers",
+    "initial_deviation": "init_std",
+    "embedding_deviation": "embedding_init_std",
+}
+"""Options of earlier versions, still found in old runs' config.toml and in people's scripts."""
 LARGEST_NUMBER = 1 << 64
 """No option is a whole number beyond this, either side of 0."""
 EARLIER = RunConfig(train=TrainConfig(packing="once"))

@@ -35,10 +35,10 @@ runs = st.builds(
 def test_toml_brings_back_every_field(
     tmp_path_factory: pytest.TempPathFactory, run: RunConfig
 ) -> None:
-    """But for text that is no UTF-8, which is refused before anybody writes it."""
+    """But for text that is not UTF-8, which is refused before anybody writes it."""
     run = replace(run, train=replace(run.train, min_learning_rate=0.0))
     if "\udce9" in run.train.ending:
-        with pytest.raises(ConfigError, match=r"ending is .* no UTF-8"):
+        with pytest.raises(ConfigError, match=r"ending is .* not UTF-8"):
             validate_run(run)
         return
     path = tmp_path_factory.getbasetemp() / "run.toml"

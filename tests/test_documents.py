@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlx_rev.__main__ import COMMANDS
-from mlx_rev.config import FORMER_NAMES
+from mlx_rev.config_file import FORMER_NAMES
 from mlx_rev.repl import commands as repl
 from tests.conftest import Run
 

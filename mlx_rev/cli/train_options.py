@@ -11,8 +11,8 @@ import tyro
 from mlx_rev import backend, run_folder
 from mlx_rev.cli.flags import parse
 from mlx_rev.cli.options import RUNS, cache_folder
-from mlx_rev.config import FORMER_NAMES, DataConfig, ModelConfig, TrainConfig
-from mlx_rev.config_file import EARLIER, read_toml
+from mlx_rev.config import DataConfig, ModelConfig, TrainConfig
+from mlx_rev.config_file import EARLIER, FORMER_NAMES, read_toml
 from mlx_rev.errors import ConfigError, RevError
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.model_file import ModelFile

@@ -69,8 +69,8 @@ class Batches:
             self._rows = PlannedRows(directions, plan)
         if self.row_count < batch_size:
             raise DataError(
-                f"rows of {context} tokens that the stories make: {self.row_count}, too few for a "
-                f"batch of {batch_size}; give more text or a smaller --batch-size or --context"
+                f"too few rows of {context} tokens for a batch of {batch_size}: the stories make "
+                f"{self.row_count}; give more text or a smaller --batch-size or --context"
             )
         self._batch_size, self._accumulation = batch_size, accumulation
 

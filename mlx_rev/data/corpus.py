@@ -141,5 +141,5 @@ def _without_repeated(
     path = cache / "duplicates" / f"{fingerprint[:32]}.npy"
     keys = duplicates.repeated(whole, path, lambda share: tell(stage, share))
     count = len(keys)
-    said = [f"{train.data}: left out as stories that were there before: {count:,}"] if count else []
+    said = [f"{train.data}: repeated stories left out: {count:,}"] if count else []
     return replace(train, repeated=keys), said

@@ -26,6 +26,8 @@ def notes(model: ModelFile, to: Format) -> Iterator[str]:
         yield "no tokenizer was found, so none was written; give one with --tokenizer"
     elif to.program:
         yield from differences(model.tokenizer)
+    if to.program == "run.c" and model.end_of_text != model.boundary:
+        yield f"texts end with the id {model.end_of_text}, where run.c does not stop; give it -n"
 
 
 def told_by(

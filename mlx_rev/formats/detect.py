@@ -9,7 +9,7 @@ from mlx_rev.formats import foreign, huggingface, registry
 from mlx_rev.formats.format import Source
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers.detect import read_tokenizer
-from mlx_rev.text.order import Order
+from mlx_rev.text.order import FORWARD, Order
 from mlx_rev.text.tokenizer import Tokenizer
 
 BUILT_IN = Path("weights", "stories4m")
@@ -67,6 +67,11 @@ def open_model(
         )
     model = _ended(found.read(path, given))
     if order is not None:
+        if order is FORWARD and model.order is not None and model.order.also_forward:
+            raise FormatError(
+                f"{reference}: reads in both directions, and one half cannot be had without the "
+                "other; leave out --reversal"
+            )
         model = replace(model, order=order)
     if model.tokenizer is not None and model.tokenizer.vocab_size != model.config.vocab_size:
         raise FormatError(
@@ -83,8 +88,8 @@ def _ended(model: ModelFile) -> ModelFile:
         return model
     if not 0 <= end < model.config.vocab_size:
         raise FormatError(
-            f"{model.source}: a text ends with the id {end}; expected one of its vocabulary, 0 to "
-            f"{model.config.vocab_size - 1}"
+            f"{model.source}: its eos_token_id is {end}; expected an id of its vocabulary, 0 to "
+            f"{model.config.vocab_size - 1}; correct it there"
         )
     return replace(model, tokenizer=model.tokenizer.ending_with(end))
 

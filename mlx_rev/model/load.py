@@ -47,8 +47,8 @@ def load_model(
     opened = open_model(reference, tokenizer=tokenizer)
     if opened.tokenizer is None:
         raise FormatError(
-            f"{reference}: has no tokenizer that can be read (tokenizer.model, tokenizer.bin, "
-            "tokenizer.json); give --tokenizer"
+            f"{reference}: has no tokenizer of its own that can be read (tokenizer.model, "
+            "tokenizer.bin, tokenizer.json), or was written without one; give --tokenizer"
         )
     model = Llama(opened.config, ops)
     set_weights(model, read_weights(opened))

@@ -30,11 +30,18 @@ class Named:
         theirs = story.model, story.reversal, story.tokenizer
         return [*map(lasting_reference, own)] == [*map(lasting_reference, theirs)]
 
+    def __str__(self) -> str:
+        return _as_given(self.source, self.reversal, self.tokenizer)
+
 
 def writer(story: Story) -> str:
     """Who wrote a story, as `/model` takes it."""
-    options = ("--reversal", story.reversal), ("--tokenizer", story.tokenizer)
-    return " ".join([story.model, *(f"{name} {value}" for name, value in options if value)])
+    return _as_given(story.model, story.reversal, story.tokenizer)
+
+
+def _as_given(source: str, reversal: str, tokenizer: str) -> str:
+    options = ("--reversal", reversal), ("--tokenizer", tokenizer)
+    return " ".join([source, *(f"{name} {value}" for name, value in options if value)])
 
 
 def short_name(reference: str) -> str:

@@ -217,7 +217,9 @@ class Session:
         """The story in hand, if it is by this model. Raises ConfigError for another's."""
         story = self.to_write_with()
         if not self.named.wrote(story):
-            raise ConfigError(f"this story is by {writer(story)}; tell one with this model first")
+            raise ConfigError(
+                f"this story is by {writer(story)}, not by {self.named}; tell one with it first"
+            )
         return story
 
     def _goes_on_with(self, story: Story) -> bool:

@@ -86,7 +86,7 @@ class ByteLevel(Tokenizer):
 
     @property
     def refused(self) -> str | None:
-        """None, if all bytes have a piece that a text can have."""
+        """Empty if every byte of UTF-8 has a piece; otherwise None, and only `check` knows."""
         return None if _IN_UTF8.translate(None, self.vocabulary.single_bytes) else ""
 
     def encode_inside(self, text: str) -> list[int]:

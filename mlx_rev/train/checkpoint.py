@@ -51,6 +51,12 @@ class TrainingState:
     moments: Moments
     progress: Progress
 
+    def let_go(self) -> None:
+        """Forget the arrays, so that a step that has them can use their memory, whoever else holds
+        this or its dictionaries."""
+        for arrays in (self.weights, *self.moments):
+            arrays.clear()
+
 
 def save(
     run: Path,

@@ -83,7 +83,8 @@ class Nodes:
         if (found != found[0]).any():
             # MLX makes up what a node that has just been lost would have said.
             raise ConfigError(
-                f"the machines have different {what}, or one ended and says why; give all {remedy}"
+                f"the machines have different {what}, or one of them has ended and says why; start "
+                f"all of them with {remedy}"
             )
 
     def _gather(self, number: int) -> np.ndarray:

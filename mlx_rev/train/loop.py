@@ -72,7 +72,8 @@ def fit(
 
     `run` gets metrics.jsonl, samples.md and checkpoints. With `resume` it is gone on with from its
     latest checkpoint, to the bit as if it had never stopped; with `initial` a new one begins with
-    these weights, in place of what lies there from one that came to no checkpoint. Of several
+    these weights, which it takes out of the dictionary, in place of what lies there from one that
+    came to no checkpoint. Of several
     `nodes`, the first alone reports and writes; its process must hold `run` (files.lock). Raises
     ConfigError, CheckpointError, and TrainingError when a loss, weight or moment is not finite or
     a node is lost; the last checkpoint is then still good. `more` gives the shards after those of
@@ -89,7 +90,7 @@ def fit(
     training = _Training(run, config, data, state, reporters, nodes, backend, more)
     if resume:
         training.saved_step = state.progress.step
-    del state  # so that a step can use its memory
+    state.let_go()
     with closing(training):
         training.start()
         try:
@@ -116,7 +117,7 @@ def check_same(config: RunConfig, data: Prepared, nodes: Nodes) -> None:
         f"{config.model} {options} {data.corpus_fingerprint} {data.codec.tokenizer.fingerprint}",
     )
     nodes.check_same(
-        "numbers of workers, which by default is one per core",
+        "numbers of workers (by default, one per core)",
         str(config.train.workers),
         "the same --workers",
     )

@@ -35,7 +35,7 @@ def rehearse(
     config: RunConfig, data: Prepared, state: TrainingState, backend: Backend
 ) -> Rehearsal:
     """Do the next few steps of a run, of which `data` may be the first part, and keep nothing of
-    them."""
+    them, nor of the arrays of `state`."""
     train = backend.decided(config.train)
     backend.prepare(train.workers)
     batches = Batches(
@@ -48,7 +48,7 @@ def rehearse(
     )
     first = state.progress.step
     step = TrainingStep(config.model, train, state.weights, state.moments, backend=backend)
-    del state  # so that a step can use its memory
+    state.let_go()
     mx.reset_peak_memory()
     losses, seconds = [], []
     try:

@@ -124,7 +124,7 @@ def test_parts_are_the_rows_in_turn(shards: ShardSet) -> None:
 
 
 def test_a_batch_that_the_stories_do_not_fill_is_refused(shards: ShardSet) -> None:
-    with pytest.raises(DataError, match="too few for a batch of 1000"):
+    with pytest.raises(DataError, match="a batch of 1000: the stories make"):
         Batches([shards], context=32, batch_size=1000)
 
 
@@ -153,7 +153,7 @@ def test_a_batch_may_take_all_rows(shards: ShardSet, packing: Packing) -> None:
         Batches([shards], context=32, packing=packing, batch_size=count).batch_at(0).inputs.shape[1]
         == count
     )
-    with pytest.raises(DataError, match=f"too few for a batch of {count + 1}"):
+    with pytest.raises(DataError, match=f"a batch of {count + 1}: the stories make {count}"):
         Batches([shards], context=32, packing=packing, batch_size=count + 1)
 
 

@@ -13,7 +13,7 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import built_in_model, built_in_models, open_model
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers import tokenizer_bin
-from mlx_rev.text.order import FORWARD, Order
+from mlx_rev.text.order import FORWARD, TOKEN, Order, order_named
 from mlx_rev.text.tokenizer import Tokenizer
 
 
@@ -156,3 +156,12 @@ def test_the_best_checkpoint_of_a_run_is_taken_not_the_latest(
     shutil.copytree(checkpoints / "latest", checkpoints / "step-00000005")
     (checkpoints / "best").symlink_to("step-00000005")
     assert open_model(tmp_path / "run").source == str(checkpoints / "step-00000005")
+
+
+def test_half_of_a_model_of_both_directions_is_not_to_be_had(
+    tmp_path: Path, talking: ModelFile
+) -> None:
+    convert(replace(talking, order=order_named("word2,none")), tmp_path / "m.bin")
+    with pytest.raises(FormatError, match=r"reads in both directions.* leave out --reversal"):
+        open_model(tmp_path / "m.bin", order=FORWARD)
+    assert open_model(tmp_path / "m.bin", order=TOKEN).order is TOKEN

@@ -190,7 +190,7 @@ def test_an_end_of_text_that_is_no_piece_is_refused(
     tmp_path: Path, talking: ModelFile, end: int
 ) -> None:
     convert(replace(talking, order=None, stated_end=end), tmp_path / "m.bin")
-    with pytest.raises(RevError, match=f"ends with the id {end}; expected .* 0 to 399"):
+    with pytest.raises(RevError, match=f"eos_token_id is {end}; expected .* 0 to 399"):
         open_model(tmp_path / "m.bin")
 
 

@@ -132,12 +132,16 @@ def test_a_story_by_the_same_model_in_another_order_has_no_figures_here() -> Non
     last(session, ENDING)
     last(session, "/model stories4m --reversal token")
     for line in ("/surprise", "/raw"):
-        with pytest.raises(ConfigError, match="this story is by stories4m; tell one"):
+        with pytest.raises(
+            ConfigError, match="is by stories4m, not by stories4m --reversal token; tell"
+        ):
             last(session, line)
     last(session, ENDING)
     last(session, "/surprise")
     last(session, "/model stories4m")
-    with pytest.raises(ConfigError, match="this story is by stories4m --reversal token; tell one"):
+    with pytest.raises(
+        ConfigError, match="is by stories4m --reversal token, not by stories4m; tell"
+    ):
         last(session, "/raw")
 
 

@@ -33,9 +33,9 @@ _SEPARATORS = {
     "whole": re.compile(rb"(?!)"),
 }
 _BLANK_LINE_OF_UNIX = re.compile(rb"\n" + _SPACES + rb"\n")
-_UNUSUAL = "\r" + BYTE_ORDER_MARK
+_UNUSUAL = ((0x0D, b"\r"), (0xEF, BYTE_ORDER_MARK.encode()))
 """In a block without these and what the tokenizer refuses, stories only have to be decoded and
-stripped."""
+stripped. Before each, a byte of it that is rare and soon looked for."""
 _LONGEST_SEPARATOR = 4096
 """Bytes of what is kept of a story that is too long, so that the end of it is found."""
 
@@ -65,9 +65,8 @@ class _Reader:
         """Stories up to there."""
         refused = problems.refused
         self._all_unusual = refused is None
-        marks = [character.encode() for character in _UNUSUAL + (refused or "")]
-        # Before each, a byte of it that is rare and soon looked for.
-        self._unusual = [(mark[len(mark) // 2], mark) for mark in marks]
+        marks = [character.encode() for character in refused or ""]
+        self._unusual = [*_UNUSUAL, *((mark[len(mark) // 2], mark) for mark in marks)]
         self._rest = b""
         self._dropping = False
         """Whether the rest is of a story that is left out."""

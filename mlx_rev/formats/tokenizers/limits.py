@@ -70,7 +70,10 @@ def differences(tokenizer: Tokenizer) -> Iterator[str]:
             "do not; give them text without such spaces"
         )
     if any(piece.type == Kind.USER_DEFINED for piece in parsed(tokenizer).pieces):
-        yield "the tokenizer matches some pieces before it merges any, which other programs do not"
+        yield (
+            "the tokenizer matches some pieces before it merges any, which run.c does not; mlx-lm "
+            "and transformers see a space behind each"
+        )
 
 
 def _check_bpe(tokenizer: SentencePiece, source: str) -> None:

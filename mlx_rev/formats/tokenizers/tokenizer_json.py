@@ -15,8 +15,10 @@ from mlx_rev.formats.tokenizers.sentencepiece_model import (
     Kind,
     Piece,
     kind_at,
+    pieces_of,
     tokenizer_of,
     with_marks,
+    without_marks,
 )
 from mlx_rev.text.sentencepiece import SPACE_MARK, SentencePiece
 from mlx_rev.text.tokenizer import BOUNDARY
@@ -30,17 +32,23 @@ def tokenizer_json(tokenizer: SentencePiece) -> dict[str, Any]:
     size = tokenizer.vocab_size
     while processor.is_unused(size - 1):
         size -= 1  # padding: the format lets a model have more rows than pieces
-    ids = range(size)
-    pieces = [str(processor.id_to_piece(token)) for token in ids]
+    known = pieces_of(tokenizer)[:size]
+    pieces = [
+        without_marks(piece.text) if piece.kind is Kind.USER_DEFINED else piece.text
+        for piece in known
+    ]
     boundary = pieces[BOUNDARY]
-    special = [token for token in ids if processor.is_control(token) or processor.is_unknown(token)]
     prepend = [{"type": "Prepend", "prepend": SPACE_MARK}] if tokenizer.adds_space else []
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prepend else []
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        _ADDED: [_added(token, pieces[token]) for token in special],
+        _ADDED: [
+            _added(token, pieces[token], special=piece.kind is not Kind.USER_DEFINED)
+            for token, piece in enumerate(known)
+            if piece.kind in (Kind.UNKNOWN, Kind.CONTROL, Kind.USER_DEFINED)
+        ],
         "normalizer": {
             "type": "Sequence",
             "normalizers": [*prepend, _replace(" ", SPACE_MARK)],
@@ -160,7 +168,7 @@ def _check_steps(content: Fields) -> None:
     for step in _normalizers(content):
         if step.values not in allowed:
             raise content.error(
-                "normalizer", f"nothing that changes a text but to write {SPACE_MARK}"
+                "normalizer", f"only steps that put {SPACE_MARK} in front and for each space"
             )
     splitter = content.object("pre_tokenizer")
     if splitter.values and (
@@ -199,7 +207,7 @@ def _merges(processor: sentencepiece.SentencePieceProcessor, pieces: list[str]) 
     return [[left, right] for *_, left, right in ranked]
 
 
-def _added(token: int, piece: str) -> dict[str, Any]:
+def _added(token: int, piece: str, *, special: bool) -> dict[str, Any]:
     return {
         "id": token,
         "content": piece,
@@ -207,7 +215,7 @@ def _added(token: int, piece: str) -> dict[str, Any]:
         "lstrip": False,
         "rstrip": False,
         "normalized": False,
-        "special": True,
+        "special": special,
     }
 
 

@@ -119,7 +119,7 @@ def test_each_story_is_trained_on_once(
     assert all(times[story] == 2 for story in B[100:])
     kept = [story for story in found.train() if story in A]
     assert kept == A  # the first of each
-    assert f"stories that were there before: {40 + 1 + 400 + 100:,}" in found.notices[-1]
+    assert f"repeated stories left out: {40 + 1 + 400 + 100:,}" in found.notices[-1]
     monkeypatch.setattr(Part, "refined", lambda *_: pytest.fail("they were looked for again"))
     assert corpus("twice.txt,b.json=2", deduplicate=True, valid_share=1e-9).notices == found.notices
 

@@ -137,7 +137,10 @@ def test_a_checkpoint_of_such_a_tokenizer_has_no_tokenizer_json(tmp_path: Path, 
     [
         ({"normalization_rule_name": "nmt_nfkc"}, "normalises text (nmt_nfkc)"),
         ({"remove_extra_whitespaces": True}, "drops spaces"),
-        ({"user_defined_symbols": ["Tom"]}, "matches some pieces before"),
+        (
+            {"user_defined_symbols": ["Tom"]},
+            "before it merges any, which run.c",
+        ),
     ],
     ids=["nfkc", "spaces", "symbols"],
 )

@@ -123,6 +123,10 @@ def test_an_added_token_that_is_no_mark_is_text(tokenizers: dict[Order, Tokenize
     assert ours.decode(ours.encode("Tom <a b> Tom")) == "Tom <a b> Tom"
     assert Peer.from_str(json.dumps(content)).decode([400]) == ours.decode([400]) == "<a b>"
     assert mark.decode([400]) == ""
+    written = tokenizer_json(ours)
+    there = Peer.from_str(json.dumps(written)).encode("Tom <a b>", add_special_tokens=False).ids
+    assert there == ours.encode("Tom <a b>")
+    assert tokenizer_from_json(Fields(written, "")).encode("<a b> Tom") == ours.encode("<a b> Tom")
 
 
 @pytest.mark.parametrize(
