@@ -6,14 +6,16 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from mlx_rev.backend import choose
 from mlx_rev.config import Dtype, RunConfig
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.errors import CheckpointError, ConfigError, TrainingError
 from mlx_rev.model.load import load_model
 from mlx_rev.train import checkpoint
 from mlx_rev.train.events import Doing, Evaluated, Event, Sampled, Saved, Started, Stepped, Stopped
-from mlx_rev.train.loop import evaluate, fit
+from mlx_rev.train.loop import beginning, evaluate, fit
 from mlx_rev.train.optimizer import learning_rate
+from mlx_rev.train.rehearsal import rehearse
 from mlx_rev.train.runlog import read_metrics
 from mlx_rev.train.step import TrainingStep
 
@@ -73,6 +75,17 @@ def test_a_run_reports_and_keeps_what_it_should(whole_run: tuple[Path, Recorder]
     assert (run / "checkpoints" / "best").resolve().name == "step-00000012"
     assert "story 6" in (run / "samples.md").read_text()
     assert [entry["kind"] for entry in logged(run)].count("step") == 2
+
+
+def test_who_begins_a_run_holds_none_of_its_arrays_while_it_trains(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path, whole_run: tuple[Path, Recorder]
+) -> None:
+    given = weights_of(whole_run[0])
+    state = beginning(run_config, dict(given))
+    fit(tmp_path, changed(run_config, steps=1), prepared, Recorder(), initial=given)
+    assert not given
+    rehearse(run_config, prepared, state, choose())
+    assert not any((state.weights, *state.moments))
 
 
 def test_tokens_per_second_are_tokens_over_time(
