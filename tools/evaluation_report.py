@@ -14,6 +14,8 @@ Result = dict[str, Any]
 
 FAULTS = ("loops", "cut", "stray_names", "unbalanced_quotes")
 """What a reader sees at once, each a share of stories."""
+_SHARES = (*FAULTS, "retrieved")
+"""What is true or false of a story; in JSON it is 0 or 1, as others may happen to be."""
 LABELS = {
     "real": "real stories",
     "shuffled": "real stories, each with another's ending",
@@ -45,16 +47,16 @@ COMPARED = ("retrieved", "reciprocal_rank", "ending_bits_per_byte", "faults")
 TITLE = "# What it is worth to choose\n"
 EXPLAINED = """\
 The model tells stories that lead to endings of held-out stories; `{judge}`, which had no part in
-the model and chose none of the stories, measures. It did have a part in how they are chosen: with
-it the weights by which `tell --best-of` ranks were set on 39 held-out endings (which ones is not on
-record), and the stages at which that gives stories up on 40 that are not among these. It must tell
-which of the {count} endings belongs to a story whose ending is withheld (R@1, mean reciprocal
-rank), and says how likely story and ending are. A fault is one that a reader sees: a content word
-over 8% of all words, no beginning, a name in the ending that the story has not or another name for
-its hero, an open quotation. In brackets the interval of drawing other endings (95%; of shares by
-Wilson, else by bootstrap). CPU seconds are those of a story on one core, telling and choosing
-together. The forward half chooses as it does for `tell --best-of`, which gives most of the
-{best_of} up early; for this table, where others choose among them too, all are written.
+the model and chose none of the stories, measures. It did have a part in how they are chosen. The
+weights by which `tell --best-of` ranks were set with it on 39 held-out endings, of which there is
+no record: some may be among these. When that command gives stories up was set with it on 40 others.
+It must tell which of the {count} endings belongs to a story whose ending is withheld (R@1, mean
+reciprocal rank), and says how likely story and ending are. A fault is one that a reader sees: a
+content word over 8% of all words, no beginning, a name in the ending that the story has not or
+another name for its hero, an open quotation. In brackets the interval of drawing other endings
+(95%; of shares by Wilson, else by bootstrap). CPU seconds are those of a story on one core, telling
+and choosing together. The forward half chooses as it does for `tell --best-of`, which gives most of
+the {best_of} up early; for this table, where others choose among them too, all are written.
 
 Model: {model}, {parameters:,} parameters; seed {seed}; {settings}.
 
@@ -122,7 +124,7 @@ def _table_of_rows(rows: dict[str, Result]) -> list[str]:
     about = rows["real"]["about"]
     settings = ", ".join(f"{key} {value:g}" for key, value in about["settings"].items() if value)
     for row in rows.values():
-        own = {key: _estimated(one, about["seed"]) for key, one in row["figures"].items()}
+        own = {key: _estimated(key, one, about["seed"]) for key, one in row["figures"].items()}
         row["figures"] = own | {"faults": _faults(own, about["seed"])}
     head = ["", *(label for _, label, _ in COLUMNS), "CPU s"]
     lines = [
@@ -189,13 +191,16 @@ def _cost(content: Result) -> list[str]:
 def _faults(figures: Result, seed: int) -> Result:
     """How many faults a story has, from the shares of stories that have each."""
     values = np.sum([figures[key]["values"] for key in FAULTS], axis=0)
-    return _estimated({"values": values.tolist(), "weights": [1.0] * len(values)}, seed)
+    return _estimated("faults", {"values": values.tolist(), "weights": [1.0] * len(values)}, seed)
 
 
-def _estimated(figure: Result, seed: int) -> Result:
+def _estimated(key: str, figure: Result, seed: int) -> Result:
     """A figure with the mean and the interval of its values."""
-    drawn = bootstrap.resamples(len(figure["values"]), seed)
-    return figure | vars(bootstrap.estimate(*_weighted(figure), drawn))
+    values, weights = _weighted(figure)
+    if key in _SHARES:
+        values = values.astype(bool)
+    drawn = bootstrap.resamples(len(values), seed)
+    return figure | vars(bootstrap.estimate(values, weights, drawn))
 
 
 def _weighted(figure: Result) -> tuple[np.ndarray, np.ndarray]:

@@ -166,7 +166,7 @@ def summary(
         "boundaries": len(boundaries),
         "seams": seams,
         "retrieval": [
-            {"label": label, **_recognised(parts, judge, seed)}
+            {"label": label, **_recognised(parts, judge)}
             for label, parts in (("meetings", told), ("real stories", real))
         ],
         "cpu_seconds": float(np.mean([met["cpu_seconds"] for met in meetings])),
@@ -195,7 +195,7 @@ def _seams(judges: Sequence[ModelJudge], pairs: Sequence[tuple[str, str]]) -> np
     return found
 
 
-def _recognised(parts: Sequence[Parts], judge: ModelJudge, seed: int) -> dict[str, list[float]]:
+def _recognised(parts: Sequence[Parts], judge: ModelJudge) -> dict[str, list[float]]:
     """How often a judge that reads forwards tells which ending or beginning belongs to a rest:
     mean and interval. A long rest is shown by the sentences next to a beginning."""
     endings = [own.ending.strip() for own in parts]
@@ -213,11 +213,7 @@ def _recognised(parts: Sequence[Parts], judge: ModelJudge, seed: int) -> dict[st
     ):
         # What is to be explained is the same for all beginnings: their likelihoods compare.
         found[key] = retrieval.ranks(-judge.adjoining_nats(beginnings, rests).T) == 1
-    drawn = bootstrap.resamples(len(parts), seed)
-    estimates = {
-        key: bootstrap.estimate(hits.astype(float), np.ones(len(hits)), drawn)
-        for key, hits in found.items()
-    }
+    estimates = {key: bootstrap.share(float(hits.mean()), len(hits)) for key, hits in found.items()}
     return {key: [one.mean, one.low, one.high] for key, one in estimates.items()}
 
 

@@ -32,6 +32,7 @@ from mlx_rev import backend, files, run_folder
 from mlx_rev.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from mlx_rev.data.prepare import Prepared
 from mlx_rev.data.sources.story_files import read_stories
+from mlx_rev.errors import RevError
 from mlx_rev.model.load import load_model
 from mlx_rev.presets import preset
 from mlx_rev.train.events import Event
@@ -158,7 +159,10 @@ def main() -> None:
     )
     if isinstance(command, Report):
         names = [f"{size}-{arm.name}-{seed}" for size, seed, arm in planned()]
-        write_report(command.results, command.out, names)
+        try:
+            write_report(command.results, command.out, names)
+        except RevError as error:
+            raise SystemExit(f"study: {error}") from error
         return
     for size, seed, arm in planned():
         target = command.results_folder / f"{size}-{arm.name}-{seed}.json"
@@ -169,9 +173,17 @@ def main() -> None:
 
 
 def is_done(target: Path, about: dict[str, Any]) -> bool:
-    """Whether a result is there that depends on the same. The first ones do not say on what: they
-    are of the whole study."""
-    return target.exists() and json.loads(target.read_text()).get("about", about) == about
+    """Whether a result is there that depends on the same.
+
+    The first results do not say on what. They are all of the study itself and lie in its folder
+    only, so there, and nowhere else, such a one is taken to depend on the same: else the study
+    would do them again.
+    """
+    if not target.exists():
+        return False
+    unsaid = about if target.parent.resolve() == RESULTS else None
+    found: dict[str, Any] | None = json.loads(target.read_text()).get("about", unsaid)
+    return found == about
 
 
 def planned() -> Iterator[tuple[str, int, Arm]]:

@@ -86,8 +86,8 @@ def prepare_arm(
     """The arm's shards, made once and found again, and its vocabulary's file."""
     vocabulary = cache / f"forward-{vocab_size}.model"
     config = DataConfig(data=str(train), valid=str(valid), reversal="none")
-    if not vocabulary.exists():
-        prepare(config, vocab_size, cache).codec.tokenizer.save(vocabulary)
+    # Found again by the text; the file may be there of another one.
+    prepare(config, vocab_size, cache).codec.tokenizer.save(vocabulary)
     if arm.own_vocabulary:
         config = replace(config, reversal=arm.reversal)
         vocabulary = cache / f"{arm.reversal.replace(',', '-')}-{vocab_size}.model"

@@ -31,15 +31,23 @@ LIMITS = f"""\
 - All arms see as many tokens, not as much text: how many bytes a token stands for is in the tables.
   As stories of other lengths fill rows otherwise, an arm's rows hold other stories than the next
   one's. That is chance, which the seeds vary, and part of their spread.
-- The interval of a difference is of other seeds and other held-out stories (or endings) together:
+- The interval of a difference in bits is of other seeds and other held-out stories together:
   to both sides t · √(2 s² / n + e²). Here n is the number of seeds that both arms have; s is the
   noise of one training, what is left when its arm and its seed are known, by least squares over
   all trainings of the size; t is Student's for 95% and the degrees of freedom that leaves; and e is
-  the standard error of drawing other stories (bootstrap) or endings. That takes the noise to be
-  near to normal and as large in each arm, and a seed to move all arms alike. What stands of an
-  arm's stories from endings has the interval of other endings only (of shares, Wilson's).
+  the standard error of drawing other stories (bootstrap). That takes the noise to be near to normal
+  and as large in each arm, and a seed to move all arms alike: of an arm whose noise is larger than
+  the others' the intervals are too narrow.
+- What stands of an arm's stories from endings has the interval of other endings only (of shares,
+  Wilson's). A difference of such stories is for these {ENDINGS} endings, the same in all arms, and
+  its interval is of other seeds only (e = 0), as what was measured of single endings was not kept.
+  It says nothing certain of other endings.
+- Whether endings are recognised more often than chance gives is said of the stories of all seeds
+  together: if chance gives so many in fewer than 1 of 40 cases (binomial distribution). The
+  interval beside it counts endings, so the two may disagree.
 - A difference is called one here if that interval leaves out zero and two seeds or more were
-  measured. So many are looked at that one or two may be called so by chance.
+  measured. So many are looked at that one or two may be called so by chance. Most of them share the
+  forward arm, so that they are wrong together if they are.
 - "Ending first" pays for its ending twice, although a perfect reader would get the second for
   nothing; "fill in the middle" is scored on stories as they stand, which are half of what it
   trained on. Both are what such a model costs as a model of stories, not a fault of the measure.
@@ -57,7 +65,8 @@ class Difference:
     mean: float
     low: float
     high: float
-    """The interval of other seeds and other stories; infinite where nothing is known of seeds."""
+    """The interval of other seeds and, of bits, of other stories; infinite where nothing is known
+    of seeds."""
     each: tuple[float, ...]
     """By seed."""
 
@@ -125,18 +134,13 @@ def ending_figure(results: Sequence[Result], key: str) -> tuple[float, float, fl
 def ending_difference(
     own: Sequence[Result], other: Sequence[Result], noise: Noise, key: str
 ) -> Difference | None:
-    """Of such a figure of two arms, paired by seed; None where they share none.
-
-    What is known of single endings is only the interval of each arm, so the endings count as if
-    each arm had others.
-    """
+    """Of such a figure of two arms, for the endings that both have, paired by seed; None where
+    they share none."""
     pairs = _pairs(own, other)
     if not pairs:
         return None
-    figures = np.array([[arm["endings"][key] for arm in pair] for pair in pairs])
-    errors = (figures[..., 2] - figures[..., 1]).mean(axis=0) / (2 * bootstrap.DEVIATIONS)
-    each = figures[:, 0, 0] - figures[:, 1, 0]
-    mean, margin = float(each.mean()), noise.margin(len(pairs), float((errors**2).sum()))
+    each = np.array([one["endings"][key][0] - two["endings"][key][0] for one, two in pairs])
+    mean, margin = float(each.mean()), noise.margin(len(pairs), 0.0)
     return Difference(mean, mean - margin, mean + margin, tuple(each.tolist()))
 
 
@@ -301,13 +305,14 @@ def _leading(found: Found, own: str, other: str) -> str:
             said.append(f"{what} is {'better' if better else 'worse'}")
         else:
             alike.append(what)
+    parts = [f"{'; '.join(said)}, for these {ENDINGS} endings"] if said else []
     if alike:
-        said.append(f"no difference is shown in {' or '.join(alike)}")
-    return f"{'; '.join(said)}{_of_seeds(len(pairs))}."
+        parts.append(f"no difference is shown in {' or '.join(alike)}")
+    return f"{'; '.join(parts)}{_of_seeds(len(pairs))}."
 
 
 def _of_seeds(count: int) -> str:
-    return "" if count >= _ENOUGH else " (one seed; no claim)"
+    return "" if count >= _ENOUGH else " (one seed)"
 
 
 def _defaults(by_size: Mapping[str, Found], labels: Mapping[str, str], *, whole: bool) -> str:
@@ -323,4 +328,4 @@ def _defaults(by_size: Mapping[str, Found], labels: Mapping[str, str], *, whole:
                 continue
             cheaper = "cheaper" if compared.mean < 0 else "dearer"
             lines.append(f"{labels[name]} is {cheaper} at {size} by {compared.interval}")
-    return said + ("; ".join(lines) or "no other order is shown to cost less or more") + ".\n"
+    return said + ("; ".join(lines) or "no other choice is shown to cost less or more") + ".\n"

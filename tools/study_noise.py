@@ -4,9 +4,9 @@ A figure y of arm a and seed b is taken to be arm_a + seed_b + noise, as a seed 
 all arms, with noise of one size in all arms, near to normal. The size s is what least squares
 leaves, over its degrees of freedom v: each training counts once, however many comparisons it
 stands in. A difference of two arms over n shared seeds then has the standard error
-sqrt(2 s² / n + e²), where e is that of drawing other stories or endings, the same for all seeds;
-and the interval is t(v) of those to both sides. As e has more degrees of freedom than v, that is
-rather too wide than too narrow.
+sqrt(2 s² / n + e²), where e is that of drawing other stories, the same for all seeds; and the
+interval is t(v) of those to both sides. As e has more degrees of freedom than v, that is rather too
+wide than too narrow.
 """
 
 import math

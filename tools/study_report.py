@@ -17,6 +17,7 @@ from study_conclusion import (
 from study_noise import Noise
 
 from mlx_rev import files
+from mlx_rev.errors import ConfigError
 from mlx_rev.generate import retrieval
 
 _ENDING_MEASURES = (
@@ -31,8 +32,10 @@ _ENDING_MEASURES = (
 
 def write_report(results: Path, out: Path, planned: Sequence[str]) -> None:
     """Write study.md to `out`, and its pictures to `out`/study, of those trainings that are there:
-    of all that are planned the names, in the order of the sizes."""
+    of all that are planned the names, in the order of the sizes. Raises ConfigError where results
+    of one size depend on different texts, judges or steps."""
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    _check_alike(found, results)
     pictures = out / "study"
     pictures.mkdir(parents=True, exist_ok=True)
     sizes = dict.fromkeys(name.partition("-")[0] for name in planned)
@@ -51,6 +54,20 @@ def write_report(results: Path, out: Path, planned: Sequence[str]) -> None:
         LIMITS,
     ]
     files.write_text(out / "study.md", "\n".join(parts))
+
+
+def _check_alike(found: Sequence[Result], folder: Path) -> None:
+    """Refuse results of one size that say that they depend on different things."""
+    first: dict[str, Result] = {}
+    for own in found:
+        if "about" in own:
+            other = first.setdefault(own["size"], own)
+            if own["about"] != other["about"]:
+                names = (f"{one['size']}-{one['arm']}-{one['seed']}.json" for one in (other, own))
+                raise ConfigError(
+                    f"{folder}: {' and '.join(names)} are of different texts, judges or steps; "
+                    "expected the same for all of a size; keep those of each study by themselves"
+                )
 
 
 def _how_far(found: Sequence[Result], done: int, planned: int) -> str:

@@ -29,9 +29,10 @@ def resamples(count: int, seed: int) -> np.ndarray:
 
 
 def estimate(values: np.ndarray, weights: np.ndarray, drawn: np.ndarray) -> Estimate:
-    """The mean of values (N,) by weights (N,), and its percentile interval over `drawn`; Wilson's,
-    where all weigh the same and none is other than 0 or 1: a share."""
-    if np.isin(values, (0, 1)).all() and (weights == weights[0]).all():
+    """The mean of values (N,) by weights (N,), and its percentile interval over `drawn`; of what is
+    true or false (bool) and weighs the same, a share, Wilson's."""
+    # By the kind of the measure: what happens to be 0 or 1 everywhere need not be a share.
+    if values.dtype == bool and (weights == weights[0]).all():
         return share(float(values.mean()), len(values))
     low, high = np.quantile(means(values, weights, drawn), [TAIL, 1 - TAIL])
     return Estimate(float(values @ weights / weights.sum()), float(low), float(high))
@@ -45,7 +46,8 @@ def share(value: float, count: int) -> Estimate:
     scale = 1 + z**2 / count
     middle = (value + z**2 / (2 * count)) / scale
     margin = z / scale * (value * (1 - value) / count + z**2 / (4 * count**2)) ** 0.5
-    return Estimate(value, max(0.0, middle - margin), min(1.0, middle + margin))
+    low, high = (0.0 if value == 0 else middle - margin), (1.0 if value == 1 else middle + margin)
+    return Estimate(value, low, high)
 
 
 def difference(

@@ -263,7 +263,7 @@ def _retrieve(
 
 def _ranked(row: _Row, nats: np.ndarray) -> None:
     ranks = retrieval.ranks(retrieval.scores(nats))
-    row.values |= {"retrieved": (ranks == 1).astype(float), "reciprocal_rank": 1 / ranks}
+    row.values |= {"retrieved": ranks == 1, "reciprocal_rank": 1 / ranks}
     _in_bits(row, "ending_bits_per_byte", np.diag(nats), [story.ending for story in row.stories])
 
 
@@ -317,7 +317,7 @@ def _figures(row: _Row, named: Sequence[Measure], seed: int) -> dict[str, Figure
     alike = np.ones(len(row.stories))
     figures = {}
     for key in (one.key for one in named):
-        values, weights = row.values[key].astype(float), row.weights.get(key, alike)
+        values, weights = row.values[key], row.weights.get(key, alike)
         found = bootstrap.estimate(values, weights, drawn)
-        figures[key] = Figure(found, tuple(values.tolist()), tuple(weights.tolist()))
+        figures[key] = Figure(found, tuple(map(float, values)), tuple(weights.tolist()))
     return figures

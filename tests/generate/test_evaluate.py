@@ -9,7 +9,7 @@ import pytest
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.data import bundled
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate import retrieval
+from mlx_rev.generate import bootstrap, retrieval
 from mlx_rev.generate.evaluate import (
     MODEL,
     REAL,
@@ -111,6 +111,19 @@ def test_real_stories_lead_to_their_endings_and_shuffled_ones_do_not(yardstick: 
     assert means(found, "stray_names")[REAL] == 0
     exchanged = found.rows[SHUFFLED]["words"].values
     assert sum(exchanged) == sum(found.rows[REAL]["words"].values)
+
+
+def test_only_what_is_true_or_false_of_a_story_has_the_interval_of_a_share(
+    yardstick: Yardstick,
+) -> None:
+    """Wilson's has a width also where all stories are alike."""
+    found = measure(yardstick.real, replace(yardstick, training=lambda: TEXTS)).rows[MODEL]
+    for key in ("loops", "cut", "stray_names", "unbalanced_quotes"):
+        assert found[key].estimate.high > found[key].estimate.mean, key
+        assert set(found[key].values) <= {0.0, 1.0}
+    hits = found["retrieved"]
+    assert hits.estimate == bootstrap.share(hits.estimate.mean, len(hits.values))
+    assert vars(found["unknown_words"].estimate) == {"mean": 0, "low": 0, "high": 0}
 
 
 def test_the_judged_rank_falls_with_the_share_of_endings_that_do_not_fit(

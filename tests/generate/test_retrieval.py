@@ -77,10 +77,7 @@ def test_an_estimate_is_weighted_and_of_the_seed() -> None:
 @pytest.mark.parametrize("true", [0.01, 0.05, 0.5])
 def test_the_interval_of_a_share_covers_it_also_where_it_is_rare(true: float) -> None:
     random, drawn = np.random.default_rng(2), bootstrap.resamples(100, 0)
-    found = [
-        bootstrap.estimate((random.random(100) < true).astype(float), np.ones(100), drawn)
-        for _ in range(400)
-    ]
+    found = [bootstrap.estimate(random.random(100) < true, np.ones(100), drawn) for _ in range(400)]
     inside = np.mean([one.low <= true <= one.high for one in found])
     assert 0.91 < inside < 0.99
 
@@ -90,14 +87,30 @@ def test_the_interval_of_a_share_is_wilsons() -> None:
     for hits, count, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)):
         found = bootstrap.share(hits / count, count)
         assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
-    never = bootstrap.estimate(np.zeros(20), np.ones(20), bootstrap.resamples(20, 0))
+    never = bootstrap.estimate(np.zeros(20, bool), np.ones(20), bootstrap.resamples(20, 0))
     assert (never.mean, never.low, never.high) == (0, 0, pytest.approx(0.1611, abs=5e-5))
-    always = bootstrap.estimate(np.ones(20), np.ones(20), bootstrap.resamples(20, 0))
+    always = bootstrap.estimate(np.ones(20, bool), np.ones(20), bootstrap.resamples(20, 0))
     assert (always.low, always.high) == (pytest.approx(0.8389, abs=5e-5), 1)
     # Bytes weigh stories: no share of so many.
     drawn = bootstrap.resamples(2, 0)
-    assert bootstrap.estimate(np.array([0.0, 1]), np.array([1.0, 3]), drawn).mean == 0.75
-    assert bootstrap.estimate(np.array([0.0, 1]), np.array([1.0, 3]), drawn).low == 0
+    weighted = bootstrap.estimate(np.array([False, True]), np.array([1.0, 3]), drawn)
+    assert (weighted.mean, weighted.low) == (0.75, 0)
+
+
+def test_what_is_no_share_has_no_interval_of_shares_where_it_happens_to_be_0_or_1() -> None:
+    values, drawn = np.array([0.0, 1, 1]), bootstrap.resamples(3, 0)
+    found = bootstrap.estimate(values, np.ones(3), drawn)
+    assert (found.low, found.high) == (0, 1)
+    always = bootstrap.estimate(np.ones(3), np.ones(3), drawn)
+    assert (always.low, always.high) == (1, 1)
+
+
+@pytest.mark.parametrize("count", [3, 10, 20, 100, 263])
+def test_the_interval_of_a_share_ends_exactly_where_shares_do(count: int) -> None:
+    assert bootstrap.share(0.0, count).low == 0
+    assert bootstrap.share(1.0, count).high == 1
+    assert bootstrap.share(1 / count, count).low > 0
+    assert bootstrap.share(1 - 1 / count, count).high < 1
 
 
 def test_a_difference_draws_the_same_places_for_both() -> None:

@@ -166,6 +166,16 @@ def test_faults_of_a_story_are_counted_together() -> None:
     assert (found["mean"], found["values"]) == (2.0, [4.0, 0.0])
 
 
+def test_what_is_true_or_false_of_a_story_has_the_interval_of_shares() -> None:
+    """Wilson's is 0.84 to 1 for 20 of 20; what is a mean of other things is drawn again."""
+    always = {"values": [1.0] * 20, "weights": [1.0] * 20}
+    for key in (*evaluation_report.FAULTS, "retrieved"):
+        low = evaluation_report._estimated(key, always, 0)["low"]
+        assert low == pytest.approx(0.8389, abs=5e-5)
+    for key in ("faults", "reciprocal_rank", "distinct_2"):
+        assert evaluation_report._estimated(key, always, 0)["low"] == 1
+
+
 @pytest.mark.process
 def test_meetings_go_on_where_they_were_stopped(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch

@@ -1,8 +1,6 @@
 """The study's arms and its write-up; the trainings themselves are only tried with -m slow."""
 
-import itertools
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +8,12 @@ import numpy as np
 import pytest
 import study
 import study_conclusion
-from study_arms import ENDINGS, MARK, Arm, arms, prepare_arm, sequences
-from study_conclusion import Difference, difference, ending_difference
+from study_arms import MARK, Arm, arms, prepare_arm, sequences
 from study_measures import classes
-from study_noise import Noise, noise_of, student_t
 from study_report import write_report
 
 from mlx_rev.data.prepare import Prepared
+from mlx_rev.errors import ConfigError
 from mlx_rev.text.sentences import last_sentences
 
 BY_NAME = {arm.name: arm for arm in arms()}
@@ -85,6 +82,20 @@ def test_arms_share_a_vocabulary_where_they_say_so(files: tuple[Path, ...]) -> N
         assert (own == forward) is not arm.own_vocabulary
 
 
+def test_another_text_in_the_same_folder_has_a_vocabulary_of_its_own(
+    files: tuple[Path, ...], tmp_path: Path
+) -> None:
+    _, valid, cache = files
+    prepared("forward", files)
+    other = tmp_path / "other.txt"
+    other.write_text((files[0]).read_text(encoding="utf-8").upper(), encoding="utf-8")
+    for name in ("forward", "token"):
+        mixed = prepared(name, (other, valid, cache)).codec.tokenizer.fingerprint
+        alone = prepared(name, (other, valid, tmp_path / "cache")).codec.tokenizer.fingerprint
+        assert mixed == alone
+        assert prepared(name, files).codec.tokenizer.fingerprint != alone
+
+
 def test_what_is_scored_of_fill_in_is_the_plain_story(files: tuple[Path, ...]) -> None:
     arm, codec = BY_NAME["fill-in"], prepared("fill-in", files).codec
     ids = sequences(arm, codec, ["Tom was happy."])[0].tolist()
@@ -150,172 +161,23 @@ def test_the_report_has_every_arm_that_was_run_and_its_difference(tmp_path: Path
     assert "not finished" in text
 
 
-@pytest.mark.parametrize(
-    ("degrees", "quantile"),
-    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (8, 2.306), (30, 2.042)],
-)
-def test_students_quantiles_are_those_of_the_tables(degrees: int, quantile: float) -> None:
-    assert student_t(degrees) == pytest.approx(quantile, abs=5e-4)
-
-
-def test_noise_is_what_arm_and_seed_do_not_explain() -> None:
-    random = np.random.default_rng(0)
-    shifts = {"a": 5.0, "b": -3.0, "c": 0.5}
-    exact = {(arm, seed): shift + seed**2 for arm, shift in shifts.items() for seed in range(3)}
-    assert noise_of(exact).variance == pytest.approx(0, abs=1e-20)
-    assert noise_of(exact).degrees == 4
-    del exact["b", 2]
-    assert noise_of(exact).degrees == 3
-    assert noise_of({key: exact[key] for key in [("a", 0), ("b", 0)]}) == Noise(0.0, 0)
-    assert math.isinf(Noise(0.0, 0).margin(1, 0.0))
-    estimates = [
-        noise_of({key: value + random.normal(0, 0.1) for key, value in exact.items()}).variance
-        for _ in range(1000)
-    ]
-    assert np.mean(estimates) == pytest.approx(0.01, rel=0.1)
-
-
-def test_seeds_that_differ_by_chance_are_seldom_called_a_difference() -> None:
-    """Seeds move arms by 1%, drawing other stories by a tenth of that: no arm is better."""
-    random, names, shown = np.random.default_rng(1), list(BY_NAME)[:5], 0
-    stories = random.uniform(50, 150, 40)
-    pairs = list(itertools.combinations(names, 2))
-    for _ in range(60):
-        found = {
-            name: [noisy(BY_NAME[name], seed, stories, random) for seed in (0, 1)] for name in names
-        }
-        noise = study_conclusion.noise_of_bits(own for group in found.values() for own in group)
-        for own, other in pairs:
-            compared = difference(found[own], found[other], noise)
-            assert compared is not None
-            shown += compared.is_shown
-    assert 0.01 < shown / (60 * len(pairs)) < 0.09
-
-
-def noisy(
-    arm: Arm, seed: int, stories: np.ndarray, random: np.random.Generator
-) -> dict[str, object]:
-    bits = stories * np.exp(random.normal(0, 0.01) + random.normal(0, 0.006, len(stories)))
-    return {"arm": arm.name, "seed": seed, "bits": {"stories": bits.tolist()}}
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "seeds", "is_shown"),
-    [
-        (0.1, 0.3, 2, True),
-        (-0.3, -0.1, 2, True),
-        (-0.1, 0.3, 2, False),
-        (0.0, 0.3, 2, False),
-        (-0.3, 0.0, 2, False),
-        (0.1, 0.3, 1, False),
-        (-0.3, -0.1, 1, False),
-        (0.1, 0.3, 3, True),
-        (-math.inf, math.inf, 3, False),
-    ],
-)
-def test_a_difference_is_shown_by_its_interval_and_two_seeds(
-    low: float, high: float, seeds: int, is_shown: bool
+def test_results_of_different_texts_are_not_written_up_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert Difference((low + high) / 2, low, high, (0.2,) * seeds).is_shown is is_shown
-
-
-def test_a_difference_is_paired_by_seed_and_as_wide_as_seeds_and_stories_have_it() -> None:
-    def of(seed: int, *bits: float) -> dict[str, object]:
-        return {"seed": seed, "bits": {"stories": list(bits)}}
-
-    other = [of(1, 200, 200), of(0, 100, 100), of(2, 1, 1)]
-    found = difference([of(0, 110, 110), of(1, 242, 242), of(5, 9, 9)], other, Noise(0.0004, 4))
-    assert found is not None
-    assert found.each == pytest.approx((0.1, 0.21))
-    middle, margin = math.log(1.1 * 1.21) / 2, 2.7764 * 0.02
-    assert found.mean == pytest.approx(math.exp(middle) - 1)
-    assert found.low == pytest.approx(math.exp(middle - margin) - 1, abs=1e-5)
-    assert found.high == pytest.approx(math.exp(middle + margin) - 1, abs=1e-5)
-    wider = difference([of(0, 100, 120)], other, Noise(0.0, 4))
-    assert wider is not None
-    assert wider.low < 0.05 < 0.15 < wider.high
-    assert difference([of(7, 1, 1)], other, Noise(0.0, 4)) is None
-
-
-def endings(arm: str, seed: int, hits: float, rank: float, bits: float) -> dict[str, object]:
-    return {
-        **{"arm": arm, "seed": seed},
-        "endings": {
-            "retrieved": [hits, 0.0, 1.0],
-            "reciprocal_rank": [rank, rank - 0.01, rank + 0.01],
-            "ending_bits_per_byte": [bits, bits - 0.01, bits + 0.01],
-        },
-    }
-
-
-def test_a_difference_of_endings_has_both_arms_intervals_in_it() -> None:
-    own = [endings("a", seed, 0.1, 0.5 + seed / 10, 1) for seed in (1, 0)]
-    other = [endings("b", seed, 0.1, 0.3, 1) for seed in (0, 1, 2)]
-    found = ending_difference(own, other, Noise(0.02, 8), "reciprocal_rank")
-    assert found is not None
-    assert found.each == pytest.approx((0.3, 0.2))
-    margin = 2.306 * math.sqrt(2 * 0.02 / 2 + 2 * (0.01 / 1.95996) ** 2)
-    assert (found.mean, found.high - found.low) == pytest.approx((0.25, 2 * margin), rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("hits", "seeds", "beats"),
-    [
-        (0.03, 1, False),
-        (0.04, 1, True),
-        (0.025, 2, False),
-        (0.03, 2, True),
-        (7 / 300, 3, False),
-        (8 / 300, 3, True),
-    ],
-)
-def test_chance_is_beaten_by_what_it_seldom_gives(hits: float, seeds: int, beats: bool) -> None:
-    """P(4 or more of 100) is 1.8%, of 3 or more 7.9%; of 200, 1.6% from 6 on and 5.2%
-    from 5; of 300, 3.3% from 7 on and 1.2% from 8."""
-    assert ENDINGS == 100
-    results = [endings("word", seed, hits, 0.1, 1) for seed in range(seeds)]
-    assert study_conclusion._beats_chance(results) is beats
-
-
-BETTER, WORSE = "the rank of its ending is better", "the rank of its ending is worse"
-LIKELIER = "how likely the judge finds its ending is better"
-LESS_LIKELY = "how likely the judge finds its ending is worse"
-
-
-@pytest.mark.parametrize(
-    ("hits", "rank", "bits", "seeds", "said"),
-    [
-        (0.01, 0.5, 0.5, (0, 1), "neither is better than chance, so nothing can be said."),
-        (0.01, 0.5, 0.5, (0,), "so nothing can be said (one seed; no claim)."),
-        (0.2, 0.5, 0.5, (0, 1), f"{BETTER}; {LIKELIER}."),
-        (0.2, 0.1, 1.5, (0, 1), f"{WORSE}; {LESS_LIKELY}."),
-        (0.2, 0.31, 0.5, (0, 1), f"{LIKELIER}; no difference is shown in the rank of its ending."),
-        (0.2, 0.31, 1.01, (0, 1), "no difference is shown in the rank of its ending or how likely"),
-        (0.2, 0.5, 0.5, (0,), "no difference is shown in the rank of its ending or how likely"),
-        (0.2, 0.5, 0.5, (7,), "not measured yet."),
-    ],
-)
-def test_which_arm_leads_better(
-    hits: float, rank: float, bits: float, seeds: Sequence[int], said: str
-) -> None:
-    found = {
-        "word": [endings("word", seed, hits, rank, bits) for seed in seeds],
-        # The seeds in another order: results are paired by seed, not by place.
-        "fill-in": [endings("fill-in", seed, 0.0, 0.3, 1.0) for seed in (1, 0)],
-    }
-    assert said in study_conclusion._leading(found, "word", "fill-in")
-    assert study_conclusion._leading(found, "word", "both") == "not measured yet."
-
-
-def test_seeds_that_disagree_show_no_better_lead() -> None:
-    ranks = {"word": (0.7, 0.35), "fill-in": (0.2, 0.4)}
-    found = {
-        arm: [endings(arm, seed, 0.2, rank, 1.0) for seed, rank in enumerate(own)]
-        for arm, own in ranks.items()
-    }
-    assert "no difference is shown in the rank" in study_conclusion._leading(
-        found, "word", "fill-in"
-    )
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "question.md").write_text("# Question\n")
+    for name, size, text in (("forward", "260k", "a"), ("word", "1.5m", "b"), ("token", "", "")):
+        own = result(BY_NAME[name], 0, 1.0) | ({"size": size, "about": text} if text else {})
+        (tmp_path / f"{name}.json").write_text(json.dumps(own))
+    write_report(tmp_path, tmp_path, ["260k-forward-0"])
+    own = result(BY_NAME["word"], 0, 1.0) | {"about": "b"}
+    (tmp_path / "more.json").write_text(json.dumps(own))
+    with pytest.raises(ConfigError, match=r"260k-forward-0.json and 260k-word-0.json are of diff"):
+        write_report(tmp_path, tmp_path, ["260k-forward-0"])
+    monkeypatch.setattr("sys.argv", ["study.py", "report", "--results", str(tmp_path)])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"study: .*260k-word-0.json are of different texts"):
+        study.main()
 
 
 @pytest.mark.parametrize(
@@ -323,8 +185,8 @@ def test_seeds_that_disagree_show_no_better_lead() -> None:
     [
         (0.9, (0, 1), True, "token order is cheaper at 260k by -10.0% (-10.0% to -10.0%)."),
         (1.1, (0, 1), True, "token order is dearer at 260k by +10.0% (+10.0% to +10.0%)."),
-        (1.0, (0, 1), True, "no other order is shown to cost less or more."),
-        (0.9, (0,), True, "no other order is shown to cost less or more."),
+        (1.0, (0, 1), True, "no other choice is shown to cost less or more."),
+        (0.9, (0,), True, "no other choice is shown to cost less or more."),
         (0.9, (0, 1), False, "nothing before all trainings are done."),
     ],
 )
@@ -355,7 +217,9 @@ def test_what_is_tried_out_is_kept_apart(tmp_path: Path) -> None:
     assert (own.work_folder, own.results_folder) == (tmp_path / "w", tmp_path / "r")
 
 
-def test_what_depends_on_something_else_is_done_again(tmp_path: Path) -> None:
+def test_what_depends_on_something_else_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target, about = tmp_path / "a.json", options(tmp_path).about("260k")
     assert about["steps"] == 1200
     assert not study.is_done(target, about)
@@ -364,7 +228,10 @@ def test_what_depends_on_something_else_is_done_again(tmp_path: Path) -> None:
     assert not study.is_done(target, options(tmp_path, steps=2).about("260k"))
     (tmp_path / "other").write_text("another judge")
     assert not study.is_done(target, about | {"judge": study._fingerprint(tmp_path / "other")})
-    target.write_text("{}")  # as the first results are
+    # As the first results are: of the study, where they are in its folder.
+    target.write_text("{}")
+    assert not study.is_done(target, about)
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
     assert study.is_done(target, about)
 
 
