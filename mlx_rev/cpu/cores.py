@@ -2,10 +2,16 @@
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
 
 import mlx.core as mx
 
 from mlx_rev.cpu import blas
+
+_WORTH_SHARING = 1 << 23
+"""Parameters from which on a second thread makes stories faster."""
 
 
 def cores() -> int:
@@ -17,6 +23,23 @@ def cores() -> int:
 def share_cores(workers: int) -> None:
     """Give the BLAS the threads that `workers` leave to each."""
     blas.set_threads(max(1, cores() // workers))
+
+
+def threads_for(parameters: int) -> AbstractContextManager[object]:
+    """Within it each BLAS, NumPy's too, has as many threads as pay where a model of this size reads
+    or writes: one for a small model, where more gain nothing and wait for each other beside another
+    busy process; otherwise all that it has."""
+    if parameters >= _WORTH_SHARING:
+        return nullcontext()
+    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limited
+
+
+@cache
+def _libraries() -> Any:
+    from threadpoolctl import ThreadpoolController  # late: not every command multiplies
+
+    return ThreadpoolController()
 
 
 def keep_buffers() -> None:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import mlx.core as mx
 import numpy as np
 
+from mlx_rev.cpu import cores
 from mlx_rev.cpu.ops import CpuOps
 from mlx_rev.cpu.weights import (
     NumpyLayer,
@@ -22,6 +23,7 @@ from mlx_rev.cpu.weights import (
     rotated,
     weights_of,
 )
+from mlx_rev.estimate import parameters
 from mlx_rev.model.cache import Cache, LayerCache
 from mlx_rev.model.llama import Llama
 
@@ -36,7 +38,7 @@ class NumpyReader:
     """
 
     def __init__(self, model: Llama) -> None:
-        self._model, self._config = model, model.config
+        self._model, self._config, self._size = model, model.config, parameters(model.config)
         self._cos, self._sin = map(np.asarray, CpuOps().rope_tables(model.config))
         self._weights: NumpyWeights | None = None
         self._views: WeakKeyDictionary[LayerCache, _Kept] = WeakKeyDictionary()
@@ -44,6 +46,10 @@ class NumpyReader:
     @np.errstate(over="ignore", invalid="ignore")  # the caller sees what is not finite
     def __call__(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> np.ndarray:
         """The logits (B, V) after the last of tokens (B, T), which join the cache."""
+        with cores.threads_for(self._size):
+            return self._read(tokens, cache, segment_start)
+
+    def _read(self, tokens: mx.array, cache: Cache, segment_start: mx.array) -> np.ndarray:
         place = int(cache[0].offset)
         if tokens.shape[1] > 1 or not place or self._weights is None:
             self._weights = weights_of(self._model)

@@ -13,8 +13,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from mlx_rev.cpu import cores
 from mlx_rev.cpu.ops import CpuOps
 from mlx_rev.cpu.weights import NumpyLayer, fed_forward, normalised, product, rotated, weights_of
+from mlx_rev.estimate import parameters
 from mlx_rev.model.llama import Llama
 
 _QUERIES = 64
@@ -31,11 +33,16 @@ class NumpyScorer:
 
     def __init__(self, model: Llama) -> None:
         self._model, self._config, self.context = model, model.config, model.config.context
+        self._size = parameters(model.config)
         self._cos, self._sin = map(np.asarray, CpuOps().rope_tables(model.config))
 
     @np.errstate(over="ignore", invalid="ignore")  # the caller sees what is not finite
     def nats(self, inputs: mx.array, targets: mx.array, cache: Any = None) -> np.ndarray:
         """See `Scorer`."""
+        with cores.threads_for(self._size):
+            return self._nats(inputs, targets, cache)
+
+    def _nats(self, inputs: mx.array, targets: mx.array, cache: Any) -> np.ndarray:
         hidden = self._hidden(np.asarray(inputs), cache)[0]
         wanted = np.asarray(targets).reshape(-1)
         projection = weights_of(self._model).projection
@@ -58,7 +65,8 @@ class NumpyScorer:
         shape = self._config.n_kv_heads, 0, self._config.head_dim
         if not ids:
             return [(np.empty(shape, np.float32),) * 2] * self._config.n_layers
-        return self._hidden(np.array([ids]), None)[1]
+        with cores.threads_for(self._size):
+            return self._hidden(np.array([ids]), None)[1]
 
     def shared(self, cache: Context, rows: int) -> Context:
         """See `Scorer`: all rows look at the same one."""

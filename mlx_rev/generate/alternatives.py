@@ -81,6 +81,5 @@ def _next_logits(teller: Teller, ids: tuple[int, ...]) -> np.ndarray:
     """The logits (V,) after some ids, the boundary first."""
     read = kept_prompt(ids, teller.model.config.context)
     cache = new_cache(teller.model.config, 1, teller.model.config.context)
-    logits = teller.model.next_logits(mx.array([read]), cache, mx.array([[0]]))
-    row: np.ndarray = np.array(logits)[0]
+    row: np.ndarray = teller.reader(mx.array([read]), cache, mx.array([[0]]))[0]
     return row

@@ -27,14 +27,15 @@ class Teller:
         self.model, self.codec = loaded.model, loaded.codec
         self.says_reversal = loaded.says_reversal
         self.settings = loaded.settings
-        self._reader = reader or backend.choose().reader(loaded.model)
+        self.reader = reader or backend.choose().reader(loaded.model)
+        """Gives the next token's logits, as this machine does it best."""
 
     @cached_property
     def opposite(self) -> "Teller | None":
         """The same model in the other direction, if it knows both: it takes openings."""
         if self.codec.opposite is None:
             return None
-        return Teller(replace(self._loaded, codec=self.codec.opposite), self._reader)
+        return Teller(replace(self._loaded, codec=self.codec.opposite), self.reader)
 
     @property
     def grows_leftwards(self) -> bool:
@@ -50,7 +51,7 @@ class Teller:
     ) -> Iterator[Story]:
         """Write stories that were begun: each is yielded whenever it has grown by a token."""
         settings = settings or self.settings
-        return write_stories(self.model, self.codec, stories, settings, self._reader)
+        return write_stories(self.model, self.codec, stories, settings, self.reader)
 
     def stream(
         self, endings: Sequence[str], settings: SampleConfig | None = None

@@ -1,12 +1,17 @@
 """How the processor and its memory are divided."""
 
 import os
+from typing import Any
 
 import mlx.core as mx
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mlx_rev.backend import CPU, PLAIN
-from mlx_rev.cpu import blas, cores
+from mlx_rev.cpu import blas, cores, decode, scorer
+from mlx_rev.cpu.weights import product
+from mlx_rev.model.cache import new_cache
+from tests.forms import random_llama, shape
 
 
 def test_each_worker_leaves_the_blas_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +32,30 @@ def test_freed_buffers_are_kept() -> None:
         kept = mx.set_cache_limit(before)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert kept == min(4 << 30, memory // 4)
+
+
+def test_small_models_are_read_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = random_llama(shape(), CPU), list[set[int]]()
+
+    def threads() -> set[int]:
+        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    def looked_at(*arguments: Any) -> Any:
+        seen.append(threads())
+        return product(*arguments)
+
+    monkeypatch.setattr(decode, "product", looked_at)
+    monkeypatch.setattr(scorer, "product", looked_at)
+    with threadpool_limits(2, "blas"):
+        before = threads()
+        for small in (True, False):
+            monkeypatch.setattr(cores, "_WORTH_SHARING", 1 << 23 if small else 0)
+            reader, cache = decode.NumpyReader(model), new_cache(model.config, 1, 16)
+            for _ in range(2):
+                reader(mx.array([[1]]), cache, mx.zeros((1, 1)))
+            row = mx.array([[1, 5]])
+            scorer.NumpyScorer(model).nats(row, row)
+            assert threads() == before
+            assert seen
+            assert all(found == ({1} if small else before) for found in seen)
+            seen.clear()
