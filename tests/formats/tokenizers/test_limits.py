@@ -18,6 +18,8 @@ from mlx_rev.formats.convert import convert
 from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
+from mlx_rev.formats.tokenizers.limits import check_bin
+from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, puts_space, tokenizer_of
 from mlx_rev.text.sentencepiece import SentencePiece
 from tests.formats.conftest import drawn
 
@@ -150,3 +152,16 @@ def test_what_only_sentencepiece_does_is_said(
     to = "gguf"  # symbols stand before the bytes, which only GGUF can tell
     done = convert(made(**settings), tmp_path / "m.gguf", to, Dtype.FLOAT32)
     assert any(said in note for note in done.notes)
+
+
+def test_a_space_that_no_piece_has_is_put_in_front_all_the_same() -> None:
+    marks = [Piece("<unk>", 0, Kind.UNKNOWN), *(Piece(n, 0, Kind.CONTROL) for n in ("<s>", "</s>"))]
+    single = [Piece(f"<0x{byte:02X}>", 0, Kind.BYTE) for byte in range(256)]
+    known = [*marks, *single, Piece("w", 0, Kind.NORMAL)]
+    with_space, without = (
+        tokenizer_of(known, adds_space=adds, source="") for adds in (True, False)
+    )
+    assert (puts_space(with_space), puts_space(without)) == (True, False)
+    assert check_bin(with_space, "") is with_space
+    with pytest.raises(FormatError, match="no space in front"):
+        check_bin(without, "")
