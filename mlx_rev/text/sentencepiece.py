@@ -107,8 +107,7 @@ class SentencePiece(Tokenizer):
     @cached_property
     def adds_space(self) -> bool:
         """Whether a space is put in front of every text (SentencePiece's dummy prefix)."""
-        first = self._processor.encode("a")[0]
-        return str(self._processor.id_to_piece(first)).startswith(SPACE_MARK)
+        return str(self._processor.normalize("a")).startswith(SPACE_MARK)
 
     @cached_property
     def cuts(self) -> str:

@@ -73,11 +73,11 @@ def fit(
     `run` gets metrics.jsonl, samples.md and checkpoints. With `resume` it is gone on with from its
     latest checkpoint, to the bit as if it had never stopped; with `initial` a new one begins with
     these weights, which it takes out of the dictionary, in place of what lies there from one that
-    came to no checkpoint. Of several
-    `nodes`, the first alone reports and writes; its process must hold `run` (files.lock). Raises
-    ConfigError, CheckpointError, and TrainingError when a loss, weight or moment is not finite or
-    a node is lost; the last checkpoint is then still good. `more` gives the shards after those of
-    `data`, if these are not all; DataError, after a checkpoint, where they will not come.
+    came to no checkpoint. Of several `nodes`, the first alone reports and writes; its process must
+    hold `run` (files.lock). Raises ConfigError, CheckpointError, and TrainingError when a loss,
+    weight or moment is not finite or a node is lost; the last checkpoint is then still good. `more`
+    gives the shards after those of `data`, if these are not all; DataError, after a checkpoint,
+    where they will not come.
     """
     nodes, backend = nodes or Nodes(), backend or choose()
     validate_run(config, nodes.count)

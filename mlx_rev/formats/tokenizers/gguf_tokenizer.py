@@ -8,13 +8,7 @@ import numpy as np
 from mlx_rev.errors import FormatError
 from mlx_rev.fields import Fields
 from mlx_rev.formats.model_file import ModelFile
-from mlx_rev.formats.tokenizers.sentencepiece_model import (
-    Kind,
-    Piece,
-    pieces_of,
-    puts_space,
-    tokenizer_of,
-)
+from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, pieces_of, tokenizer_of
 from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.byte_level_vocabulary import PRE_TOKENIZERS, WHOLE_WORDS, Vocabulary
 from mlx_rev.text.sentencepiece import SentencePiece
@@ -34,7 +28,7 @@ def metadata_of(model: ModelFile) -> dict[str, Any]:
         "eos_token_id": np.uint32(model.end_of_text),
         "add_bos_token": True,
         "add_eos_token": False,
-        "add_space_prefix": isinstance(tokenizer, SentencePiece) and puts_space(tokenizer),
+        "add_space_prefix": tokenizer is not None and tokenizer.adds_space,
     }
     own: dict[str, Any] = {}
     extra: dict[str, Any] = {}

@@ -3,13 +3,7 @@
 from collections.abc import Iterator
 
 from mlx_rev.errors import FormatError
-from mlx_rev.formats.tokenizers.sentencepiece_model import (
-    FIRST_BYTE,
-    Kind,
-    is_bpe,
-    parsed,
-    puts_space,
-)
+from mlx_rev.formats.tokenizers.sentencepiece_model import FIRST_BYTE, Kind, is_bpe, parsed
 from mlx_rev.text.byte_level import ByteLevel
 from mlx_rev.text.byte_level_vocabulary import PRE_TOKENIZERS
 from mlx_rev.text.sentencepiece import SentencePiece
@@ -26,7 +20,7 @@ def check_bin(tokenizer: Tokenizer, source: str) -> SentencePiece:
         )
     _check_bpe(tokenizer, source)
     _check_bytes(tokenizer, source)
-    if not puts_space(tokenizer):
+    if not tokenizer.adds_space:
         raise FormatError(
             f"{source}: its tokenizer puts no space in front of a text; run.c always does, so it "
             "would spell every prompt otherwise. Convert to mlx or gguf instead"

@@ -33,11 +33,6 @@ class Piece:
     kind: Kind
 
 
-def puts_space(tokenizer: SentencePiece) -> bool:
-    """Whether a space is put in front of a text, also one that no piece has and bytes spell."""
-    return bool(parsed(tokenizer).normalizer_spec.add_dummy_prefix)
-
-
 def pieces_of(tokenizer: SentencePiece) -> list[Piece]:
     """The pieces of a tokenizer, in the order of their ids."""
     return [Piece(piece.piece, piece.score, Kind(piece.type)) for piece in parsed(tokenizer).pieces]

@@ -16,7 +16,6 @@ from mlx_rev.formats.tokenizers.sentencepiece_model import (
     Piece,
     kind_at,
     pieces_of,
-    puts_space,
     tokenizer_of,
     with_marks,
     without_marks,
@@ -39,7 +38,7 @@ def tokenizer_json(tokenizer: SentencePiece) -> dict[str, Any]:
         for piece in known
     ]
     boundary = pieces[BOUNDARY]
-    prepend = [{"type": "Prepend", "prepend": SPACE_MARK}] if puts_space(tokenizer) else []
+    prepend = [{"type": "Prepend", "prepend": SPACE_MARK}] if tokenizer.adds_space else []
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prepend else []
     return {
         "version": "1.0",

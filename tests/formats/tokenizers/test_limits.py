@@ -19,7 +19,7 @@ from mlx_rev.formats.detect import open_model
 from mlx_rev.formats.huggingface import write_folder
 from mlx_rev.formats.model_file import ModelFile
 from mlx_rev.formats.tokenizers.limits import check_bin
-from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, puts_space, tokenizer_of
+from mlx_rev.formats.tokenizers.sentencepiece_model import Kind, Piece, tokenizer_of
 from mlx_rev.text.sentencepiece import SentencePiece
 from tests.formats.conftest import drawn
 
@@ -161,7 +161,7 @@ def test_a_space_that_no_piece_has_is_put_in_front_all_the_same() -> None:
     with_space, without = (
         tokenizer_of(known, adds_space=adds, source="") for adds in (True, False)
     )
-    assert (puts_space(with_space), puts_space(without)) == (True, False)
+    assert (with_space.adds_space, without.adds_space) == (True, False)
     assert check_bin(with_space, "") is with_space
     with pytest.raises(FormatError, match="no space in front"):
         check_bin(without, "")
