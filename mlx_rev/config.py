@@ -3,15 +3,14 @@
 The docstring below a field is its help text on the command line.
 """
 
-import dataclasses
 import math
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Integral
 from typing import Literal, get_args
 
 from mlx_rev import estimate
+from mlx_rev.config_checks import not_finite, not_positive, not_text, too_many
 from mlx_rev.errors import ConfigError
 
 ReversalMode = Literal["word2", "word", "token", "none", "word2,none", "word,none", "token,none"]
@@ -20,6 +19,7 @@ Packing = Literal["epoch", "shards", "once"]
 """How stories are packed into rows; "once" in runs from before there was a choice."""
 
 OnError = Literal["stop", "skip"]
+OptimizerName = Literal["adamw", "muon"]
 Schedule = Literal["cosine", "linear"]
 
 
@@ -45,8 +45,6 @@ HOTTEST = 100.0
 """As good as uniform; not far beyond, float32 overflows."""
 SEEDS = 1 << 63
 """Generators take seeds below this."""
-LARGEST_COUNT = 1 << 53
-"""Whatever is counted (steps, rows, tokens) is below this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,7 @@ class ModelConfig:
 
     def problems(self) -> list[str]:
         """What makes this shape impossible, in words."""
-        found = _not_finite(self) + _not_positive(
+        found = not_finite(self) + not_positive(
             self, "dim", "n_layers", "n_heads", "n_kv_heads", "hidden_dim", "context"
         )
         found += [
@@ -217,8 +215,12 @@ class TrainConfig:
     """Share of the steps after the warm-up, the last ones, in which the rate falls. Before them it
     stays at its peak, so that from a checkpoint of that time a run resumes with more --steps as if
     they had been asked for at once."""
+    optimizer: OptimizerName = "adamw"
+    """adamw, or muon: Muon for the matrices of the blocks, AdamW for all else."""
+    muon_learning_rate: float = 0.02
+    """Muon's peak learning rate; it rises and falls as AdamW's does."""
     weight_decay: float = 0.1
-    """AdamW's decoupled weight decay, on matrices only."""
+    """Decoupled weight decay, on matrices only."""
     beta1: float = 0.9
     """AdamW's decay rate for the mean of the gradients."""
     beta2: float = 0.95
@@ -254,11 +256,11 @@ class TrainConfig:
 
     def problems(self) -> list[str]:
         """What makes these options impossible, in words."""
-        found = _not_finite(self) + _too_many(self)
-        found += _not_positive(
+        found = not_finite(self) + too_many(self)
+        found += not_positive(
             self,
             *("steps", "batch_size", "accumulation", "learning_rate"),
-            *("init_std", "embedding_init_std", "log_every"),
+            *("init_std", "embedding_init_std", "muon_learning_rate", "log_every"),
             *("eval_every", "save_every", "keep", "sample_every"),
         )
         for name in ("warmup", "weight_decay", "gradient_clip", "eval_stories", "seed", "workers"):
@@ -266,7 +268,12 @@ class TrainConfig:
                 found.append(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.seed >= SEEDS:
             found.append(f"seed is {self.seed}, expected under 2^63")
-        choices = {"dtype": TrainingDtype, "packing": Packing, "schedule": Schedule}
+        choices = {
+            "dtype": TrainingDtype,
+            "packing": Packing,
+            "optimizer": OptimizerName,
+            "schedule": Schedule,
+        }
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
                 expected = " or ".join(get_args(kind))
@@ -316,7 +323,7 @@ class SampleConfig:
             for name in counts
             if not isinstance(getattr(self, name), Integral)
         ]
-        found += _too_many(self) + [
+        found += too_many(self) + [
             f"{name} is {getattr(self, name)}, expected 0 or more"
             for name in counts
             if not getattr(self, name) >= 0
@@ -357,40 +364,7 @@ def validate_run(config: RunConfig, nodes: int = 1) -> None:
     """Raise one ConfigError that lists all that is impossible in a run, or, where nothing is,
     says that this machine, one of `nodes`, has too little memory for it."""
     parts = config.model, config.data, config.train
-    if problems := [problem for part in parts for problem in _not_text(part)]:
+    if problems := [problem for part in parts for problem in not_text(part)]:
         raise ConfigError("; ".join(problems))
     validate(*parts)
     estimate.check_training_fits(config.model, config.train, nodes)
-
-
-def _not_finite(config: ModelConfig | TrainConfig) -> list[str]:
-    return [
-        f"{name} is {value}, expected a finite number"
-        for name, value in dataclasses.asdict(config).items()
-        if isinstance(value, float) and not math.isfinite(value)
-    ]
-
-
-def _not_text(config: ModelConfig | DataConfig | TrainConfig) -> list[str]:
-    """A run's config.toml is UTF-8, as names of files need not be."""
-    return [
-        f"{name} is {value!r}, which is not UTF-8; give one that is"
-        for name, value in dataclasses.asdict(config).items()
-        if isinstance(value, str) and re.search("[\ud800-\udfff]", value)
-    ]
-
-
-def _not_positive(config: object, *names: str) -> list[str]:
-    return [
-        f"{name} is {getattr(config, name)}, expected more than 0"
-        for name in names
-        if not getattr(config, name) > 0
-    ]
-
-
-def _too_many(config: TrainConfig | SampleConfig) -> list[str]:
-    return [
-        f"{name} is {value}, expected under 2^53"
-        for name, value in dataclasses.asdict(config).items()
-        if isinstance(value, int) and name != "seed" and value >= LARGEST_COUNT
-    ]

@@ -66,7 +66,7 @@ def mlx_rev_training(shape: Shape) -> Rounds:
     model = Llama(_config(shape))
     initialise(model, 0)
     weights = get_weights(model)
-    moments = optimizer.initial_moments(weights)
+    moments = optimizer.initial_moments(weights, config)
     step = TrainingStep(model.config, config, weights, moments, backend=chosen)
     del model, weights, moments  # they would keep the first ones' memory
     tokens = _tokens(shape)

@@ -170,7 +170,7 @@ def _say_rehearsed(
         state = beginning(config, initial)
     else:
         corpus = data.corpus_fingerprint
-        state = checkpoint.load(resumed, config.model, corpus_fingerprint=corpus)
+        state = checkpoint.load(resumed, config, corpus_fingerprint=corpus)
     with console.status("timing some steps") if is_interactive(console) else nullcontext():
         rehearsal = rehearse(config, data, state, backend.choose())
     for line in outlook.rehearsed(rehearsal):

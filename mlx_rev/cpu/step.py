@@ -62,7 +62,8 @@ class Workers:
         return _sum(losses), self._merged(self._all(sum_owned))
 
     def shared(self, function: Callable[..., Any], takes: int = 0) -> Callable[..., Any]:
-        """`function` of dictionaries by weight name, such that each worker computes those it owns.
+        """`function` of dictionaries by weight name, such that each worker computes those it owns;
+        not every dictionary needs to have every name.
 
         What `function` returns, a dictionary or several, is put together again. The first `takes`
         dictionaries are emptied, so that nobody else holds the memory of what they held. Arguments
@@ -100,7 +101,7 @@ class Workers:
                 own.append(argument)
                 continue
             get = argument.pop if place < takes else argument.__getitem__
-            own.append({name: get(name) for name in self._owned[number]})
+            own.append({name: get(name) for name in self._owned[number] if name in argument})
         return own
 
     def _all(self, work: Callable[[Worker, int], Result]) -> list[Result]:
@@ -118,7 +119,7 @@ class Workers:
     def _merged(self, parts: Iterable[Weights]) -> Weights:
         """The dictionaries in one, in the weights' order."""
         whole = {name: array for part in parts for name, array in part.items()}
-        return {name: whole[name] for name in self._order}
+        return {name: whole[name] for name in self._order if name in whole}
 
 
 def _shared_out(weights: Weights, count: int) -> list[list[str]]:

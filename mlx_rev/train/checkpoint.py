@@ -19,7 +19,8 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_rev import files, run_folder
-from mlx_rev.config import LARGEST_COUNT, ModelConfig
+from mlx_rev.config import ModelConfig, RunConfig
+from mlx_rev.config_checks import LARGEST_COUNT
 from mlx_rev.errors import CheckpointError, FormatError
 from mlx_rev.fields import Fields, read_json
 from mlx_rev.formats.huggingface import WEIGHTS_FILE, read_folder
@@ -28,7 +29,7 @@ from mlx_rev.formats.run import write_checkpoint
 from mlx_rev.model.load import read_weights
 from mlx_rev.run_folder import BEST, CHECKPOINTS, LATEST, OPTIMIZER, STEPS, TRAINING
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.train.optimizer import Arrays, Moments
+from mlx_rev.train.optimizer import Arrays, Moments, initial_moments
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def save(
         (f"{kind}.{name}", np.array(arrays[name], copy=False))
         for kind, arrays in state.moments._asdict().items()
         for name in model.shapes
+        if name in arrays
     )
     return write_checkpoint(
         run,
@@ -88,10 +90,11 @@ def save(
     )
 
 
-def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> TrainingState:
+def load(run: Path, config: RunConfig, *, corpus_fingerprint: str) -> TrainingState:
     """Read the run's latest checkpoint, its checksums verified.
 
-    Raises CheckpointError where there is none, it is damaged, or its corpus or shape is another.
+    Raises CheckpointError where there is none, it is damaged, its corpus or shape is another, or
+    it lacks moments of the optimiser.
     """
     folder = _latest(run)
     described = _described(folder)
@@ -109,15 +112,27 @@ def load(run: Path, config: ModelConfig, *, corpus_fingerprint: str) -> Training
             "--reversal, or start a new run"
         )
     model = read_folder(folder)
-    _check_shape(model.config, config, folder)
+    _check_shape(model.config, config.model, folder)
     weights = read_weights(model)
     arrays = cast(Arrays, mx.load(str(folder / OPTIMIZER)))
-    mean, square = (
-        {name: arrays[f"{kind}.{name}"] for name in weights} for kind in Moments._fields
-    )
-    moments = Moments(mean, square)
+    moments = _moments(arrays, initial_moments(weights, config.train), folder)
     mx.eval(moments)
     return TrainingState(weights, moments, described.progress)
+
+
+def _moments(arrays: Arrays, wanted: Moments, folder: Path) -> Moments:
+    """The moments of a checkpoint that a run wants; others are left."""
+    try:
+        mean, square = (
+            {name: arrays[f"{kind}.{name}"] for name in moment}
+            for kind, moment in wanted._asdict().items()
+        )
+    except KeyError as error:
+        raise CheckpointError(
+            f"{folder}: was trained by Muon, which has no {error.args[0]}; leave out --optimizer, "
+            "or start a new run from its weights with --init-from"
+        ) from None
+    return Moments(mean, square)
 
 
 def check_new(run: Path) -> None:

@@ -135,7 +135,7 @@ def _state(
 ) -> TrainingState:
     """What training goes on from, on every node; the first one's `log` begins there."""
     if resume and log is not None:
-        state = checkpoint.load(run, config.model, corpus_fingerprint=data.corpus_fingerprint)
+        state = checkpoint.load(run, config, corpus_fingerprint=data.corpus_fingerprint)
         log.rewind(state.progress.step)
     else:
         if log is not None:
@@ -152,7 +152,7 @@ def beginning(config: RunConfig, initial: Weights | None = None) -> TrainingStat
     if initial is not None:
         check_weights(model, initial)
     weights = initial if initial is not None else get_weights(model)
-    return TrainingState(weights, optimizer.initial_moments(weights), Progress())
+    return TrainingState(weights, optimizer.initial_moments(weights, train), Progress())
 
 
 def _shared(state: TrainingState, nodes: Nodes) -> TrainingState:

@@ -1,10 +1,11 @@
-"""AdamW, the schedule of its rate, clipping: pure functions over named arrays.
+"""AdamW and Muon, the schedule of their rates, clipping: pure functions over named arrays.
 
 Written out because mlx.optimizers cannot do three things that are needed here: decay the matrices
 but not the norms with one optimiser; keep its state as plain arrays under the weights' names, so
 that checkpoints hold them, resuming is exact and workers can share them out; and correct the bias
 with a number computed once per step (its AdamW has a power in every weight's kernel, which a CPU
-computes for every element).
+computes for every element). Muon's direction is in muon.py; mlx.optimizers' Muon decays the
+gradient before it is made orthogonal, so that a heavy decay turns it.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import mlx.core as mx
 
 from mlx_rev.config import TrainConfig
+from mlx_rev.train import muon
 
 Arrays = dict[str, mx.array]
 
@@ -20,17 +22,22 @@ _EPSILON = 1e-8
 
 
 class Moments(NamedTuple):
-    """AdamW's running means, by weight name, in float32."""
+    """Running means by weight name, in float32."""
 
     mean: Arrays
+    """Of the gradients."""
     square: Arrays
+    """Of their squares: AdamW's, so not of the weights that Muon updates."""
 
 
-def initial_moments(weights: Arrays) -> Moments:
-    """Zeros of the weights' shapes."""
+def initial_moments(weights: Arrays, config: TrainConfig) -> Moments:
+    """Zeros of the weights' shapes, for those that the run's optimisers need."""
+    by_muon = {
+        name for name in weights if config.optimizer == "muon" and muon.suits(name, weights[name])
+    }
     return Moments(
         {name: mx.zeros(weight.shape) for name, weight in weights.items()},
-        {name: mx.zeros(weight.shape) for name, weight in weights.items()},
+        {name: mx.zeros(weights[name].shape) for name in weights if name not in by_muon},
     )
 
 
@@ -75,27 +82,34 @@ def clipping(squares: Arrays, largest: float) -> tuple[mx.array, mx.array]:
 
 
 class Scales(NamedTuple):
-    """The scalars of one step of AdamW: arrays, so that new values do not retrace, and computed
+    """The scalars of one step: arrays, so that new values do not retrace, and computed
     beforehand, so that they are not computed again for every weight."""
 
     gradient: mx.array
     """Factor of the gradients, from `clipping`."""
     decay: mx.array
-    """Factor of a matrix: what weight decay leaves of it."""
+    """Factor of AdamW's matrices: what weight decay leaves of them."""
     mean: mx.array
     """Factor of the mean: the learning rate and the mean's bias correction."""
     square: mx.array
     """Factor of the mean square: its bias correction."""
+    muon: mx.array
+    """Factor of Muon's direction: its learning rate."""
+    muon_decay: mx.array
+    """Factor of Muon's matrices: what weight decay leaves of them."""
 
 
 def scales(step: int, factor: mx.array, config: TrainConfig) -> Scales:
     """The scales of step `step` (from 0), whose gradients are multiplied by `factor`."""
     rate = learning_rate(step, config)
+    muon_rate = rate / config.learning_rate * config.muon_learning_rate
     return Scales(
         factor,
         mx.array(1 - rate * config.weight_decay),
         mx.array(rate / (1 - config.beta1 ** (step + 1))),
         mx.array(1 / (1 - config.beta2 ** (step + 1))),
+        mx.array(muon_rate),
+        mx.array(1 - muon_rate * config.weight_decay),
     )
 
 
@@ -107,13 +121,18 @@ def update(
     gradients: Arrays,
     scales: Scales,
 ) -> tuple[Arrays, Arrays, Arrays]:
-    """One step of AdamW with bias correction, decay on matrices only: weights, mean, square.
+    """One step, decay on matrices only: weights, mean, square.
 
-    Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
+    A weight with a mean square is updated by AdamW with bias correction (Loshchilov and Hutter,
+    "Decoupled Weight Decay Regularization", 2019, algorithm 2), one without by Muon.
     """
     after, new_mean, new_square = {}, {}, {}
     for name, weight in weights.items():
         gradient = gradients[name].astype(mx.float32) * scales.gradient
+        if name not in square:
+            direction, new_mean[name] = muon.direction(gradient, mean[name])
+            after[name] = weight * scales.muon_decay - scales.muon * direction
+            continue
         new_mean[name] = config.beta1 * mean[name] + (1 - config.beta1) * gradient
         new_square[name] = config.beta2 * square[name] + (1 - config.beta2) * gradient.square()
         root = mx.sqrt(new_square[name] * scales.square) + _EPSILON

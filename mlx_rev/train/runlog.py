@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_rev import files, run_folder
-from mlx_rev.config import LARGEST_COUNT
+from mlx_rev.config_checks import LARGEST_COUNT
 from mlx_rev.errors import DataError
 from mlx_rev.train.events import Evaluated, Event, Sampled, Stepped
 

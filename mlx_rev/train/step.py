@@ -1,4 +1,4 @@
-"""The training step: loss, gradients, clipping, AdamW."""
+"""The training step: loss, gradients, clipping, AdamW or Muon."""
 
 from collections.abc import Callable
 from functools import partial

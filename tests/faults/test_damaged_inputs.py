@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_rev.config import Dtype, ModelConfig, RunConfig
+from mlx_rev.config import Dtype, ModelConfig, RunConfig, TrainConfig
 from mlx_rev.config_file import read_toml, to_toml
 from mlx_rev.data import tinystories
 from mlx_rev.data.shards import open_shard, write_shard
@@ -67,13 +67,13 @@ def training(folder: Path, model: ModelFile) -> tuple[Path, Read]:
     path = folder / "checkpoints" / "latest" / "training.json"
     weights, codec = read_weights(model), StoryCodec(model.tokenizer, model.order)
     progress = checkpoint.Progress(20, (3.5, 2.25), 1.5)
-    state = checkpoint.TrainingState(weights, initial_moments(weights), progress)
+    state = checkpoint.TrainingState(weights, initial_moments(weights, TrainConfig()), progress)
     fingerprint = "ef" * 32
     checkpoint.save(folder, model.config, codec, state, corpus_fingerprint=fingerprint, best=True)
 
     def read(path: Path) -> None:
         checkpoint.check_unfinished(folder, 100)
-        checkpoint.load(folder, model.config, corpus_fingerprint=fingerprint)
+        checkpoint.load(folder, RunConfig(model=model.config), corpus_fingerprint=fingerprint)
 
     return path, read
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
-from mlx_rev.config import ModelConfig
+from mlx_rev.config import ModelConfig, RunConfig, TrainConfig
 from mlx_rev.errors import CheckpointError, FormatError
 from mlx_rev.formats.detect import open_model
 from mlx_rev.model.llama import Llama, get_weights, initialise
@@ -22,7 +22,7 @@ def save(
     model = Llama(tiny)
     initialise(model, seed=step)
     weights = get_weights(model)
-    moments = initial_moments(weights)
+    moments = initial_moments(weights, TrainConfig())
     moments.mean["model.norm.weight"] += step
     state = TrainingState(weights, moments, Progress(step, (1.5, 2.25), 0.75))
     checkpoint.save(run, tiny, codec, state, corpus_fingerprint="abc", best=best)
@@ -37,7 +37,7 @@ def test_what_is_saved_comes_back(
     tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
     state = save(tmp_path, tiny, codecs[TOKEN], 7)
-    loaded = checkpoint.load(tmp_path, tiny, corpus_fingerprint="abc")
+    loaded = checkpoint.load(tmp_path, RunConfig(model=tiny), corpus_fingerprint="abc")
     content = open_model(tmp_path)
     assert content.config == tiny
     assert content.order is TOKEN
@@ -63,16 +63,17 @@ def test_a_damaged_checkpoint_is_refused(
     else:
         path.write_bytes(b"\xff" + content[1:])
     with pytest.raises(CheckpointError, match="damaged"):
-        checkpoint.load(tmp_path, tiny, corpus_fingerprint="abc")
+        checkpoint.load(tmp_path, RunConfig(model=tiny), corpus_fingerprint="abc")
 
 
 def test_another_shape_is_refused_by_name_but_not_another_dropout(
     tmp_path: Path, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
     save(tmp_path, tiny, codecs[WORD], 7)
-    checkpoint.load(tmp_path, replace(tiny, dropout=0.3), corpus_fingerprint="abc")
+    changed = RunConfig(model=replace(tiny, dropout=0.3))
+    checkpoint.load(tmp_path, changed, corpus_fingerprint="abc")
     for name, value in (("rope_theta", 500.0), ("dim", 2 * tiny.dim), ("context", 7)):
-        other = replace(tiny, **{name: value})
+        other = RunConfig(model=replace(tiny, **{name: value}))
         with pytest.raises(CheckpointError, match=rf"its model has {name} .*, not {value}"):
             checkpoint.load(tmp_path, other, corpus_fingerprint="abc")
 
@@ -107,7 +108,10 @@ def test_without_its_link_the_latest_is_the_newest_whole_one(
     root = tmp_path / "checkpoints"
     (root / "latest").unlink()
     (root / "step-00000003").mkdir()
-    assert checkpoint.load(tmp_path, tiny, corpus_fingerprint="abc").progress.step == 2
+    assert (
+        checkpoint.load(tmp_path, RunConfig(model=tiny), corpus_fingerprint="abc").progress.step
+        == 2
+    )
     assert open_model(tmp_path).source.endswith("step-00000002")
     save(tmp_path, tiny, codecs[WORD], 3)
     assert (root / "latest").resolve().name == "step-00000003"

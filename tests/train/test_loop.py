@@ -143,6 +143,35 @@ def test_stopping_and_going_on_changes_nothing(
     assert (tmp_path / "samples.md").read_text() == (whole_run[0] / "samples.md").read_text()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_muon_learns_and_resumes_to_the_bit(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path, workers: int
+) -> None:
+    config = changed(run_config, optimizer="muon", workers=workers, log_every=4, compile=True)
+    whole = Recorder()
+    fit(tmp_path / "whole", config, prepared, whole)
+    losses = [event.loss for event in whole.of(Stepped)]
+    assert losses[-1] < losses[0] - 0.3
+    steps = iter(range(7))
+    halves = tmp_path / "halves"
+    stopped = fit(
+        halves, config, prepared, Recorder(), should_stop=lambda: next(steps, None) is None
+    )
+    assert stopped.step == 7
+    fit(halves, config, prepared, Recorder(), resume=True)
+    assert same(weights_of(tmp_path / "whole"), weights_of(halves))
+
+
+def test_a_run_of_adamw_may_go_on_with_muon_but_not_the_other_way(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path
+) -> None:
+    muon = changed(run_config, optimizer="muon", steps=14)
+    fit(tmp_path, run_config, prepared, Recorder())
+    fit(tmp_path, muon, prepared, Recorder(), resume=True)
+    with pytest.raises(CheckpointError, match=r"trained by Muon, .* leave out --optimizer"):
+        fit(tmp_path, changed(run_config, steps=16), prepared, Recorder(), resume=True)
+
+
 def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(
     run_config: RunConfig, prepared: Prepared, whole_run: tuple[Path, Recorder], tmp_path: Path
 ) -> None:
@@ -263,9 +292,7 @@ def test_with_every_step_saved_evaluated_and_sampled_the_one_kept_is_good(
         fit(tmp_path, wild, prepared, recorder, resume=True, write_story=lambda model, step: "")
     last = recorder.of(Saved)[-1].step if recorder.of(Saved) else 2
     assert f"the checkpoint of step {last} is kept" in str(error.value)
-    state = checkpoint.load(
-        tmp_path, run_config.model, corpus_fingerprint=prepared.corpus_fingerprint
-    )
+    state = checkpoint.load(tmp_path, run_config, corpus_fingerprint=prepared.corpus_fingerprint)
     assert state.progress.step == last
     arrays = [state.weights, *state.moments]
     assert all(mx.isfinite(array).all().item() for kind in arrays for array in kind.values())

@@ -26,7 +26,7 @@ def assert_the_references(backend: Backend, config: ModelConfig, batch: Batch) -
     weights = get_weights(random_llama(config, backend))
     accumulation, rows = batch.inputs.shape[:2]
     train = TrainConfig(batch_size=rows, accumulation=accumulation, workers=1, compile=False)
-    moments = optimizer.initial_moments(weights)
+    moments = optimizer.initial_moments(weights, train)
     step = TrainingStep(config, train, weights, moments, backend=backend)
     found, gradients = step._gradients(0, batch)
     mx.eval(found, gradients)

@@ -26,7 +26,7 @@ def test_update_is_mlxs_adamw_with_bias_correction_and_no_decay_on_vectors() -> 
         min_learning_rate=0.01,
         warmup=0,
     )
-    weights, moments = random_arrays(0), optimizer.initial_moments(random_arrays(0))
+    weights, moments = random_arrays(0), optimizer.initial_moments(random_arrays(0), config)
     expected = random_arrays(0)
     peers = {
         name: peer.AdamW(
@@ -63,7 +63,7 @@ def test_the_factor_is_of_the_gradients() -> None:
     halves = {name: gradient / 2 for name, gradient in gradients.items()}
     found, expected = (
         optimizer.update(
-            *(config, weights, *optimizer.initial_moments(weights), given),
+            *(config, weights, *optimizer.initial_moments(weights, config), given),
             optimizer.scales(3, mx.array(factor), config),
         )
         for given, factor in ((gradients, 0.5), (halves, 1.0))
@@ -133,7 +133,7 @@ def test_tiny_gradients_move_weights_as_mlxs_adamw_does() -> None:
     adam = peer.AdamW(0.01, betas=[config.beta1, config.beta2], eps=1e-8, weight_decay=0.0,
                       bias_correction=True)  # fmt: skip
     weights = {"vector": mx.zeros((7,))}
-    moments = optimizer.initial_moments(weights)
+    moments = optimizer.initial_moments(weights, config)
     gradients = {"vector": random_arrays(1)["vector"] * 1e-8}
     expected = adam.apply_gradients(gradients, weights)
     scales = optimizer.scales(0, mx.array(1.0), config)

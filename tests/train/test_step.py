@@ -41,7 +41,9 @@ def trained(
 ) -> tuple[list[float], list[float], Weights]:
     """Losses, norms and final weights."""
     weights = weights_of(config)
-    step = TrainingStep(config, train, weights, optimizer.initial_moments(weights), backend=backend)
+    step = TrainingStep(
+        config, train, weights, optimizer.initial_moments(weights, train), backend=backend
+    )
     losses, norms = [], []
     try:
         for number in range(steps):
@@ -198,7 +200,7 @@ def test_machines_read_other_rows_and_drop_other_places(
     train = replace(EAGER, workers=workers)
     batch, weights = random_batch(config), weights_of(config)
     for number in range(2):
-        moments = optimizer.initial_moments(weights)
+        moments = optimizer.initial_moments(weights, train)
         step = TrainingStep(config, train, weights, moments, OneOfTwo(number), backend)
         mx.eval(step(0, batch))
         step.close()
@@ -254,7 +256,7 @@ def test_a_step_takes_over_the_memory_of_the_one_before(backend: Backend) -> Non
     weights = weights_of(config)
     size = sum(array.nbytes for array in weights.values())
     step = TrainingStep(
-        config, CONFIG, weights, optimizer.initial_moments(weights), backend=backend
+        config, CONFIG, weights, optimizer.initial_moments(weights, CONFIG), backend=backend
     )
     del weights
     mx.eval(step.weights, step.moments)
@@ -277,7 +279,7 @@ def test_weights_are_shared_out_evenly(tiny: ModelConfig) -> None:
 def test_more_workers_than_rows_are_refused(tiny: ModelConfig) -> None:
     weights, config = weights_of(tiny), replace(CONFIG, workers=7)
     with pytest.raises(ConfigError, match=r"is 6, expected 7 or more: .* 7 workers .* --workers"):
-        TrainingStep(tiny, config, weights, optimizer.initial_moments(weights), backend=CPU)
+        TrainingStep(tiny, config, weights, optimizer.initial_moments(weights, config), backend=CPU)
 
 
 def test_what_a_backend_decides() -> None:
@@ -316,5 +318,7 @@ def test_a_cpu_is_one_unless_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_row_for_each_worker_is_enough(tiny: ModelConfig) -> None:
     config = replace(CONFIG, workers=CONFIG.batch_size)
     weights = weights_of(tiny)
-    step = TrainingStep(tiny, config, weights, optimizer.initial_moments(weights), backend=CPU)
+    step = TrainingStep(
+        tiny, config, weights, optimizer.initial_moments(weights, config), backend=CPU
+    )
     step.close()
