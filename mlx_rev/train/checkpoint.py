@@ -127,10 +127,10 @@ def _moments(arrays: Arrays, wanted: Moments, folder: Path) -> Moments:
             {name: arrays[f"{kind}.{name}"] for name in moment}
             for kind, moment in wanted._asdict().items()
         )
-    except KeyError as error:
+    except KeyError:
         raise CheckpointError(
-            f"{folder}: was trained by Muon, which has no {error.args[0]}; leave out --optimizer, "
-            "or start a new run from its weights with --init-from"
+            f"{folder}: was trained by Muon, without the mean squares that AdamW needs; leave out "
+            "--optimizer, or start a new run from its weights with --init-from"
         ) from None
     return Moments(mean, square)
 
