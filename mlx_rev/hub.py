@@ -1,29 +1,19 @@
-"""Downloads from the Hugging Face hub: answers checked, and its many errors put in a sentence.
-
-huggingface_hub names files of its cache after what a hub answers: `blobs/<ETag>`,
-`snapshots/<commit>`, `.locks/.../<ETag>.lock`. It takes the ETag, the commit and the hashes of
-listings as they come, `../` included, so they are checked here, on their way to it.
-"""
+"""Downloads from the Hugging Face hub, and uploads; its many errors put in a sentence."""
 
 import errno
-import logging
 import re
-import reprlib
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mlx_rev.errors import DataError
+from mlx_rev.hub_client import asking, is_name
 
 PATIENCE = 8.0
 """Seconds of silence after which a hub counts as not reachable."""
 _PATIENCE_UPLOADING = 60.0
 """A commit of many files takes the hub a while."""
 _CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT)
-_ONE_AT_A_TIME = threading.Lock()
-"""huggingface_hub has one client for the process; it is guarded while we use it."""
 
 
 def download(
@@ -66,135 +56,6 @@ def forget(path: Path) -> None:
         path.unlink()
         path = target
     path.unlink(missing_ok=True)
-
-
-@contextmanager
-def asking(patience: float) -> Iterator[None]:
-    """What huggingface_hub asks in here is answered within `patience` seconds or counts as not
-    answered, and every answer is checked. It logs nothing meanwhile.
-
-    The client is put in by `set_client_factory`, the hook that it documents for this.
-    """
-    import huggingface_hub
-    from huggingface_hub.utils import logging as hub_logging
-
-    with _ONE_AT_A_TIME:
-        verbosity = hub_logging.get_verbosity()
-        usual = huggingface_hub.get_session()
-        names = ("event_hooks", "follow_redirects", "timeout")
-        settings = {name: getattr(usual, name) for name in names}
-        hub_logging.set_verbosity(logging.CRITICAL)
-        huggingface_hub.set_client_factory(lambda: _guarded(type(usual), patience)(**settings))
-        try:
-            yield
-        finally:
-            huggingface_hub.set_client_factory(lambda: type(usual)(**settings))
-            hub_logging.set_verbosity(verbosity)
-
-
-def transport_error() -> type[Exception]:
-    """What the HTTP library raises where a connection fails."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    kind: type[Any] = HfHubHTTPError.__bases__[0]  # httpx's or httpx2's, by the version
-    return kind
-
-
-def _guarded(client: Any, patience: float) -> Any:
-    """A subclass of `client`, the HTTP library's, that gives up early and checks every answer.
-
-    It raises OfflineModeIsEnabled where no useful answer came: huggingface_hub then looks into its
-    cache, and does not try again, as it otherwise does for minutes.
-    """
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    class Guarded(client):  # type: ignore[misc]
-        def __init__(self, **settings: Any) -> None:
-            super().__init__(**settings)
-            self._streamed: set[tuple[str, str | None]] = set()
-
-        def send(self, request: Any, **options: Any) -> Any:
-            stream = options.get("stream", False)
-            timeout = dict.fromkeys(("connect", "read", "write", "pool"), patience)
-            request.extensions = {**request.extensions, "timeout": timeout}
-            asked = (str(request.url), request.headers.get("Range"))
-            if stream and asked in self._streamed:  # it was resumed, and nothing came since
-                raise OfflineModeIsEnabled("the hub stopped sending")
-            try:
-                response = super().send(request, **options)
-            except transport_error() as error:
-                timed_out = "Timeout" in type(error).__name__
-                what = "does not answer" if timed_out else "cannot be reached"
-                raise OfflineModeIsEnabled(f"the hub {what}") from error
-            if stream:
-                self._streamed.add(asked)
-            if response.status_code in (408, 429) or response.status_code >= 500:
-                response.close()
-                raise OfflineModeIsEnabled(f"the hub answered with error {response.status_code}")
-            _check_headers(response)
-            # Files come as streams, so this is a listing or the next page of one.
-            if request.method == "GET" and not stream and response.is_success:
-                _check_listing(response.json())
-            return response
-
-    return Guarded
-
-
-_HASH = re.compile(r"[0-9A-Za-z][\w+=-]{0,199}", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_HASHES = ("sha", "oid", "sha256", "blobId", "xetHash")
-_NAMES = ("path", "rfilename")
-"""Keys of a listing whose values become part of file names."""
-
-
-def _check_headers(response: Any) -> None:
-    """Raise ValueError for headers that would have huggingface_hub write outside its cache: a
-    commit anywhere, an ETag where it asks about a file. The hub's other ETags may have slashes."""
-    etag = response.headers.get("X-Linked-Etag") or response.headers.get("ETag")
-    about_a_file = response.request.method == "HEAD" and response.status_code < 400
-    # Stripped as huggingface_hub does it.
-    if about_a_file and etag and not _is_hash(etag.lstrip("W/").strip('"')):
-        raise _refusal("ETag", etag)
-    commit = response.headers.get("X-Repo-Commit")
-    if commit is not None and not _COMMIT.fullmatch(commit):
-        raise _refusal("commit", commit)
-
-
-def _check_listing(content: object) -> None:
-    """Raise ValueError if a hash or a file name is not one, in what the hub says of a repository or
-    of its files. What the author wrote there, in `cardData`, may hold anything."""
-    about = content if isinstance(content, dict) else {"siblings": content}
-    _check_entry({"sha": about.get("sha")})
-    files = about.get("siblings")
-    for entry in files if isinstance(files, list) else ():
-        _check_entry(entry)
-
-
-def _check_entry(entry: object) -> None:
-    for key, value in entry.items() if isinstance(entry, dict) else ():
-        wrong = (key in _HASHES and not _is_hash(value)) or (key in _NAMES and not _is_name(value))
-        if wrong and value is not None:
-            raise _refusal(key, value)
-        if key == "lfs":
-            _check_entry(value)
-
-
-def _is_hash(value: object) -> bool:
-    return isinstance(value, str) and _HASH.fullmatch(value) is not None
-
-
-def _is_name(value: object) -> bool:
-    """Whether this is a path that stays below the folder it is relative to."""
-    return (
-        isinstance(value, str)
-        and not re.search(r"[\x00-\x1f\x7f-\x9f]", value)
-        and not {"", ".", ".."}.intersection(value.split("/"))
-        and ".." not in value.replace("\\", "/").split("/")
-    )
-
-
-def _refusal(name: str, value: object) -> ValueError:
-    return ValueError(f"the hub's answer is refused: {name} is {reprlib.repr(value)}")
 
 
 def sentence(repository: str, filename: str, error: Exception, advice: str = "") -> str:
@@ -257,7 +118,7 @@ def fetch_model(reference: str) -> Path:
     owner, _, rest = path.partition("/")
     name, _, file = rest.partition("/")
     file = file.strip("/")
-    if not owner or not name or not all(_is_name(part) for part in (file, revision) if part):
+    if not owner or not name or not all(is_name(part) for part in (file, revision) if part):
         raise DataError(f"{reference}: expected hf:owner/repo[/file][@revision]")
     repository, wanted = f"{owner}/{name}", revision or None
     if not file:
@@ -395,6 +256,6 @@ def _reason(error: Exception) -> str:
 
 
 def _unreachable(error: BaseException) -> str:
-    """What `_guarded` said, or that huggingface_hub was told to stay offline."""
+    """What the guarded client said, or that huggingface_hub was told to stay offline."""
     text = str(error)
     return text if text.startswith("the hub ") else "HF_HUB_OFFLINE is set"

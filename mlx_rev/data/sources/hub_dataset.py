@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mlx_rev import files, hub
+from mlx_rev import files, hub, hub_client
 from mlx_rev.data.progress import TellShare
 from mlx_rev.errors import DataError
 
@@ -45,7 +45,7 @@ def listing(repository: str, revision: str | None, cache: Path) -> Listing:
     name = hashlib.sha256(f"{repository}\0{revision}".encode()).hexdigest()[:32]
     kept = cache / "hub" / f"{name}.json"
     try:
-        with hub.asking(hub.PATIENCE):
+        with hub_client.asking(hub.PATIENCE):
             info = huggingface_hub.HfApi().dataset_info(repository, revision=revision)
         found = Listing(str(info.sha), tuple(sorted(one.rfilename for one in info.siblings or ())))
     except Exception as error:
@@ -86,7 +86,7 @@ def download(
         if isinstance(there, str):
             return Path(there)
     try:
-        with hub.asking(hub.PATIENCE):
+        with hub_client.asking(hub.PATIENCE):
             info = huggingface_hub.hf_hub_download(
                 repository, filename, repo_type="dataset", revision=revision, dry_run=True
             )
@@ -159,7 +159,7 @@ def _complete(file: IO[bytes], address: str, size: int, progress: TellShare) -> 
                 for chunk in response.iter_bytes():
                     file.write(chunk)
                     progress(min(1.0, file.tell() / size))
-            except hub.transport_error() as error:
+            except hub_client.transport_error() as error:
                 if file.tell() <= start:
                     raise _stopped(file.tell(), size) from error
                 continue
