@@ -4,6 +4,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import mlx.core as mx
@@ -31,15 +32,34 @@ def threads_for(parameters: int) -> AbstractContextManager[object]:
     busy process; otherwise all that it has."""
     if parameters >= _WORTH_SHARING:
         return nullcontext()
-    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
-    return limited
+    return _one_thread()
+
+
+class _OneThread:
+    """Each BLAS has one thread while anyone is within, in whichever thread of the program."""
+
+    def __init__(self) -> None:
+        from threadpoolctl import ThreadpoolController  # late: not every command multiplies
+
+        self._libraries, self._lock, self._within = ThreadpoolController(), Lock(), 0
+        self._limited: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._limited = self._libraries.limit(limits=1, user_api="blas")
+            self._within += 1
+
+    def __exit__(self, *failure: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._limited.restore_original_limits()
 
 
 @cache
-def _libraries() -> Any:
-    from threadpoolctl import ThreadpoolController  # late: not every command multiplies
-
-    return ThreadpoolController()
+def _one_thread() -> _OneThread:
+    return _OneThread()
 
 
 def keep_buffers() -> None:

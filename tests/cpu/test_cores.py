@@ -34,11 +34,23 @@ def test_freed_buffers_are_kept() -> None:
     assert kept == min(4 << 30, memory // 4)
 
 
+def threads() -> set[int]:
+    return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+
+def test_who_leaves_first_takes_no_thread_from_who_stays_nor_keeps_one() -> None:
+    with threadpool_limits(2, "blas"):
+        before, one, other = threads(), cores.threads_for(1), cores.threads_for(2)
+        one.__enter__()
+        other.__enter__()
+        one.__exit__(None, None, None)
+        assert threads() == {1}
+        other.__exit__(None, None, None)
+        assert threads() == before
+
+
 def test_small_models_are_read_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     model, seen = random_llama(shape(), CPU), list[set[int]]()
-
-    def threads() -> set[int]:
-        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
 
     def looked_at(*arguments: Any) -> Any:
         seen.append(threads())
