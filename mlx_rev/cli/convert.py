@@ -80,7 +80,9 @@ def main(arguments: Sequence[str], program: str) -> int:
     if command.keep_layers is not None:
         model = keep_layers(model, layers_in(command.keep_layers))
     if command.keep_vocabulary is not None:
-        model = keep_vocabulary(model, read_stories(command.keep_vocabulary))
+        model = keep_vocabulary(
+            model, read_stories(command.keep_vocabulary, tokenizer=model.tokenizer)
+        )
     with conversion.bar(console) as progress:
         done = convert(
             model,

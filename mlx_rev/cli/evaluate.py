@@ -39,7 +39,7 @@ from mlx_rev.generate.methods import told_at_once
 from mlx_rev.generate.rerank import check_towards
 from mlx_rev.generate.teller import Teller
 from mlx_rev.text.order import BACKWARD_NAMES
-from mlx_rev.text.sentencepiece import check_encodable
+from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.ui import evaluation
 from mlx_rev.ui.console import make_console, say
 from mlx_rev.ui.visible import one_line
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         check_telling_fits(loaded.model.config, at_once, option)
     console = make_console(stderr=True, plain=command.plain)
     with naming_cache(command.cache), naming_standard_input(command.cache):
-        sources = _sources(command, choice.reference)
+        sources = _sources(command, choice.reference, loaded.codec.tokenizer)
         stories = list(islice(sources.held_out, _MOST_STORIES))
     real = held_out(stories, command.count)
     if len(real) < retrieval.FEWEST:
@@ -138,7 +138,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         )
     given = [story.ending for story in real]
     if command.endings is not None:
-        given = _read_endings(command.endings)
+        given = _read_endings(command.endings, loaded.codec.tokenizer)
     # Of more endings each is harder to tell: the rows have as many, or they could not be compared.
     count, said = min(command.count, len(given), len(real)), list(sources.notices)
     fewest = sources.name if count == len(real) else command.endings
@@ -197,7 +197,7 @@ def _check(command: EvaluateCommand) -> None:
     check_outputs(command.json, command.plot)
 
 
-def _sources(command: EvaluateCommand, model: str) -> _Sources:
+def _sources(command: EvaluateCommand, model: str, tokenizer: Tokenizer) -> _Sources:
     """Where held-out stories and, if that is known, the training text come from."""
     run = options_of_run(Path(model)) if command.data is None else None
     given = DataConfig(data=command.data or "bundled")
@@ -208,25 +208,28 @@ def _sources(command: EvaluateCommand, model: str) -> _Sources:
     # With stories of one's own, a corpus that nothing is taken from need not be there.
     named = data.data if has_training or valid is None else "bundled"
     corpus = open_corpus(
-        dataclasses.replace(data, data=named, valid=valid, field=field), command.cache
+        dataclasses.replace(data, data=named, valid=valid, field=field),
+        command.cache,
+        tokenizer=tokenizer,
     )
     training: Stories | None = corpus.train if has_training else None
     training_name = data.data if has_training else None
     if command.train_text is not None:
-        training, training_name = _training(command.train_text, command.field), command.train_text
+        training = _training(command.train_text, command.field, tokenizer)
+        training_name = command.train_text
     name, *notices = (said(text, command.cache) for text in (valid or data.data, *corpus.notices))
     return _Sources(name, corpus.valid(), training_name, training, tuple(notices))
 
 
-def _training(named: str, field: str | None) -> Stories:
+def _training(named: str, field: str | None, tokenizer: Tokenizer) -> Stories:
     """The training text that was named. Raises DataError where it is not there."""
     if named == "bundled":
         return lambda: (story.text for story in bundled.stories("train"))
     story_files(named)
-    return lambda: read_stories(named, field)
+    return lambda: read_stories(named, field, tokenizer)
 
 
-def _read_endings(path: Path) -> list[str]:
+def _read_endings(path: Path, tokenizer: Tokenizer) -> list[str]:
     """The different endings of a file, one a line. Raises DataError."""
     try:
         text = codecs.decode(files.read_bytes(path), "utf-8-sig")
@@ -237,7 +240,7 @@ def _read_endings(path: Path) -> list[str]:
     endings: dict[str, None] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            check_encodable(line)
+            tokenizer.check(line)
         except DataError as error:
             raise DataError(f"{path}: line {number}: {error}") from error
         if line.strip():

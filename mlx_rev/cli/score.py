@@ -48,6 +48,7 @@ from mlx_rev.generate.teller import Teller
 from mlx_rev.model.load import Loaded, load_model
 from mlx_rev.model.score import Score
 from mlx_rev.text.order import order_named
+from mlx_rev.text.tokenizer import Tokenizer
 from mlx_rev.ui.bars import Bars
 from mlx_rev.ui.console import beside, is_interactive, make_console
 from mlx_rev.ui.visible import one_line, write_story
@@ -122,8 +123,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     """Print the figures or, if asked for, JSON. Raises RevError."""
     command = parse(ScoreCommand, arguments, program)
     _check(command)
-    given, stories = _given(command)
     models = _both_ways([_load(command, name) for name in command.model or (None,)])
+    given, stories = _given(command, _strictest([loaded for _, loaded in models]))
     corpus = stories is not None
     texts = [given] if stories is None else stories
     scores = []
@@ -152,28 +153,40 @@ def _check(command: ScoreCommand) -> None:
             raise ConfigError(f"--json {command.json}: expected a name that ends in .json")
         if command.json.is_dir():
             raise ConfigError(f"--json {command.json}: is a folder, expected a file")
-
-
-def _given(command: ScoreCommand) -> tuple[str, list[str] | None]:
-    """What is to be scored, and its stories where it names a corpus. Raises ConfigError where
-    nothing is, and DataError."""
-    run = options_of_run(Path(command.model[0])) if command.model else None
-    if command.text is None and run is not None:
-        data, cache = read_toml(run).data, cache_folder()
-        with naming_cache(cache), naming_standard_input(cache):
-            found = open_corpus(data, cache)
-            for line in (f"{data.valid or data.data}, held-out stories", *found.notices):
-                _note(said(line, cache))
-            return data.data, _first(command, found.valid())
-    given = command.text or ""
-    if not given.strip():
+    if not (command.text or "").strip() and _own_corpus(command) is None:
         raise ConfigError(
             'nothing to score; give a text, such as "They all lived happily ever after.", a file '
             "or folder of stories, or bundled"
         )
+
+
+def _own_corpus(command: ScoreCommand) -> Path | None:
+    """The options of the run whose own corpus is scored; None where a text is given."""
+    if command.text is not None or not command.model:
+        return None
+    return options_of_run(Path(command.model[0]))
+
+
+def _strictest(models: Sequence[Loaded]) -> Tokenizer:
+    """The tokenizer that says which texts cannot be read: one that refuses characters, if any."""
+    known = [loaded.codec.tokenizer for loaded in models]
+    return next((one for one in known if one.refused), known[0])
+
+
+def _given(command: ScoreCommand, tokenizer: Tokenizer) -> tuple[str, list[str] | None]:
+    """What is to be scored, and its stories where it names a corpus. Raises DataError."""
+    run = _own_corpus(command)
+    if run is not None:
+        data, cache = read_toml(run).data, cache_folder()
+        with naming_cache(cache), naming_standard_input(cache):
+            found = open_corpus(data, cache, tokenizer=tokenizer)
+            for line in (f"{data.valid or data.data}, held-out stories", *found.notices):
+                _note(said(line, cache))
+            return data.data, _first(command, found.valid())
+    given = command.text or ""
     if not _is_corpus(given):
         return given, None
-    return given, _first(command, _source(given, command.field))
+    return given, _first(command, _source(given, command.field, tokenizer))
 
 
 def _first(command: ScoreCommand, stories: Iterable[str]) -> list[str]:
@@ -204,12 +217,12 @@ def _is_corpus(given: str) -> bool:
     return given == BUNDLED or named or os.path.exists(given)  # noqa: PTH110, Path's may raise
 
 
-def _source(stories: str, field: str | None) -> Iterator[str]:
+def _source(stories: str, field: str | None, tokenizer: Tokenizer) -> Iterator[str]:
     if stories == BUNDLED:
         return (story.text for story in bundled.stories("valid"))
     for notice in notices(stories):
         _note(notice)
-    return read_stories(stories, field)
+    return read_stories(stories, field, tokenizer)
 
 
 def _load(command: ScoreCommand, name: str | None) -> tuple[str, Loaded]:

@@ -116,8 +116,6 @@ class Teller:
 
     def tell_all(self, endings: Sequence[str], **settings: float) -> list[Story]:
         """A story for each ending, written together; story i has the seed `seed` + i."""
-        if not endings:
-            return []
         config = self._configured(settings)
         stories = self.begin(endings, config)
         for _ in self.write(stories, config):

@@ -52,7 +52,6 @@ def load_model(
         )
     model = Llama(opened.config, ops)
     set_weights(model, read_weights(opened))
-    model.eval()
     stated: dict[str, Any] = dict(opened.settings)
     return Loaded(model, _codec(opened.tokenizer, opened.order, order), SampleConfig(**stated))
 

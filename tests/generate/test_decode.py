@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlx_rev.backend import CPU, PLAIN, Backend, Reader
 from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.errors import ConfigError
-from mlx_rev.generate import sampler
+from mlx_rev.generate import decode, sampler
 from mlx_rev.generate.decode import begin_stories, kept_prompt, write_stories
 from mlx_rev.generate.story import Story
 from mlx_rev.generate.teller import Teller
@@ -286,3 +286,31 @@ def test_a_prompt_that_stories_share_is_read_once_and_done_stories_no_longer(
     for index in (1, 5):
         [alone] = told(model, codec, [endings[index]], replace(config, seed=index))
         assert alone.tokens[:20] == stories[index].tokens[:20]
+
+
+def test_what_ends_at_its_last_token_is_whole_and_others_keep_what_is_theirs(
+    codecs: dict[Order, StoryCodec], tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def sample(logits: np.ndarray, recent: np.ndarray, *given: object) -> np.ndarray:
+        seen.append(recent)
+        return np.array([BOUNDARY, 50][-len(logits) :])
+
+    monkeypatch.setattr(sampler, "sample", sample)
+    model = Llama(tiny)
+    for tokens in (1, 2):
+        config = SampleConfig(max_tokens=tokens)
+        stories = begin_stories(model, codecs[WORD], ["Sam went home.", "It ran."], config)
+        for _ in write_stories(model, codecs[WORD], stories, config):
+            pass
+        assert [story.finished for story in stories] == ["boundary", "length"]
+    own = [*stories[1].spelling, 50]
+    assert seen[-1][:, -len(own) :].tolist() == [own]
+
+
+def test_a_higher_temperature_evens_out_the_odds_of_spellings() -> None:
+    nats = np.array([0.0, 5.0])
+    for temperature in (2.5, 5.0):
+        drawn = [decode._choose_spelling(nats, temperature, seed) for seed in range(300)]
+        assert np.mean(drawn) == pytest.approx(1 / (1 + np.exp(5 / temperature)), abs=0.06)

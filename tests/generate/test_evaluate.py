@@ -10,6 +10,7 @@ from mlx_rev.config import ModelConfig, SampleConfig
 from mlx_rev.data import bundled
 from mlx_rev.errors import ConfigError
 from mlx_rev.generate import bootstrap, retrieval
+from mlx_rev.generate.copied import longest_copied
 from mlx_rev.generate.evaluate import (
     MODEL,
     REAL,
@@ -20,7 +21,14 @@ from mlx_rev.generate.evaluate import (
     held_out,
     measure,
 )
-from mlx_rev.generate.measures import EndedStory, known_names, words_of
+from mlx_rev.generate.measures import (
+    EndedStory,
+    commonest_share,
+    distinct,
+    known_names,
+    unknown_share,
+    words_of,
+)
 from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.load import Loaded
@@ -264,3 +272,59 @@ def test_chance_is_what_ranks_that_are_all_as_likely_give(yardstick: Yardstick) 
         "reciprocal_rank": pytest.approx(np.mean(1 / np.array(ranks)), abs=0.01),
     }
     assert measure(yardstick.real, replace(yardstick, judges=())).chance == {}
+
+
+class NeverAsked(WordJudge):
+    """Reads forwards too, but comes second."""
+
+    def ending_nats(self, *given: object) -> np.ndarray:
+        raise AssertionError
+
+
+def test_each_figure_is_what_it_says_of_the_stories_of_its_own_row() -> None:
+    real, told = (
+        tuple(EndedStory(f"{body} {ending}", ending) for body, ending in stories.items())
+        for stories in (
+            {
+                "A red dog and a red dog ran.": "Tom fed the dog, then the dog slept.",
+                "Sam saw rain, rain, rain and rain.": "Tom fed Sam.",
+                "Anna had “a kite” and a very old hat.": "The kite flew over Zoë's hat.",
+                "Two boys sang.": "They sang and sang and sang.",
+            },
+            {
+                "Oh! Oh! No!": "Tom fed the dog, then the dog slept.",
+                "They sat and they sat and they sat.": "Tom fed Sam.",
+                "Then Mia left.": "The kite flew over Zoë's hat.",
+                "All was well.": "They sang and sang and sang.",
+            },
+        )
+    )
+    training = [real[0].text, "The hat was very old."]
+    judges = (WordJudge(), NeverAsked("other"))
+    measured = Yardstick(
+        real=real, names=frozenset(), judges=judges, training=lambda: iter(training)
+    )
+    found = measure(told, measured, seed=1)
+    exchanged = tuple(
+        EndedStory(f"{story.body} {real[other].ending}", real[other].ending)
+        for story, other in zip(real, retrieval.dealt_out(4, 1), strict=True)
+    )
+    vocabulary = frozenset(word for text in training for word in words_of(text))
+    for name, stories in {MODEL: told, REAL: real, SHUFFLED: exchanged}.items():
+        row = found.rows[name]
+        bodies = [story.body for story in stories]
+        endings = [story.ending for story in stories]
+        nats = np.diag(WordJudge().ending_nats(bodies, endings, lambda share: None))
+        sizes = [len(ending.encode()) for ending in endings]
+        assert row["ending_bits_per_byte"].values == pytest.approx(nats / np.log(2) / sizes)
+        assert row["ending_bits_per_byte"].weights == tuple(sizes)
+        assert row["commonest_word"].values == tuple(map(commonest_share, stories))
+        for n in (1, 2, 3):
+            assert row[f"distinct_{n}"].values == tuple(distinct(story, n) for story in stories)
+        copied = longest_copied([*map(words_of, bodies)], map(words_of, training))
+        assert row["copied"].values == tuple(copied)
+        unknown = tuple(unknown_share(story, vocabulary) for story in stories)
+        assert row["unknown_words"].values == unknown
+    copied_words = found.rows[REAL]["copied"].values
+    assert copied_words[0] == 8
+    assert copied_words != found.rows[MODEL]["copied"].values

@@ -254,3 +254,51 @@ def test_what_cannot_meet(backward: Teller, forward: Teller) -> None:
         meet(forward, forward, "A", "B")
     with pytest.raises(ConfigError, match="both a beginning and an ending"):
         meet(backward, forward, " ", "B")
+
+
+def test_no_side_takes_more_than_half_of_the_context(
+    backward: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[SampleConfig] = []
+
+    def write(teller: Teller, stories: object, settings: SampleConfig) -> list[Story]:
+        given.append(settings)
+        return []
+
+    monkeypatch.setattr(Teller, "write", write)
+    for most in (0, 9, 10_000):
+        infill._side(backward, "Tom ran.", SampleConfig(max_tokens=most), 0)
+    half = backward.model.config.context // 2
+    assert [settings.max_tokens for settings in given] == [half, 9, half]
+
+
+def test_each_model_has_settings_of_its_own_and_of_no_good_seams_the_least_surprising_is_taken(
+    backward: Teller, forward: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {forward: SampleConfig(temperature=0.9), backward: SampleConfig(temperature=0.3)}
+    asked: list[tuple[Teller, SampleConfig]] = []
+    surprises = iter([2.0, 1.0, 3.0])
+
+    def side(teller: Teller, prompt: str, settings: SampleConfig, number: int) -> object:
+        asked.append((teller, settings))
+        return teller.begin([prompt]), ()
+
+    def judged(openings: object, endings: object, judges: object, attempt: Attempt) -> object:
+        yield attempt
+        return Meeting(
+            beginning="A",
+            before="",
+            after="",
+            ending="B",
+            seam_bits_per_byte=next(surprises),
+            good=False,
+            rounds=1,
+        )
+
+    for teller, settings in own.items():
+        monkeypatch.setattr(teller, "settings", settings)
+    monkeypatch.setattr(infill, "_side", side)
+    monkeypatch.setattr(infill, "_round", judged)
+    met = meet(backward, forward, "A", "B")
+    assert (met.seam_bits_per_byte, met.rounds) == (1.0, 3)
+    assert asked == [*own.items()] * 3

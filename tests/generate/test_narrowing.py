@@ -61,6 +61,7 @@ def test_half_are_written_on_and_then_fewer_each_as_if_alone(both: Teller) -> No
     afterwards = both.tell_all(["Tom ran home."] * 8, **vars(SETTINGS))
     chosen = Narrowing(both.codec, WordJudge())(afterwards)
     assert [story.text for story in chosen] == [story.text for story in left]
+    assert not any(story.finished == "stopped" for story in afterwards)  # they were whole before
     best = both.tell("Tom ran home.", best_of=8, judge=WordJudge(), **vars(SETTINGS))
     assert best.text == ranked(both.model, both.codec, left, WordJudge())[0].story.text
 

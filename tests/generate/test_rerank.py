@@ -193,6 +193,8 @@ def test_the_api_returns_the_best_and_the_same_stories_as_one_by_one(
     assert all(one.judge_bits_per_byte for one in judged)
     with pytest.raises(ConfigError, match="0 stories to choose from"):
         teller.tell("Tom ran.", best_of=0)
+    with pytest.raises(ConfigError, match="0 stories to choose from"):
+        teller.candidates("Tom ran.", 0)
 
 
 def test_a_model_of_both_directions_judges_itself(

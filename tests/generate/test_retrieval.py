@@ -52,6 +52,10 @@ def test_every_story_gets_the_ending_of_another(count: int, seed: int) -> None:
     assert (others == retrieval.dealt_out(count, seed)).all()
 
 
+def test_another_seed_deals_otherwise() -> None:
+    assert (retrieval.dealt_out(30, 1) != retrieval.dealt_out(30, 2)).any()
+
+
 def test_an_interval_covers_the_mean_as_often_as_it_says() -> None:
     random, inside = np.random.default_rng(1), 0
     for _ in range(200):

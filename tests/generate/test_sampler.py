@@ -177,3 +177,9 @@ def test_what_is_rejected_once_is_not_drawn_again() -> None:
     weights = np.array([0.3, 0.25, 0.2, 0.15, 0.1], dtype=np.float32)
     for p, last in ((1.0, 4), (0.95, 4), (0.8, 3), (0.5, 1), (0.1, 0)):
         assert sampler.draw(weights, weights, p, Largest(len(weights))) == last  # type: ignore[arg-type]
+
+
+def test_the_nucleus_is_of_what_top_k_leaves() -> None:
+    """The likeliest has 0.3 of all weight but 0.55 of what is left, so it is all of the nucleus."""
+    logits = np.log(np.array([[0.3, 0.25, 0.2, 0.15, 0.1]], dtype=np.float32))
+    assert sampled(logits, 50, temperature=1.0, top_k=2, top_p=0.5)[0] == 1

@@ -15,8 +15,9 @@ from mlx_rev.text.codec import StoryCodec
 from mlx_rev.text.order import ORDERS, Order
 from mlx_rev.text.sentences import sentences
 
-TEXT = 'Once there was a fox. He said, "Hi!"  They ran to Bé.\nThe end.'
-LETTERS = string.ascii_letters.encode()
+TEXT = 'Once there was a fox. He said, "Hi!"  They ran to Bé.\nThe end. I sat.'
+COUNTED = (string.ascii_letters + "\n").encode()
+"""A newline belongs to the sentence in front of it."""
 texts = st.text(alphabet='ab é.!?"\n', min_size=1, max_size=40).filter(str.strip)
 
 
@@ -46,12 +47,13 @@ def test_a_surprise_is_the_sentences_in_which_it_is(
     codec = codecs[order]
     [ids] = codec.enclosed([TEXT])
     pieces = [codec.tokenizer.piece_bytes[token] for token in ids[1:-1]]
-    bits = [float(sum(piece.count(letter) for letter in LETTERS)) for piece in pieces]
+    bits = [float(sum(piece.count(letter) for letter in COUNTED)) for piece in pieces]
     scored = ScoredText(tuple(ids[1:-1]), np.array([*bits, 7.0]) * np.log(2))
     found = by_sentence(codec, TEXT, scored)
-    letters = [sum(letter in LETTERS for letter in one.text.encode()) for one in found]
-    assert [round(one.bits, 6) for one in found] == letters == [16, 8, 10, 6]
-    assert found[2].bits_per_byte == pytest.approx(10 / len(found[2].text.encode()))
+    assert scored.bits == pytest.approx(sum(bits) + 7)
+    letters = [sum(letter in COUNTED for letter in one.text.encode()) for one in found]
+    assert [round(one.bits, 6) for one in found] == letters == [16, 8, 11, 6, 4]
+    assert found[2].bits_per_byte == pytest.approx(11 / len(found[2].text.encode()))
 
 
 def test_a_long_text_is_scored_as_score_stories_does(

@@ -102,3 +102,16 @@ def test_the_pace_is_of_tokens_over_seconds_and_nothing_is_divided_by_nothing() 
     assert story.tokens_per_second == 0
     story.seconds = 1.5
     assert story.tokens_per_second == 4
+
+
+def test_a_model_tells_with_its_own_settings_where_no_others_are_given(
+    tellers: dict[Order, Teller], codecs: dict[Order, StoryCodec]
+) -> None:
+    own = SampleConfig(max_tokens=2, seed=8)
+    teller = Teller(Loaded(tellers[WORD2].model, codecs[WORD2], own))
+    *_, streamed = teller.stream(["The dog was happy."])
+    told = teller.tell("The dog was happy.")
+    assert told.tokens == streamed.tokens
+    assert (told.length, told.seed, streamed.seed) == (2, 8, 8)
+    other = teller.tell("The dog was happy.", max_tokens=1)
+    assert (other.length, other.seed) == (1, 8)

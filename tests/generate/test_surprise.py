@@ -6,7 +6,7 @@ from mlx_rev.generate.teller import Teller
 from mlx_rev.model.llama import Llama, initialise
 from mlx_rev.model.load import Loaded
 from mlx_rev.text.codec import StoryCodec
-from mlx_rev.text.order import ORDERS, WORD, Order
+from mlx_rev.text.order import FORWARD, ORDERS, WORD, Order
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -42,3 +42,25 @@ def test_a_story_that_was_told(
     *_, story = teller.stream(["Sam went home."], SampleConfig(seed=2, max_tokens=20))
     words = word_surprises(teller.codec, story.generated, story.tokens, story.surprises)
     assert "".join(word for word, _ in words) == story.generated
+
+
+def test_what_is_no_more_than_a_gap_has_the_bits_of_a_gap(
+    codecs: dict[Order, StoryCodec],
+) -> None:
+    for order in ORDERS:
+        codec, text = codecs[order], "Tom ran.\n\nSam sat."
+        tokens = codec.encode(text)
+        pieces = [codec.tokenizer.piece_bytes[token] for token in tokens]
+        marked = [0.0 if piece.strip() else 1.0 for piece in pieces]
+        assert sum(marked) >= 2
+        words = word_surprises(codec, text, tokens, marked)
+        assert all(bits == 0 for word, bits in words if word.strip())
+
+
+def test_what_begins_with_a_space_keeps_it(codecs: dict[Order, StoryCodec]) -> None:
+    """As what is written after an opening does."""
+    codec = codecs[FORWARD]
+    tokens = codec.tokenizer.encode_after_space("was happy")
+    bits = [float(len(codec.tokenizer.piece_bytes[token].strip())) for token in tokens]
+    words = word_surprises(codec, " was happy", tokens, bits)
+    assert words == [(" ", 0), ("was", 3), (" ", 0), ("happy", 5)]

@@ -13,6 +13,7 @@ from mlx_rev.data.sources.parquet import read_parquet
 from mlx_rev.data.sources.problems import Problems
 from mlx_rev.data.sources.text import read_text
 from mlx_rev.errors import DataError
+from mlx_rev.text.tokenizer import Tokenizer
 
 PLAIN = (".txt", ".json", ".jsonl")
 SUFFIXES = (*PLAIN, ".parquet", *(f"{kind}{end}" for kind in PLAIN for end in (".gz", ".zst")))
@@ -118,16 +119,19 @@ def checked(path: Path) -> Path:
     return path
 
 
-def read_stories(data: Path | str, field: str | None = None) -> Iterator[str]:
+def read_stories(
+    data: Path | str, field: str | None = None, tokenizer: Tokenizer | None = None
+) -> Iterator[str]:
     """The stories of a file, a folder or a glob, stripped, the empty ones dropped.
 
     .txt: separated by `<|endoftext|>` or, if there is none, by blank lines; without either, see
     `facts`. .json and .jsonl: a list of entries, or one entry after another; an entry is a text or
     an object with the text in `field`, by default "story", "text" or "content". .parquet: the
     column of that name. A byte-order mark is not text. Raises DataError, possibly halfway through,
-    for anything else and if there is no story at all.
+    for anything else, for what `tokenizer` (by default one of SentencePiece's) cannot take, and if
+    there is no story at all.
     """
-    none, problems = True, Problems()
+    none, problems = True, Problems(tokenizer=tokenizer)
     for path in story_files(str(data)):
         for chunk in _story_file(path, field).chunks((), problems):
             none = none and not chunk.stories
