@@ -18,7 +18,7 @@ def word_surprises(
     pieces = [part.encode() for part in order.pattern.parts(generated) if part]
     if order.grows_leftwards:
         pieces.reverse()
-    starts_with_space = bool(pieces) and order.as_written(pieces[0]).startswith(b" ")
+    first = order.as_written(pieces[0])[:1] if pieces else b""
     bits = [0.0] * len(pieces)
     # Where each part ends, in bytes, walking in the direction in which the model wrote.
     ends: list[int] = []
@@ -27,10 +27,12 @@ def word_surprises(
     place, part = 0, 0
     for token, surprise in zip(tokens, surprises, strict=True):
         spelled = order.as_written(codec.tokenizer.piece_bytes[token])
-        if not place and not starts_with_space:
+        if not place and first != b" ":
             spelled = codec.tokenizer.without_added_space(spelled)
         if not spelled or not pieces:
             continue
+        if not place and not first.isspace():  # the prompt's own white space stands there
+            spelled = spelled.lstrip()
         gap = len(spelled) - len(spelled.lstrip())
         word_start = place + (gap if gap < len(spelled) else 0)
         while part < len(ends) - 1 and ends[part] <= word_start:

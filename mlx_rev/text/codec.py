@@ -6,7 +6,7 @@ from functools import cached_property
 
 from mlx_rev.errors import DataError
 from mlx_rev.text.order import FORWARD, Order
-from mlx_rev.text.stream import Growth
+from mlx_rev.text.stream import BesideSpace, Growth
 from mlx_rev.text.tokenizer import Tokenizer
 
 
@@ -96,18 +96,22 @@ class StoryCodec:
         return Prompt(text, tuple(dict.fromkeys((self.boundary, *ids) for ids in spellings)))
 
     def joins_prompt(self, prompt: str, spelling: Sequence[int]) -> list[bool]:
-        """For each id, whether it would change the first word of an ending if generated first."""
-        ending, last_piece = prompt.strip(), self._last_piece(spelling)
-        if not ending or last_piece is None:
+        """For each id, whether it would change the word of the prompt that it stands next to if
+        generated first."""
+        last_piece = self._last_piece(spelling)
+        if not prompt.strip() or last_piece is None:
             return [False] * self.tokenizer.vocab_size
-        test = self.order.joining(ending, last_piece)
+        test = self.order.joining(prompt, last_piece)
         if test not in self._tested:
             self._tested[test] = [test(piece) for piece in self.tokenizer.piece_bytes]
         return self._tested[test]
 
     def growth(self, prompt: str, spelling: Sequence[int]) -> Growth:
         """The text that will grow from a prompt, given the spelling that was chosen."""
-        return self.order.growth(self.tokenizer, prompt, self._last_piece(spelling))
+        growth = self.order.growth(self.tokenizer, self._last_piece(spelling))
+        leftwards = self.order.grows_leftwards
+        seam = prompt[:1] if leftwards else prompt[-1:]
+        return BesideSpace(growth, leftwards=leftwards) if seam.isspace() else growth
 
     def _last_piece(self, spelling: Sequence[int]) -> bytes | None:
         return self.tokenizer.piece_bytes[spelling[-1]] if len(spelling) > 1 else None

@@ -87,17 +87,18 @@ class Order(ABC):
         """The possible ids, in model order, of an ending inside a story."""
         return [self.reverse_ids(tokenizer.encode(self.reverse(ending)))]
 
-    def joining(self, ending: str, last_piece: bytes) -> "Callable[[bytes], bool]":
-        """A test of pieces: whether one, if generated first, would change the ending's first word.
+    def joining(self, prompt: str, last_piece: bytes) -> "Callable[[bytes], bool]":
+        """A test of pieces: whether one, if generated first, would change the word of the prompt
+        that it stands next to.
 
-        `ending` has no white space round it; `last_piece` is what its last id spells.
+        `prompt` is as typed, and not only white space; `last_piece` is what its last id spells.
         """
         return _never
 
     @abstractmethod
-    def growth(self, tokenizer: Tokenizer, prompt: str, last_piece: bytes | None) -> Growth:
-        """The text that grows from a prompt as typed. `last_piece` is what its last id spells; None
-        for an empty prompt."""
+    def growth(self, tokenizer: Tokenizer, last_piece: bytes | None) -> Growth:
+        """The text that grows from a prompt without white space around it. `last_piece` is what its
+        last id spells; None for an empty prompt."""
 
 
 class ArticleWordOrder(Order):
@@ -126,11 +127,11 @@ class ArticleWordOrder(Order):
         """Between words."""
         return chunking.by_words(self.pattern, cuts)
 
-    def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
+    def joining(self, prompt: str, last_piece: bytes) -> Callable[[bytes], bool]:
         """Letters, next to a letter."""
-        return _begins_word if is_word_character(ending[0]) else _never
+        return _begins_word if is_word_character(prompt.lstrip()[0]) else _never
 
-    def growth(self, tokenizer: Tokenizer, prompt: str, last_piece: bytes | None) -> Growth:
+    def growth(self, tokenizer: Tokenizer, last_piece: bytes | None) -> Growth:
         """Each word in front of the one before."""
         return WordByWord(
             self.pattern,
@@ -152,9 +153,10 @@ class WordOrder(ArticleWordOrder):
         """The one that knows combining marks."""
         return words.with_marks()
 
-    def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
+    def joining(self, prompt: str, last_piece: bytes) -> Callable[[bytes], bool]:
         """Marks, next to anything, and letters next to a letter."""
-        return self._begins_word_or_mark if is_word_character(ending[0]) else self._begins_mark
+        letter = is_word_character(prompt.lstrip()[0])
+        return self._begins_word_or_mark if letter else self._begins_mark
 
     def _begins_mark(self, piece: bytes) -> bool:
         text = piece.decode(errors="ignore")
@@ -188,16 +190,15 @@ class TokenOrder(Order):
         spelled = tokenizer.encode_after_space(ending), tokenizer.encode_inside(ending)
         return [self.reverse_ids(ids) for ids in spelled]
 
-    def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
+    def joining(self, prompt: str, last_piece: bytes) -> Callable[[bytes], bool]:
         """Letters, next to a letter with no space in front."""
-        joins = is_word_character(ending[0]) and not last_piece.startswith(b" ")
+        joins = is_word_character(prompt.lstrip()[0]) and not last_piece.startswith(b" ")
         return _ends_word if joins else _never
 
-    def growth(self, tokenizer: Tokenizer, prompt: str, last_piece: bytes | None) -> Growth:
-        """Each piece in front of the one before; first the ending's own space, if none is typed."""
+    def growth(self, tokenizer: Tokenizer, last_piece: bytes | None) -> Growth:
+        """Each piece in front of the one before; first the ending's own space."""
         has_space = last_piece is not None and last_piece.startswith(b" ")
-        first = b" " if has_space and not prompt[:1].isspace() else b""
-        return Leftwards(first, drops_space=tokenizer.adds_space)
+        return Leftwards(b" " if has_space else b"", drops_space=tokenizer.adds_space)
 
 
 class ForwardOrder(Order):
@@ -208,7 +209,12 @@ class ForwardOrder(Order):
     example = "Once upon a time"
     description = "It reads and writes forwards, like any other Llama."
 
-    def growth(self, tokenizer: Tokenizer, prompt: str, last_piece: bytes | None) -> Growth:
+    def joining(self, prompt: str, last_piece: bytes) -> Callable[[bytes], bool]:
+        """Letters, where a space was typed after a letter; otherwise the word may be unfinished."""
+        ended = prompt[-1:].isspace() and is_word_character(prompt.rstrip()[-1])
+        return _begins_word if ended else _never
+
+    def growth(self, tokenizer: Tokenizer, last_piece: bytes | None) -> Growth:
         """Each piece after the one before."""
         return Rightwards(drops_space=last_piece is None and tokenizer.adds_space)
 

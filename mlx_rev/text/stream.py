@@ -137,6 +137,27 @@ class Leftwards(Growth):
         return half
 
 
+class BesideSpace(Growth):
+    """Text next to white space that was typed: its own there is left out."""
+
+    def __init__(self, whole: Growth, *, leftwards: bool) -> None:
+        self._whole, self._leftwards = whole, leftwards
+
+    def push(self, piece: bytes) -> None:
+        """Add to the whole."""
+        self._whole.push(piece)
+
+    def finish(self) -> None:
+        """End the whole."""
+        self._whole.finish()
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        text = self._whole.text
+        return text.rstrip() if self._leftwards else text.lstrip()
+
+
 class _Parts:
     """Text to which parts are added on one side, joined when it is asked for."""
 

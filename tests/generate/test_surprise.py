@@ -33,13 +33,14 @@ def test_a_words_bits_are_those_of_its_own_tokens(codecs: dict[Order, StoryCodec
 
 
 @pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("prompt", ["Sam went home.", " \nSam went home. "])
 def test_a_story_that_was_told(
-    order: Order, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
+    order: Order, prompt: str, tiny: ModelConfig, codecs: dict[Order, StoryCodec]
 ) -> None:
     model = Llama(tiny)
     initialise(model, seed=1)
     teller = Teller(Loaded(model, codecs[order]))
-    *_, story = teller.stream(["Sam went home."], SampleConfig(seed=2, max_tokens=20))
+    *_, story = teller.stream([prompt], SampleConfig(seed=2, max_tokens=20))
     words = word_surprises(teller.codec, story.generated, story.tokens, story.surprises)
     assert "".join(word for word, _ in words) == story.generated
 
@@ -55,6 +56,21 @@ def test_what_is_no_more_than_a_gap_has_the_bits_of_a_gap(
         assert sum(marked) >= 2
         words = word_surprises(codec, text, tokens, marked)
         assert all(bits == 0 for word, bits in words if word.strip())
+
+
+def test_bits_of_white_space_that_was_typed_instead_shift_no_word(
+    codecs: dict[Order, StoryCodec],
+) -> None:
+    codec = codecs[FORWARD]
+    tokens = codec.tokenizer.encode_inside("\n" * 5) + codec.tokenizer.encode_after_space(
+        "was happy"
+    )
+    bits = [float(len(codec.tokenizer.piece_bytes[token].strip())) for token in tokens]
+    assert word_surprises(codec, "was happy", tokens, bits) == [
+        ("was", 3),
+        (" ", 0),
+        ("happy", 5),
+    ]
 
 
 def test_what_begins_with_a_space_keeps_it(codecs: dict[Order, StoryCodec]) -> None:

@@ -112,6 +112,16 @@ def test_nothing_is_blocked_before_punctuation_or_after_an_opening(
     assert first_words(codecs[FORWARD], "Once upon a ti") == []
 
 
+def test_after_a_typed_space_no_letter_goes_on_with_the_word_in_front_of_it(
+    codecs: dict[Order, StoryCodec],
+) -> None:
+    blocked = first_words(codecs[FORWARD], "Once upon a\n")
+    assert b"s" in blocked
+    assert b" s" not in blocked
+    assert b"," not in blocked
+    assert first_words(codecs[FORWARD], "He ran. ") == []
+
+
 def test_a_mark_may_not_come_first_next_to_anything(codecs: dict[Order, StoryCodec]) -> None:
     codec = codecs[WORD2]
     lead_of_a_mark = "\u0301".encode()[:1]

@@ -134,6 +134,22 @@ def test_the_space_of_a_token_reversed_ending_is_shown_in_front_of_it_once(
     assert growth.text + ending == story
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("typed", [" ", "  ", "\n"])
+def test_white_space_that_was_typed_at_the_seam_is_all_there_is(
+    codecs: dict[Order, StoryCodec], order: Order, typed: str
+) -> None:
+    codec, parts = codecs[order], ("Tom ran.", "He was happy.")
+    given, written = parts[::-1] if order.grows_leftwards else parts
+    prompt = typed + given if order.grows_leftwards else given + typed
+    spelling = codec.prompt(prompt).spellings[0]
+    growth = codec.growth(prompt, spelling)
+    for token in codec.encode(" ".join(parts))[len(spelling) - 1 :]:
+        growth.push(codec.tokenizer.piece_bytes[token])
+    growth.finish()
+    assert growth.text == written
+
+
 def characters_split(monkeypatch: pytest.MonkeyPatch, order: Order, tokens: int) -> int:
     """How many characters are split into words while a story of so many tokens grows, its text
     asked for at every token."""
@@ -149,7 +165,7 @@ def characters_split(monkeypatch: pytest.MonkeyPatch, order: Order, tokens: int)
 
     with monkeypatch.context() as patched:
         patched.setattr(WordPattern, "parts", counting)
-        growth = order.growth(Tokens(), "The end.", b".")  # type: ignore[arg-type]
+        growth = order.growth(Tokens(), b".")  # type: ignore[arg-type]
         for number in range(tokens):
             growth.push((b" abcd", b"efgh", b"., ")[number % 3])
             assert growth.text
