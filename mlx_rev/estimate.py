@@ -12,8 +12,8 @@ from mlx_rev.errors import ConfigError
 if TYPE_CHECKING:
     from mlx_rev.config import ModelConfig, TrainConfig
 
-_COPIES = 4
-"""Weights, their gradients and two moments."""
+_COPIES = 3
+"""Weights, their gradients and the gradients' mean; AdamW has their mean square, too."""
 _BATCH_ARRAYS = 3
 """Inputs, targets and where stories begin, each int32."""
 _FLOAT32 = 4
@@ -26,12 +26,16 @@ def machine_memory() -> int:
 
 def parameters(model: "ModelConfig") -> int:
     """How many parameters a model has."""
+    norms = (2 * model.n_layers + 1) * model.dim
+    embeddings = (1 if model.tied else 2) * model.vocab_size * model.dim
+    return embeddings + _in_matrices_of_blocks(model) + norms
+
+
+def _in_matrices_of_blocks(model: "ModelConfig") -> int:
     key_dim = model.n_kv_heads * model.head_dim
     query_dim = model.n_heads * model.head_dim
     attention = 2 * model.dim * (query_dim + key_dim)
-    block = attention + 3 * model.dim * model.hidden_dim + 2 * model.dim
-    embeddings = (1 if model.tied else 2) * model.vocab_size * model.dim
-    return embeddings + model.n_layers * block + model.dim
+    return model.n_layers * (attention + 3 * model.dim * model.hidden_dim)
 
 
 def training_flops(model: "ModelConfig") -> float:
@@ -53,7 +57,10 @@ def training_bytes(model: "ModelConfig", train: "TrainConfig", nodes: int = 1) -
     rows = train.batch_size // nodes  # the least that one of them gets
     kept = rows * model.context * model.n_layers * (model.dim + 2 * model.hidden_dim) * width
     batch = train.batch_size * train.accumulation * model.context * _BATCH_ARRAYS * 4
-    return parameters(model) * _COPIES * _FLOAT32 + kept + batch
+    squares = parameters(model)
+    if train.optimizer == "muon":
+        squares -= _in_matrices_of_blocks(model)
+    return (parameters(model) * _COPIES + squares) * _FLOAT32 + kept + batch
 
 
 def telling_bytes(model: "ModelConfig", stories: int) -> int:

@@ -114,6 +114,11 @@ def test_what_is_no_toml_is_refused_by_name(tmp_path: Path, text: str) -> None:
     assert len(str(caught.value)) < 1000
 
 
+def test_a_surrogate_that_stands_for_no_byte_is_no_text() -> None:
+    with pytest.raises(ConfigError, match=r"ending is .* not UTF-8"):
+        validate_run(RunConfig(train=TrainConfig(ending="\ud800")))
+
+
 def test_a_byte_order_mark_is_no_toml(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text("\ufeff[train]\nsteps = 7\n", encoding="utf-8")

@@ -5,10 +5,22 @@ from dataclasses import replace
 import pytest
 
 from mlx_rev import estimate
-from mlx_rev.config import ModelConfig, RunConfig, SampleConfig, TrainConfig, validate, validate_run
+from mlx_rev.config import (
+    Dtype,
+    ModelConfig,
+    OptimizerName,
+    RunConfig,
+    SampleConfig,
+    TrainConfig,
+    validate,
+    validate_run,
+)
 from mlx_rev.errors import ConfigError
 from mlx_rev.formats import names
+from mlx_rev.model.cache import new_cache
+from mlx_rev.model.llama import Llama, get_weights
 from mlx_rev.presets import preset, presets
+from mlx_rev.train.optimizer import initial_moments
 
 
 @pytest.mark.parametrize("name", presets())
@@ -66,7 +78,25 @@ def test_operations_are_those_of_heads_of_any_size() -> None:
     attention = [
         estimate.training_flops(model) - 6 * estimate.parameters(model) for model in (usual, wide)
     ]
+    assert attention[0] == 12 * usual.n_layers * 64 * usual.context
     assert attention[1] == 2 * attention[0]
+    assert estimate.training_flops(replace(usual, tied=False)) == estimate.training_flops(usual)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_memory_is_counted_that_the_arrays_take(tiny: ModelConfig, name: OptimizerName) -> None:
+    """Of a step: each row takes as much as the next."""
+    train = TrainConfig(optimizer=name, batch_size=1)
+    weights = get_weights(Llama(tiny))
+    one, two = (estimate.training_bytes(tiny, replace(train, batch_size=n)) for n in (1, 2))
+    arrays = (weights, weights, *initial_moments(weights, train))  # a gradient is like its weight
+    held = [sum(array.nbytes for array in kind.values()) for kind in arrays]
+    assert one - (two - one) == sum(held)
+    half = estimate.training_bytes(tiny, replace(train, dtype=Dtype.BFLOAT16))
+    kept = tiny.context * tiny.n_layers * (tiny.dim + 2 * tiny.hidden_dim)
+    assert one - half == 2 * kept
+    cache = sum(layer.keys.nbytes + layer.values.nbytes for layer in new_cache(tiny, 3, 96))
+    assert estimate.telling_bytes(tiny, 3) == held[0] + cache
 
 
 @pytest.mark.parametrize(
@@ -92,6 +122,6 @@ def test_stories_told_at_once_have_to_fit() -> None:
 
 
 def test_counts_are_whole_numbers() -> None:
-    validate(SampleConfig(top_k=10**9))
+    validate(SampleConfig(top_k=10**9, seed=1 << 60), TrainConfig(seed=1 << 60))
     with pytest.raises(ConfigError, match=r"top_k is 1e\+30, expected a whole number"):
         validate(SampleConfig(top_k=1e30))  # type: ignore[arg-type]

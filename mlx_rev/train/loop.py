@@ -267,7 +267,7 @@ class _Training:
             self._report(Doing(self.step, "telling a story"))
             story = write_story(self._model(), self.step)
             self._report(Sampled(self.step, train.ending, story))
-        if best or last or self._due(train.save_every):
+        if best or self._due(train.save_every):
             self._save(best=best)
 
     def stop(self) -> Stopped:
@@ -349,21 +349,22 @@ class _Training:
         self._interval = _Interval([])
 
     def _evaluate(self) -> bool:
-        stories = self._config.train.eval_stories
         self._report(Doing(self.step, "evaluating on held-out stories"))
-        score = evaluate(self._model(), self._data.valid, stories)
-        if not abs(score.nats_per_token) < LARGEST:
-            loss = f"the validation loss after step {self.step} is {score.nats_per_token}"
-            raise TrainingError(self._unusable(loss))
-        forward, mean = None, score.bits_per_byte
-        if self._data.opposite is not None:
-            forward = evaluate(self._model(), self._data.opposite.valid, stories).bits_per_byte
-            mean = (mean + forward) / 2
+        scores = [self._scored(part.valid) for part in self._data.directions]
+        score, forward = scores[0], scores[1].bits_per_byte if len(scores) > 1 else None
+        mean = sum(part.bits_per_byte for part in scores) / len(scores)
         best = self._progress.best is None or mean < self._progress.best
         if best:
             self._progress = replace(self._progress, best=mean)
         self._report(Evaluated(self.step, score.nats_per_token, score.bits_per_byte, best, forward))
         return best
+
+    def _scored(self, stories: ShardSet) -> Score:
+        score = evaluate(self._model(), stories, self._config.train.eval_stories)
+        if not abs(score.nats_per_token) < LARGEST:
+            loss = f"the validation loss after step {self.step} is {score.nats_per_token}"
+            raise TrainingError(self._unusable(loss))
+        return score
 
     def _save(self, *, best: bool) -> None:
         self._report(Doing(self.step, "saving a checkpoint"))

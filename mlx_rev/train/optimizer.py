@@ -62,9 +62,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 def squared_norms(gradients: Arrays) -> Arrays:
     """The squared Euclidean norm of each gradient, as a float32 scalar."""
-    flat = {
-        name: gradient.astype(mx.float32).reshape(1, -1) for name, gradient in gradients.items()
-    }
+    flat = {name: gradient.reshape(1, -1) for name, gradient in gradients.items()}
     return {name: (row @ row.T).reshape(()) for name, row in flat.items()}
 
 
@@ -128,7 +126,7 @@ def update(
     """
     after, new_mean, new_square = {}, {}, {}
     for name, weight in weights.items():
-        gradient = gradients[name].astype(mx.float32) * scales.gradient
+        gradient = gradients[name] * scales.gradient
         if name not in square:
             direction, new_mean[name] = muon.direction(gradient, mean[name])
             after[name] = weight * scales.muon_decay - scales.muon * direction

@@ -18,6 +18,8 @@ from mlx_rev.train.runlog import read_metrics
         ('{"kind": "step", "step": true, "loss": 1}', "its step is no whole number"),
         ('{"kind": "step", "step": 1e400, "loss": 1}', "its step is no whole number"),
         ('{"kind": "step", "step": 1}', "its loss is no number"),
+        ('{"kind": "step", "step": 1, "loss": true}', "its loss is no number"),
+        ('{"kind": "step", "step": 1, "loss": -Infinity}', "its loss is no number"),
         ('{"kind": "eval", "step": 1, "bits_per_byte": NaN}', "its bits_per_byte is no number"),
         ('{"kind": "sample", "step": 1, "story": 3}', "its story is not a string"),
         ('{"kind": "sample", "step": 1, "story": "\\ud800"}', "it has a lone surrogate"),
@@ -53,6 +55,7 @@ def described(run: Path, harm: dict[str, object]) -> None:
     [
         ({"progress": {"step": 20.0, "losses": []}}, "step is 20.0, expected a whole number"),
         ({"progress": {"step": -1, "losses": []}}, "step is -1, expected 0 or more"),
+        ({"progress": {"step": 1 << 53, "losses": []}}, "expected 0 or more, and under 2\\^53"),
         ({"progress": {"step": 1, "losses": ["a"]}}, "0 is 'a', expected a number"),
         ({"progress": {"step": 1, "best": "x"}}, "best is 'x', expected a number"),
         ({"progress": 3}, "progress is 3, expected an object"),

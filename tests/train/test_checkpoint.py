@@ -4,6 +4,7 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
+from mlx_rev import files
 from mlx_rev.config import ModelConfig, RunConfig, TrainConfig
 from mlx_rev.errors import CheckpointError, FormatError
 from mlx_rev.formats.detect import open_model
@@ -46,6 +47,10 @@ def test_what_is_saved_comes_back(
     assert same(loaded.weights, state.weights)
     assert same(loaded.moments.mean, state.moments.mean)
     assert same(loaded.moments.square, state.moments.square)
+    described = tmp_path / "checkpoints" / "latest" / "training.json"
+    described.write_text(described.read_text().replace('"abc"', '""'))
+    unknown = checkpoint.load(tmp_path, RunConfig(model=tiny), corpus_fingerprint="def")
+    assert unknown.progress == state.progress
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "training.json"])
@@ -97,6 +102,22 @@ def test_the_newest_and_the_best_are_kept(
         "step-00000005",
     ]
     assert (root / "best").resolve().name == "step-00000002"
+
+
+def test_an_older_one_that_latest_was_pointed_at_is_kept_and_what_the_dead_left_is_not(
+    tmp_path: Path,
+) -> None:
+    """As the sentence about a damaged one advises."""
+    root = tmp_path / "checkpoints"
+    for step in (1, 2, 3):
+        (root / f"step-{step:08d}").mkdir(parents=True)
+    (root / "latest").symlink_to("step-00000001")
+    for place in (tmp_path, root):
+        (place / f"{files._UNFINISHED}0").mkdir()
+    checkpoint.remove_old(tmp_path, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+    left = ["latest", "step-00000001", "step-00000003"]
+    assert sorted(path.name for path in root.iterdir()) == left
 
 
 def test_without_its_link_the_latest_is_the_newest_whole_one(

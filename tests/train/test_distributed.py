@@ -170,6 +170,11 @@ def test_what_differs_between_machines_is_refused(
         check_same(config, data, OneOfTwo(other.said))
 
 
+def test_a_flag_of_either_machine_is_one_of_both() -> None:
+    told = [OneOfTwo([other]).any(own) for other in (0, 1) for own in (False, True)]
+    assert told == [False, True, True, True]
+
+
 def test_one_that_is_refused_alone_leaves_the_others_a_sentence(
     flags: list[str], tmp_path: Path, start: Start
 ) -> None:

@@ -6,6 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from mlx_rev import estimate
 from mlx_rev.backend import choose
 from mlx_rev.config import Dtype, RunConfig
 from mlx_rev.data.prepare import Prepared
@@ -61,17 +62,21 @@ def whole_run(
     return run, recorder
 
 
-def test_a_run_reports_and_keeps_what_it_should(whole_run: tuple[Path, Recorder]) -> None:
+def test_a_run_reports_and_keeps_what_it_should(
+    run_config: RunConfig, whole_run: tuple[Path, Recorder]
+) -> None:
     run, recorder = whole_run
-    assert isinstance(recorder.events[0], Started)
+    model, train = run_config.model, run_config.train
+    tokens = train.batch_size * model.context
+    assert recorder.events[0] == Started(run, 0, 12, estimate.parameters(model), tokens)
     assert recorder.events[-1] == Stopped(12, run, finished=True)
     assert [event.step for event in recorder.of(Stepped)] == [5, 10]
     assert [event.step for event in recorder.of(Evaluated)] == [6, 12]
-    assert [event.story for event in recorder.of(Sampled)] == ["story 6", "story 12"]
-    assert {4, 8, 12} <= {event.step for event in recorder.of(Saved)}
+    told = [Sampled(step, train.ending, f"story {step}") for step in (6, 12)]
+    assert recorder.of(Sampled) == told
+    assert [event.step for event in recorder.of(Saved)] == [4, 6, 8, 12]  # at 6 as the best
     kept = sorted(path.name for path in (run / "checkpoints").glob("step-*"))
-    assert kept[-1] == "step-00000012"
-    assert len(kept) <= 3
+    assert kept == ["step-00000008", "step-00000012"]
     assert (run / "checkpoints" / "best").resolve().name == "step-00000012"
     assert "story 6" in (run / "samples.md").read_text()
     assert [entry["kind"] for entry in logged(run)].count("step") == 2
@@ -91,12 +96,15 @@ def test_who_begins_a_run_holds_none_of_its_arrays_while_it_trains(
 def test_tokens_per_second_are_tokens_over_time(
     run_config: RunConfig, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a clock that moves by a quarter of a second from one look to the next."""
-    ticks = iter(range(10_000))
+    """With a clock that moves by a quarter of a second from one look to the next. A line after a
+    resume is of the steps since then."""
+    ticks, steps = iter(range(10_000)), iter(range(7))
     monkeypatch.setattr("mlx_rev.train.loop.time.perf_counter", lambda: next(ticks) / 4)
-    recorder = Recorder()
-    fit(tmp_path, run_config, prepared, recorder)
-    tokens = run_config.train.batch_size * run_config.model.context
+    recorder, config = Recorder(), changed(run_config, batch_size=2, accumulation=2)
+    fit(tmp_path, config, prepared, recorder, should_stop=lambda: next(steps, None) is None)
+    fit(tmp_path, config, prepared, recorder, resume=True)
+    tokens = 2 * 2 * run_config.model.context
+    assert [event.tokens_per_step for event in recorder.of(Started)] == [tokens] * 2
     assert [event.tokens_per_second for event in recorder.of(Stepped)] == [4 * tokens] * 2
 
 
@@ -105,6 +113,24 @@ def test_the_logged_learning_rate_is_that_of_its_step(
 ) -> None:
     found = [event.learning_rate for event in whole_run[1].of(Stepped)]
     assert found == [learning_rate(step - 1, run_config.train) for step in (5, 10)]
+
+
+def test_a_line_has_the_mean_loss_since_the_last_one_and_its_own_steps_norm(
+    run_config: RunConfig, prepared: Prepared, tmp_path: Path
+) -> None:
+    """And whatever the intervals are, the last step is evaluated, and a story told."""
+    recorders = Recorder(), Recorder()
+    for every, recorder in enumerate(recorders, start=1):
+        config = changed(run_config, steps=4, log_every=every, eval_every=3, sample_every=3)
+        fit(tmp_path / str(every), config, prepared, recorder, write_story=lambda model, step: "")
+        assert [event.step for event in recorder.of(Evaluated)] == [3, 4]
+        assert [event.step for event in recorder.of(Sampled)] == [3, 4]
+    each, pairs = (recorder.of(Stepped) for recorder in recorders)
+    losses, norms = ([getattr(line, name) for line in each] for name in ("loss", "gradient_norm"))
+    assert len(set(losses)) == 4
+    assert min(norms) > 0
+    assert [line.loss for line in pairs] == [sum(losses[:2]) / 2, sum(losses[2:]) / 2]
+    assert [line.gradient_norm for line in pairs] == norms[1::2]
 
 
 def test_the_loss_falls(run_config: RunConfig, prepared: Prepared, tmp_path: Path) -> None:
@@ -319,7 +345,9 @@ def test_evaluation_is_of_the_saved_model(
 ) -> None:
     run, recorder = whole_run
     score = evaluate(load_model(run).model, prepared.valid, 10)
-    assert score.bits_per_byte == pytest.approx(recorder.of(Evaluated)[-1].bits_per_byte, abs=1e-6)
+    reported = recorder.of(Evaluated)[-1]
+    assert score.bits_per_byte == pytest.approx(reported.bits_per_byte, abs=1e-6)
+    assert score.nats_per_token == pytest.approx(reported.loss, abs=1e-6)
     assert np.isfinite(score.nats)
 
 

@@ -58,6 +58,13 @@ def test_clipping_brings_all_gradients_to_the_norm() -> None:
         assert optimizer.clipping(squares, limit)[0].item() == 1
 
 
+def test_the_norm_does_not_depend_on_the_order_of_the_arrays() -> None:
+    """Not in its last bit: what is resumed has them in another."""
+    squares = {f"{n:03d}": mx.array(1.0 if n else 1e8) for n in range(101)}
+    turned = dict(reversed(squares.items()))
+    assert optimizer.clipping(squares, 1.0)[1].item() == optimizer.clipping(turned, 1.0)[1].item()
+
+
 def test_the_factor_is_of_the_gradients() -> None:
     weights, gradients, config = random_arrays(0), random_arrays(1), TrainConfig()
     halves = {name: gradient / 2 for name, gradient in gradients.items()}

@@ -149,7 +149,7 @@ def test_the_forward_pass_is_in_bfloat16_and_the_loss_in_float32() -> None:
 
 
 def test_no_dropout_mask_is_used_twice(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In no step, micro-batch, worker, or place in the model."""
+    """In no step, micro-batch, worker, place in the model, or run of another seed."""
     seen: list[bytes] = []
 
     def watched(x: mx.array, rate: float, key: mx.array) -> mx.array:
@@ -159,8 +159,9 @@ def test_no_dropout_mask_is_used_twice(backend: Backend, monkeypatch: pytest.Mon
     monkeypatch.setattr("mlx_rev.model.llama.dropout", watched)
     workers = 2 if backend is CPU else 1
     train = replace(EAGER, workers=workers)
-    trained(backend, shape(dropout=0.5, context=8), train, steps=2)
-    assert len(seen) == 2 * 2 * workers * 5
+    for seed in (1, 2):
+        trained(backend, shape(dropout=0.5, context=8), replace(train, seed=seed), steps=2)
+    assert len(seen) == 2 * 2 * 2 * workers * 5
     assert len(set(seen)) == len(seen)
 
 
@@ -280,6 +281,9 @@ def test_more_workers_than_rows_are_refused(tiny: ModelConfig) -> None:
     weights, config = weights_of(tiny), replace(CONFIG, workers=7)
     with pytest.raises(ConfigError, match=r"is 6, expected 7 or more: .* 7 workers .* --workers"):
         TrainingStep(tiny, config, weights, optimizer.initial_moments(weights, config), backend=CPU)
+    config = replace(CONFIG, batch_size=1)
+    with pytest.raises(ConfigError, match=r"is 1, expected 2 or more: .* 1 workers on 2 machines"):
+        TrainingStep(tiny, config, weights, optimizer.initial_moments(weights, config), OneOfTwo(0))
 
 
 def test_what_a_backend_decides() -> None:

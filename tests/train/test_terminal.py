@@ -54,6 +54,11 @@ def test_a_parent_gives_it_back_and_takes_it_again(
     assert written == [leave, enter, leave]
 
 
+def test_the_picture_is_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    terminal._write(b"left")
+    assert capfd.readouterr() == ("left", "")
+
+
 def test_without_a_terminal_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.__stdin__", None)
     monkeypatch.setattr(terminal, "_write", lambda control: None)
