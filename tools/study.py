@@ -173,17 +173,8 @@ def main() -> None:
 
 
 def is_done(target: Path, about: dict[str, Any]) -> bool:
-    """Whether a result is there that depends on the same.
-
-    The first results do not say on what. They are all of the study itself and lie in its folder
-    only, so there, and nowhere else, such a one is taken to depend on the same: else the study
-    would do them again.
-    """
-    if not target.exists():
-        return False
-    unsaid = about if target.parent.resolve() == RESULTS else None
-    found: dict[str, Any] | None = json.loads(target.read_text()).get("about", unsaid)
-    return found == about
+    """Whether a result is there that depends on the same."""
+    return target.exists() and json.loads(target.read_text()).get("about") == about
 
 
 def planned() -> Iterator[tuple[str, int, Arm]]:

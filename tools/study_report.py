@@ -57,17 +57,16 @@ def write_report(results: Path, out: Path, planned: Sequence[str]) -> None:
 
 
 def _check_alike(found: Sequence[Result], folder: Path) -> None:
-    """Refuse results of one size that say that they depend on different things."""
+    """Refuse results of one size that depend on different things."""
     first: dict[str, Result] = {}
     for own in found:
-        if "about" in own:
-            other = first.setdefault(own["size"], own)
-            if own["about"] != other["about"]:
-                names = (f"{one['size']}-{one['arm']}-{one['seed']}.json" for one in (other, own))
-                raise ConfigError(
-                    f"{folder}: {' and '.join(names)} are of different texts, judges or steps; "
-                    "expected the same for all of a size; keep those of each study by themselves"
-                )
+        other = first.setdefault(own["size"], own)
+        if own["about"] != other["about"]:
+            names = (f"{one['size']}-{one['arm']}-{one['seed']}.json" for one in (other, own))
+            raise ConfigError(
+                f"{folder}: {' and '.join(names)} are of different texts, judges or steps; "
+                "expected the same for all of a size; keep those of each study by themselves"
+            )
 
 
 def _how_far(found: Sequence[Result], done: int, planned: int) -> str:
