@@ -20,7 +20,7 @@ _ENOUGH = 2
 """Seeds: of fewer nothing is known of how they differ."""
 SHARES = ("retrieved", "loops", "cut")
 """What is 0 or 1 for each ending."""
-_MISSING = ": not measured yet."
+_MISSING = ": not measured."
 _CHANCE = 1 / ENDINGS
 
 LIMITS = f"""\
@@ -193,7 +193,7 @@ _QUESTIONS: tuple[tuple[str, tuple[_Comparison, ...]], ...] = (
         ),
     ),
 )  # fmt: skip
-_LEADING = (("word", "ending-first"), ("word", "fill-in"), ("both", "word"))
+_LEADING = (("word", "ending-first"), ("word", "fill-in"), ("token", "word"), ("both", "word"))
 """Arms whose stories from endings are compared."""
 
 
@@ -235,9 +235,9 @@ def _answered(question: str, said: Mapping[str, Sequence[str]]) -> str:
         missing = [line.removesuffix(_MISSING) for line in own if line.endswith(_MISSING)]
         lines += [f"- {size}, {line}" for line in own if not line.endswith(_MISSING)]
         if len(missing) == len(own):
-            lines.append(f"- {size}: nothing is measured yet.")
+            lines.append(f"- {size}: nothing is measured.")
         elif missing:
-            lines.append(f"- {size}, not measured yet: {'; '.join(missing)}.")
+            lines.append(f"- {size}, not measured: {'; '.join(missing)}.")
     return f"**{question}**\n\n" + "\n".join(lines) + "\n"
 
 

@@ -32,8 +32,9 @@ _ENDING_MEASURES = (
 
 def write_report(results: Path, out: Path, planned: Sequence[str]) -> None:
     """Write study.md to `out`, and its pictures to `out`/study, of those trainings that are there:
-    of all that are planned the names, in the order of the sizes. Raises ConfigError where results
-    of one size depend on different texts, judges or steps."""
+    of all that are planned the names, in the order of the sizes. What people wrote is there
+    already; their answer is left out until all is done. Raises ConfigError where results of one
+    size depend on different texts, judges or steps."""
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     _check_alike(found, results)
     pictures = out / "study"
@@ -46,8 +47,9 @@ def write_report(results: Path, out: Path, planned: Sequence[str]) -> None:
     }
     done = {"{size}-{arm}-{seed}".format_map(own) for own in found}
     whole = set(planned) <= done
+    written = ["question", "answer", "setup"] if whole else ["question", "setup"]
     parts = [
-        (pictures / "question.md").read_text(),
+        *((pictures / f"{name}.md").read_text() for name in written),
         f"## How far it is\n\n{_how_far(found, len(done.intersection(planned)), len(planned))}\n",
         conclusion(named, labels, whole=whole),
         *(_section(size, by_arm, pictures) for size, by_arm in by_size.items() if by_arm),

@@ -1,6 +1,8 @@
 """The study's arms and its write-up; the trainings themselves are only tried with -m slow."""
 
 import json
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -132,7 +134,8 @@ def test_the_report_has_every_arm_that_was_run_and_its_difference(tmp_path: Path
     results, out = tmp_path / "results", tmp_path / "docs"
     results.mkdir()
     (out / "study").mkdir(parents=True)
-    (out / "study" / "question.md").write_text("# Question\n")
+    for written in ("question", "answer", "setup"):
+        (out / "study" / f"{written}.md").write_text(f"# What {written} says\n")
     for name, bits in (("forward", 1.0), ("word", 1.1), ("token", 1.05)):
         for seed in (0, 1, 2)[: 3 if name == "word" else 2]:
             path = results / f"260k-{name}-{seed}.json"
@@ -149,10 +152,11 @@ def test_the_report_has_every_arm_that_was_run_and_its_difference(tmp_path: Path
     assert "6 of 7 trainings are done" in text
     assert "- 260k, token order, the same ids from the other end, against forward: +5.0%" in text
     assert "in 2 seeds (+5.0% to +5.0%): it costs that." in text
-    assert "- 1.5m: nothing is measured yet." in text
-    assert "- 260k, not measured yet: word order with the forward vocabulary against" in text
+    assert "- 1.5m: nothing is measured." in text
+    assert "- 260k, not measured: word order with the forward vocabulary against" in text
     assert "50% of the endings are recognised (40% to 60%), more than chance gives" in text
     assert "not finished" in text
+    assert "What answer says" not in text
     assert (out / "study" / "arrow-260k.png").stat().st_size > 1000
     # Results of what is not planned do not stand for those that are.
     (results / "260k-both-0.json").write_text(json.dumps(result(BY_NAME["both"], 0, 1.5)))
@@ -160,13 +164,35 @@ def test_the_report_has_every_arm_that_was_run_and_its_difference(tmp_path: Path
     text = (out / "study.md").read_text()
     assert "6 of 7 trainings are done" in text
     assert "not finished" in text
+    write_report(results, out, planned)
+    whole = (out / "study.md").read_text()
+    assert whole.startswith("# What question says\n\n# What answer says\n\n# What setup says\n")
+    assert "not finished" not in whole
+
+
+def test_the_answer_has_no_figure_that_the_results_lack(tmp_path: Path) -> None:
+    """People wrote it, from what the program wrote."""
+    docs = study.ROOT / "docs"
+    shutil.copytree(docs / "study", tmp_path / "study")
+    names = [f"{size}-{arm.name}-{seed}" for size, seed, arm in study.planned()]
+    write_report(study.RESULTS, tmp_path, names)
+    written = (tmp_path / "study.md").read_text()
+    assert written == (docs / "study.md").read_text()
+    answer = (docs / "study" / "answer.md").read_text()
+    own = re.sub(r"\([^()]*arXiv[^()]*\)", "", answer)
+    figures = set(re.findall(r"\d[\d.]*%", own))
+    assert len(figures) > 10
+    found = written.replace(answer, "")
+    assert found != written
+    assert not [figure for figure in figures if not re.search(rf"(?<![\d.]){figure}", found)]
 
 
 def test_results_of_different_texts_are_not_written_up_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "study").mkdir()
-    (tmp_path / "study" / "question.md").write_text("# Question\n")
+    for written in ("question", "answer", "setup"):
+        (tmp_path / "study" / f"{written}.md").write_text("# Question\n")
     for name, size, text in (("forward", "260k", "a"), ("word", "1.5m", "b")):
         own = result(BY_NAME[name], 0, 1.0) | {"size": size, "about": text}
         (tmp_path / f"{name}.json").write_text(json.dumps(own))

@@ -185,7 +185,7 @@ HERE = "for these 100 endings"
         (0.2, 0.3, 0.5, (0, 1), f"{LIKELIER}, {HERE}; no difference is shown in the rank of"),
         (0.2, 0.3, 1.0, (0, 1), "no difference is shown in the rank of its ending or how likely"),
         (0.2, 0.5, 0.5, (0,), "no difference is shown in the rank of its ending or how likely"),
-        (0.2, 0.5, 0.5, (7,), "not measured yet."),
+        (0.2, 0.5, 0.5, (7,), "not measured."),
     ],
 )
 def test_which_arm_leads_better(
@@ -197,7 +197,7 @@ def test_which_arm_leads_better(
         "fill-in": [endings("fill-in", seed, 0.0, 0.3, 1.0) for seed in (1, 0)],
     }
     assert said in study_conclusion._leading(found, "word", "fill-in")
-    assert study_conclusion._leading(found, "word", "both") == "not measured yet."
+    assert study_conclusion._leading(found, "word", "both") == "not measured."
 
 
 def test_seeds_that_disagree_show_no_better_lead() -> None:
