@@ -144,7 +144,7 @@ OPENED: dict[str, Callable[[str], object]] = {
     "--judge": lambda name: load_judge(name).forward and forwards(load(name)),
     "--chooser": lambda name: load_judge(name).forward,
     "--data": _is_source,
-    "TEXT|FILE": lambda name: [*islice(score._source(name, None), 1)],
+    "TEXT|FILE": lambda name: [*islice(score._source(name, None, None), 1)],
 }
 """What is done with what is completed, besides reading it."""
 REQUIRED = {"convert": ["a", "b.bin"], "data": ["a"], "completion": ["zsh"]}
