@@ -62,8 +62,10 @@ class Outlook:
         ]
 
     def share_of_peak(self, tokens_per_second: float) -> str:
-        """A speed as a share of that of matrix products alone, in brackets."""
-        return f" ({tokens_per_second * self.flops_per_token / self.matrix_speed:.0%} of peak)"
+        """A speed as a share of that of matrix products alone, in brackets; nothing where it is
+        more, as then another program slowed them down while they were timed."""
+        share = tokens_per_second * self.flops_per_token / self.matrix_speed
+        return f" ({share:.0%} of peak)" if share <= 1 else ""
 
 
 def _power(number: float) -> str:

@@ -67,6 +67,11 @@ def test_the_outlook_counts_what_is_left() -> None:
     ]
 
 
+def test_no_share_is_shown_of_a_peak_that_was_none() -> None:
+    shares = [OUTLOOK.share_of_peak(speed) for speed in (1e5, 1.01e5)]
+    assert shares == [" (100% of peak)", ""]
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
