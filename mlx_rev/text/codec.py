@@ -96,12 +96,14 @@ class StoryCodec:
         return Prompt(text, tuple(dict.fromkeys((self.boundary, *ids) for ids in spellings)))
 
     def joins_prompt(self, prompt: str, spelling: Sequence[int]) -> list[bool]:
-        """For each id, whether it would change the word of the prompt that it stands next to if
-        generated first."""
-        last_piece = self._last_piece(spelling)
-        if not prompt.strip() or last_piece is None:
+        """For each id, whether it would change the prompt's text if generated first: the first word
+        of an ending, or white space that was typed next to what is generated."""
+        ending, last_piece = prompt.strip(), self._last_piece(spelling)
+        if not ending or last_piece is None:
             return [False] * self.tokenizer.vocab_size
-        test = self.order.joining(prompt, last_piece)
+        spaced = self._seam(prompt).isspace()
+        order = self.order
+        test = order.spaceless(last_piece) if spaced else order.joining(ending, last_piece)
         if test not in self._tested:
             self._tested[test] = [test(piece) for piece in self.tokenizer.piece_bytes]
         return self._tested[test]
@@ -109,9 +111,13 @@ class StoryCodec:
     def growth(self, prompt: str, spelling: Sequence[int]) -> Growth:
         """The text that will grow from a prompt, given the spelling that was chosen."""
         growth = self.order.growth(self.tokenizer, self._last_piece(spelling))
-        leftwards = self.order.grows_leftwards
-        seam = prompt[:1] if leftwards else prompt[-1:]
-        return BesideSpace(growth, leftwards=leftwards) if seam.isspace() else growth
+        if not self._seam(prompt).isspace():
+            return growth
+        return BesideSpace(growth, leftwards=self.order.grows_leftwards)
+
+    def _seam(self, prompt: str) -> str:
+        """The character of a prompt that stands next to what is generated."""
+        return prompt[:1] if self.order.grows_leftwards else prompt[-1:]
 
     def _last_piece(self, spelling: Sequence[int]) -> bytes | None:
         return self.tokenizer.piece_bytes[spelling[-1]] if len(spelling) > 1 else None

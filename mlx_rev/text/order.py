@@ -87,13 +87,21 @@ class Order(ABC):
         """The possible ids, in model order, of an ending inside a story."""
         return [self.reverse_ids(tokenizer.encode(self.reverse(ending)))]
 
-    def joining(self, prompt: str, last_piece: bytes) -> "Callable[[bytes], bool]":
-        """A test of pieces: whether one, if generated first, would change the word of the prompt
-        that it stands next to.
+    def joining(self, ending: str, last_piece: bytes) -> "Callable[[bytes], bool]":
+        """A test of pieces: whether one, if generated first, would change the ending's first word.
 
-        `prompt` is as typed, and not only white space; `last_piece` is what its last id spells.
+        `ending` has no white space round it; `last_piece` is what its last id spells.
         """
         return _never
+
+    def spaceless(self, last_piece: bytes) -> "Callable[[bytes], bool]":
+        """A test of pieces: whether one, if generated first, would have no white space where some
+        was typed, between it and the prompt."""
+        return self._begins_without_space
+
+    def _begins_without_space(self, piece: bytes) -> bool:
+        first = self.as_written(piece)[:1]
+        return bool(first) and not first.isspace()
 
     @abstractmethod
     def growth(self, tokenizer: Tokenizer, last_piece: bytes | None) -> Growth:
@@ -127,9 +135,9 @@ class ArticleWordOrder(Order):
         """Between words."""
         return chunking.by_words(self.pattern, cuts)
 
-    def joining(self, prompt: str, last_piece: bytes) -> Callable[[bytes], bool]:
+    def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
         """Letters, next to a letter."""
-        return _begins_word if is_word_character(prompt.lstrip()[0]) else _never
+        return _begins_word if is_word_character(ending[0]) else _never
 
     def growth(self, tokenizer: Tokenizer, last_piece: bytes | None) -> Growth:
         """Each word in front of the one before."""
@@ -153,10 +161,9 @@ class WordOrder(ArticleWordOrder):
         """The one that knows combining marks."""
         return words.with_marks()
 
-    def joining(self, prompt: str, last_piece: bytes) -> Callable[[bytes], bool]:
+    def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
         """Marks, next to anything, and letters next to a letter."""
-        letter = is_word_character(prompt.lstrip()[0])
-        return self._begins_word_or_mark if letter else self._begins_mark
+        return self._begins_word_or_mark if is_word_character(ending[0]) else self._begins_mark
 
     def _begins_mark(self, piece: bytes) -> bool:
         text = piece.decode(errors="ignore")
@@ -190,10 +197,14 @@ class TokenOrder(Order):
         spelled = tokenizer.encode_after_space(ending), tokenizer.encode_inside(ending)
         return [self.reverse_ids(ids) for ids in spelled]
 
-    def joining(self, prompt: str, last_piece: bytes) -> Callable[[bytes], bool]:
+    def joining(self, ending: str, last_piece: bytes) -> Callable[[bytes], bool]:
         """Letters, next to a letter with no space in front."""
-        joins = is_word_character(prompt.lstrip()[0]) and not last_piece.startswith(b" ")
+        joins = is_word_character(ending[0]) and not last_piece.startswith(b" ")
         return _ends_word if joins else _never
+
+    def spaceless(self, last_piece: bytes) -> Callable[[bytes], bool]:
+        """None where the ending's own piece begins with a space."""
+        return _never if last_piece.startswith(b" ") else self._begins_without_space
 
     def growth(self, tokenizer: Tokenizer, last_piece: bytes | None) -> Growth:
         """Each piece in front of the one before; first the ending's own space."""
@@ -208,11 +219,6 @@ class ForwardOrder(Order):
     grows_leftwards = False
     example = "Once upon a time"
     description = "It reads and writes forwards, like any other Llama."
-
-    def joining(self, prompt: str, last_piece: bytes) -> Callable[[bytes], bool]:
-        """Letters, where a space was typed after a letter; otherwise the word may be unfinished."""
-        ended = prompt[-1:].isspace() and is_word_character(prompt.rstrip()[-1])
-        return _begins_word if ended else _never
 
     def growth(self, tokenizer: Tokenizer, last_piece: bytes | None) -> Growth:
         """Each piece after the one before."""

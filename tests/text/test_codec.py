@@ -112,14 +112,25 @@ def test_nothing_is_blocked_before_punctuation_or_after_an_opening(
     assert first_words(codecs[FORWARD], "Once upon a ti") == []
 
 
-def test_after_a_typed_space_no_letter_goes_on_with_the_word_in_front_of_it(
-    codecs: dict[Order, StoryCodec],
+@pytest.mark.parametrize(
+    ("order", "prompt", "free"),
+    [
+        (FORWARD, "Once upon a time\n", (b" s", b" ")),
+        (WORD, " butterfly", (b" s", b" ")),
+        (WORD2, "\nbutterfly", (b" s", b" ")),
+        (TOKEN, " butterfly", (b"s", b" s", b" ", b",")),
+    ],
+)
+def test_white_space_that_was_typed_comes_first(
+    codecs: dict[Order, StoryCodec], order: Order, prompt: str, free: tuple[bytes, ...]
 ) -> None:
-    blocked = first_words(codecs[FORWARD], "Once upon a\n")
-    assert b"s" in blocked
-    assert b" s" not in blocked
-    assert b"," not in blocked
-    assert first_words(codecs[FORWARD], "He ran. ") == []
+    """In token order the ending's own token has it."""
+    blocked = first_words(codecs[order], prompt)
+    assert [piece not in blocked for piece in (b"s", b" s", b" ", b",")] == [
+        piece in free for piece in (b"s", b" s", b" ", b",")
+    ]
+    assert TOKEN.spaceless(b"butter")(b"s")
+    assert not TOKEN.spaceless(b"butter")(b"s\n")
 
 
 def test_a_mark_may_not_come_first_next_to_anything(codecs: dict[Order, StoryCodec]) -> None:
