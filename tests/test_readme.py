@@ -28,7 +28,7 @@ SHORTER = {
     "mlx-rev train --data tinystories --preset 260k": f"{TINY} --out runs/tiny",
     "mlx-rev train --data my-stories.txt --steps 2000 --out runs/mine": "FLAGS --plain --steps 3",
     "mlx-rev train --resume runs/mine": "--steps 5 --plain",
-    "mlx-rev train --data my-stories.txt --init-from stories4m": f"{SMALL} --context 64",
+    "mlx-rev train --data my-stories.txt --init-from stories9m": f"{SMALL} --context 64",
     "mlx-rev train --data my-stories.txt --reversal": TINY,
     "mlx-rev prepare": "--vocab-size 400 --context 96 --plain",
     "mlx.launch": f"{TINY} --workers 1 --data my-stories.txt --valid-share 0.1",

@@ -61,7 +61,7 @@ the {best_of} up early; for this table, where others choose among them too, all 
 Model: {model}, {parameters:,} parameters; seed {seed}; {settings}.
 
 **To rerun**: `python tools/evaluation_table.py --model MODEL --judge stories260K.bin
---judge-tokenizer tok512.bin --valid valid.txt --count {count} --smaller stories1m
+--judge-tokenizer tok512.bin --valid valid.txt --count {count} --smaller stories4m
 --training train.txt`, and `tools/meeting_table.py` with the same model, judge and stories and a
 count of its own. Both go on where they were stopped.
 """

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the options and make the folder, or make it anew."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="the training run; its best checkpoint is taken")
-    parser.add_argument("target", type=Path, help="the folder, such as weights/stories4m")
+    parser.add_argument("target", type=Path, help="the folder, such as weights/stories9m")
     parser.add_argument("--stories", type=Path, required=True, help="held-out stories to score on")
     parser.add_argument("--temperature", type=float, default=0.8, help="at which it tells best")
     parser.add_argument("--repetition-penalty", type=float, default=1.0, help="the same")

@@ -58,7 +58,7 @@ class EvaluateCommand:
     """
 
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
-    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories4m."""
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories9m."""
     judge: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A model that had no part in the stories, of any kind above or one that mlx-lm loads; may be
     given several times. The first that reads forwards matches stories with endings."""

@@ -45,7 +45,7 @@ COMMANDS = {
     "runs": Help("list training runs, or show one", ("", "runs/bundled-quick")),
     "convert": Help(
         "convert between llama2.c .bin, mlx-lm folders and GGUF",
-        ("runs/mine story.gguf", "runs/mine story.gguf --dtype q8", "stories4m folder-for-mlx-lm"),
+        ("runs/mine story.gguf", "runs/mine story.gguf --dtype q8", "stories9m folder-for-mlx-lm"),
     ),
     "score": Help(
         "how well a model predicts a text, or many",

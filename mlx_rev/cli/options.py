@@ -50,7 +50,7 @@ class ModelChoice:
     """Which model, and what its file does not say."""
 
     model: str | None = None
-    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories4m."""
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories9m."""
     tokenizer: Path | None = None
     """A SentencePiece .model, tokenizer.bin or tokenizer.json, if the model comes without one."""
     reversal: ReversalMode | None = None

@@ -79,7 +79,7 @@ class ScoreCommand:
     """A text, in quotes; or a .txt, .json or .jsonl file of stories, a folder of them, a glob, or
     bundled. By default the stories that a run's own corpus holds out."""
     model: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories4m. May
+    """Run, checkpoint, model folder, .bin, .gguf or hf:owner/repo[/file]; by default stories9m. May
     be given twice, to compare two."""
     tokenizer: Path | None = None
     """A SentencePiece .model, tokenizer.bin or tokenizer.json, if a model comes without one."""

@@ -119,6 +119,8 @@ def _private_folder() -> _PrivateFolder | None:
         )
         mx.disable_compile()
         return None
+    # Those for CUDA would be built below TMPDIR as well: for a minute, and lost with the folder.
+    os.environ.setdefault("MLX_PTX_CACHE_DIR", str(cached / "cuda" / _VERSION))
     # MLX reads this whenever it compiles; Python has by now chosen where its own files go.
     os.environ["TMPDIR"] = str(private.folder)
     atexit.register(private.remove)

@@ -12,7 +12,7 @@ from mlx_rev.formats.tokenizers.detect import read_tokenizer
 from mlx_rev.text.order import FORWARD, Order
 from mlx_rev.text.tokenizer import Tokenizer
 
-BUILT_IN = Path("weights", "stories4m")
+BUILT_IN = Path("weights", "stories9m")
 """The built-in model that is used when none is named; others may lie beside it."""
 
 

@@ -127,13 +127,13 @@ def test_a_bin_alone_says_what_it_lacks(run: Run, trained: Path, tmp_path: Path)
 
 
 def test_a_built_in_model_is_named_in_the_command_and_in_python(run: Run, tmp_path: Path) -> None:
-    done = run("convert", "stories4m", "m.gguf", cwd=tmp_path)
+    done = run("convert", "stories9m", "m.gguf", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "m.gguf").stat().st_size > 5_000_000
-    assert mlx_rev.load("stories4m").model.config.vocab_size == 2048
-    missing = run("convert", "stories9m", tmp_path / "n.gguf")
+    assert mlx_rev.load("stories9m").model.config.vocab_size == 2048
+    missing = run("convert", "stories7m", tmp_path / "n.gguf")
     assert missing.returncode == 2
-    assert "built-in model (stories4m)" in missing.stderr
+    assert "built-in model (stories9m)" in missing.stderr
 
 
 def test_a_tokenizer_json_converts_alone(run: Run, trained: Path, tmp_path: Path) -> None:

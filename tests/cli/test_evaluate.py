@@ -69,7 +69,7 @@ def test_without_a_judge_or_a_training_text_the_rest_is_measured(run: Run, tmp_p
     assert "without --judge MODEL" in done.stderr
     assert "without --train-text" in done.stderr
     content = json.loads(done.stdout)
-    assert (content["model"], content["real_stories_of"]) == ("stories4m", "bundled")
+    assert (content["model"], content["real_stories_of"]) == ("stories9m", "bundled")
     assert content["training_text"] is None
     assert not {"retrieved", "bits_per_byte", "copied"} & set(content["measures"])
     endings = [story.ending for story in bundled.stories("valid", count=4)]
@@ -177,7 +177,7 @@ def test_what_cannot_be_is_said_in_a_line(
     (tmp_path / "few.txt").write_text("One.\nTwo.\nOne.\n")
     (tmp_path / "odd.txt").write_bytes(b"a\xff")
     (tmp_path / "mark.txt").write_text("One.\nA▁b.\n")
-    done = run("evaluate", "stories4m", *flags, cwd=tmp_path)
+    done = run("evaluate", "stories9m", *flags, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     *notes, error = done.stderr.splitlines()
     assert error.startswith("mlx-rev evaluate: ")

@@ -16,10 +16,10 @@ from mlx_rev.cli.options import options_of_run
         ("run/checkpoints/latest", ".", True),
         (".", "run", True),
         (".", "run/checkpoints/latest", True),
-        ("run", "stories4m", False),
+        ("run", "stories9m", False),
         ("run", "hf:owner/repo", False),
         ("run", "model.gguf", False),
-        ("run/checkpoints", "stories4m", False),
+        ("run/checkpoints", "stories9m", False),
         (".", "run/checkpoints/latest/config.json", False),
     ],
 )

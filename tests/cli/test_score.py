@@ -73,7 +73,7 @@ def test_without_a_text_a_run_is_scored_on_what_its_corpus_holds_out(
     assert done.returncode == 0, done.stderr
     assert done.stderr == f"mlx-rev score: {data.data}, held-out stories\n"
     assert [story["text"] for story in json.loads(done.stdout)["stories"]] == held_out
-    for model in ("stories4m", trained / "checkpoints" / "step-00000060" / "config.json"):
+    for model in ("stories9m", trained / "checkpoints" / "step-00000060" / "config.json"):
         assert "nothing to score" in run("score", "--model", model).stderr
 
 
@@ -164,7 +164,7 @@ def test_a_text_is_scored_sentence_by_sentence(run: Run, trained: Path) -> None:
 
 def test_two_models_and_their_difference(run: Run, trained: Path, tmp_path: Path) -> None:
     target = tmp_path / "scores.json"
-    flags = ("--model", trained, "--model", "weights/stories4m", "--json", target)
+    flags = ("--model", trained, "--model", "weights/stories9m", "--json", target)
     root = Path(__file__).parents[2]
     done = run("score", TEXT, *flags, cwd=root)
     assert done.returncode == 0, done.stderr

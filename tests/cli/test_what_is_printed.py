@@ -74,7 +74,7 @@ def commands(name: str, ending: str) -> Iterator[str]:
     for line in hints(run, ending, finished=False):
         yield line.partition(":")[2].strip()
     yield resuming(run).rpartition(": ")[2]
-    model = open_model("stories4m")
+    model = open_model("stories9m")
     for order in ORDERS:
         for known in registry.FORMATS:
             yield known.how_to_run(run, replace(model, order=order))

@@ -82,6 +82,15 @@ def test_kernels_are_built_once_in_private(builds: Path) -> None:
     assert not [*builds.parent.glob("mlx*"), *builds.parent.glob(".mlx*")]
 
 
+def test_what_is_built_for_cuda_stays(builds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "import os; print(os.environ['MLX_PTX_CACHE_DIR'])"
+    kept = builds.parent / "cache/mlx-rev/cuda" / version("mlx")
+    monkeypatch.delenv("MLX_PTX_CACHE_DIR", raising=False)
+    assert run(builds, more) == f"{RIGHT}{kept}\n"
+    monkeypatch.setenv("MLX_PTX_CACHE_DIR", "/mine")
+    assert run(builds, more) == f"{RIGHT}/mine\n"
+
+
 def test_damaged_kernels_are_built_again(builds: Path) -> None:
     run(builds)
     whole = len(kept(builds))

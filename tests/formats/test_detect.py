@@ -122,21 +122,21 @@ def test_a_built_in_model_answers_to_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert open_model("stories4m").source == str(built_in_model())
-    assert open_model(Path("stories4m")).source == str(built_in_model())
-    assert built_in_models()["stories4m"] == built_in_model()
+    assert open_model("stories9m").source == str(built_in_model())
+    assert open_model(Path("stories9m")).source == str(built_in_model())
+    assert built_in_models()["stories9m"] == built_in_model()
 
 
 def test_what_exists_under_the_name_is_taken_first(
     tmp_path: Path, talking: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    convert(talking, tmp_path / "stories4m")
-    assert open_model("stories4m").config == talking.config
+    convert(talking, tmp_path / "stories9m")
+    assert open_model("stories9m").config == talking.config
 
 
 def test_an_unknown_name_is_answered_with_the_built_in_models() -> None:
-    with pytest.raises(FormatError, match=r"stories2m: no such model; .*\(stories4m\)"):
+    with pytest.raises(FormatError, match=r"stories2m: no such model; .*\(stories9m\)"):
         open_model("stories2m")
 
 

@@ -51,11 +51,11 @@ def greedy() -> str:
 
 
 def test_the_card_of_a_folder_says_what_the_conversion_does(tmp_path: Path) -> None:
-    done = convert(open_model("stories4m"), tmp_path / "my story")
+    done = convert(open_model("stories9m"), tmp_path / "my story")
     command = command_of_card(tmp_path / "my story")
-    assert command == named("mlx").how_to_run(Path("my story"), open_model("stories4m"))
+    assert command == named("mlx").how_to_run(Path("my story"), open_model("stories9m"))
     assert "max-tokens 512" in command
-    assert done.run == named("mlx").how_to_run(tmp_path / "my story", open_model("stories4m"))
+    assert done.run == named("mlx").how_to_run(tmp_path / "my story", open_model("stories9m"))
 
 
 def command_of_card(folder: Path) -> str:
@@ -67,7 +67,7 @@ def command_of_card(folder: Path) -> str:
 @pytest.mark.slow
 def test_the_command_of_a_card_tells_our_story(tmp_path: Path, greedy: str) -> None:
     """mlx_lm.generate is greedy by default, and knows the model by the folder's name."""
-    convert(open_model("stories4m"), tmp_path / "my story")
+    convert(open_model("stories9m"), tmp_path / "my story")
     assert pasted(command_of_card(tmp_path / "my story"), tmp_path).endswith(greedy)
 
 

@@ -62,7 +62,8 @@ def test_logits_are_the_cpus() -> None:
         other = Llama(config, backends.CPU.ops)
         set_weights(other, get_weights(model))
         expected = np.array(other(tokens, segment_start=start))
-    assert found == pytest.approx(expected, abs=2e-3 * np.abs(expected).max())
+    # An NVIDIA GPU multiplies float32 as TF32, of which 10 bits are kept.
+    assert found == pytest.approx(expected, abs=5e-3 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -140,11 +140,11 @@ type a number to go on with one; all are in the /history
 ! 3: expected 1 to 2; put a space in front of a story's end that is a number
 > 2
 {story}
-> /compare stories4m
-stories4m: <any> bits per token, seed <any>
+> /compare stories9m
+stories9m: <any> bits per token, seed <any>
 {story}
 
-stories4m: <any> bits per token, seed <any>
+stories9m: <any> bits per token, seed <any>
 {story}
 type a number to go on with one; all are in the /history
 > 1
@@ -155,7 +155,7 @@ A fox ran.<lines>Tom ran. They went home.
 > /surprise
 ! no figures are kept of a story that was written from both sides, as by /begin
 > /info
-model          stories4m
+model          stories9m
 stories grow   leftwards from an ending; with /begin, from both sides
 reversal       <any>
 parameters     <any>
@@ -247,7 +247,7 @@ def test_a_conversation_of_someone_who_writes(
 def test_a_conversation_of_someone_who_looks_around(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = Session(load(), "stories4m")
+    session = Session(load(), "stories9m")
     story = load().tell("Tom ran. They went home.", temperature=0.0, max_tokens=6).text
     raw = session.teller.codec.order.reverse(story)
     expected = as_written(LOOKING, folder=tmp_path, story=story, raw=raw)

@@ -24,14 +24,14 @@ ENDING = "The dog was happy."
 
 
 def test_info_has_shape_size_training_and_bits_per_byte() -> None:
-    known = last(Session(load(), "stories4m"), "/info")
+    known = last(Session(load(), "stories9m"), "/info")
     assert isinstance(known, Lists)
     rows = dict(known.rows)
-    assert rows["parameters"] == "3,935,424"
-    assert rows["shape"].startswith("layers 8, width 192, heads 6")
-    assert rows["trained for"] == "4,330 steps"
-    assert rows["bits per byte"].startswith("0.78")
-    assert Path(rows["recipe"]).name == "stories4m.toml"
+    assert rows["parameters"] == "9,361,152"
+    assert rows["shape"].startswith("layers 11, width 256, heads 4")
+    assert rows["trained for"] == "2,977 steps"
+    assert rows["bits per byte"].startswith("0.64")
+    assert Path(rows["recipe"]).name == "stories9m.toml"
     assert rows["stories grow"].endswith("with /begin, from both sides")
     assert "from" not in rows
 
@@ -104,7 +104,7 @@ def test_settings_that_were_not_changed_are_those_of_the_model(session: Session)
     own = session.teller.settings
     assert own.temperature != SampleConfig().temperature
     assert session.settings == replace(own, top_k=7, max_tokens=12, seed=3)
-    assert Session(session.teller, "stories4m").settings == own
+    assert Session(session.teller, "stories9m").settings == own
 
 
 def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_path: Path) -> None:
@@ -128,26 +128,26 @@ def test_a_model_that_does_not_say_its_order_can_be_told(session: Session, tmp_p
 
 
 def test_a_story_by_the_same_model_in_another_order_has_no_figures_here() -> None:
-    session = Session(load(), "stories4m", SampleConfig(max_tokens=4))
+    session = Session(load(), "stories9m", SampleConfig(max_tokens=4))
     last(session, ENDING)
-    last(session, "/model stories4m --reversal token")
+    last(session, "/model stories9m --reversal token")
     for line in ("/surprise", "/raw"):
         with pytest.raises(
-            ConfigError, match="is by stories4m, not by stories4m --reversal token; tell"
+            ConfigError, match="is by stories9m, not by stories9m --reversal token; tell"
         ):
             last(session, line)
     last(session, ENDING)
     last(session, "/surprise")
-    last(session, "/model stories4m")
+    last(session, "/model stories9m")
     with pytest.raises(
-        ConfigError, match="is by stories4m --reversal token, not by stories4m; tell"
+        ConfigError, match="is by stories9m --reversal token, not by stories9m; tell"
     ):
         last(session, "/raw")
 
 
 def test_orders_tell_apart_what_one_model_told() -> None:
-    session = Session(load(), "stories4m", SampleConfig(max_tokens=2))
+    session = Session(load(), "stories9m", SampleConfig(max_tokens=2))
     last(session, ENDING)
-    compared = last(session, "/compare stories4m --reversal none")
+    compared = last(session, "/compare stories9m --reversal none")
     assert isinstance(compared, Offers)
-    assert compared.titles == ("stories4m (word,none)", "stories4m (none)")
+    assert compared.titles == ("stories9m (word,none)", "stories9m (none)")

@@ -8,7 +8,7 @@ from mlx_rev.repl.names import lasting_reference, short_name
 @pytest.mark.parametrize(
     ("reference", "name"),
     [
-        ("stories4m", "stories4m"),
+        ("stories9m", "stories9m"),
         ("runs/mine", "mine"),
         ("/far/away/runs/mine/", "mine"),
         ("runs/mine/checkpoints/best", "mine best"),
@@ -27,5 +27,5 @@ def test_a_reference_is_good_from_any_folder(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
     assert lasting_reference("model") == str(tmp_path / "model")
-    assert lasting_reference("stories4m") == "stories4m"
+    assert lasting_reference("stories9m") == "stories9m"
     assert lasting_reference(str(tmp_path / "model")) == str(tmp_path / "model")

@@ -206,7 +206,7 @@ def test_both_stories_of_a_comparison_are_kept_and_one_may_be_chosen(session: Se
     assert isinstance(offer, Offers)
     assert session.told[1:] == [*offer.stories]
     assert last(session, "2") == Tells(offer.stories[1])
-    with pytest.raises(ConfigError, match=r"this story is by .*stories4m"):
+    with pytest.raises(ConfigError, match=r"this story is by .*stories9m"):
         last(session, "/surprise")
 
 

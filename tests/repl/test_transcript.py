@@ -135,7 +135,7 @@ def test_continue_reads_in_the_same_direction_with_the_same_tokenizer(
     first = opened(flags)
     first.transcript = Transcript(tmp_path)
     list(first.respond("Once there was a fox."))
-    list(first.respond("/model stories4m --reversal token --tokenizer tokenizer.model"))
+    list(first.respond("/model stories9m --reversal token --tokenizer tokenizer.model"))
     list(first.respond(ENDING))
     monkeypatch.chdir(tmp_path)
     last = _last_session(tmp_path)
@@ -152,7 +152,7 @@ def test_continue_reads_in_the_same_direction_with_the_same_tokenizer(
     assert (forward.named.reversal, forward.prompt) == ("none", "opening> ")
     list(forward.respond("/history 1"))
     list(forward.respond("/more"))
-    other = opened(["--model", "stories4m"], last)
+    other = opened(["--model", "stories9m"], last)
     assert (other.named.reversal, other.named.tokenizer, other.prompt) == ("", "", "ending> ")
 
 

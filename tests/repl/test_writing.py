@@ -114,7 +114,7 @@ def test_what_is_left_of_one_direction_is_nothing_for_the_other(
     session: Session, forward: Session
 ) -> None:
     commands = "/more", "/cut", "/edit", "/alternatives", "/again", "/candidates 2", "/begin A fox."
-    for line in (*commands, "/compare stories4m", "/surprise", "/raw"):
+    for line in (*commands, "/compare stories9m", "/surprise", "/raw"):
         in_hand(forward, written("One. "))
         with pytest.raises(ConfigError, match=r"grows leftwards, unlike .*; /model changes it"):
             last(forward, line)
@@ -129,10 +129,10 @@ def test_an_offer_goes_with_the_model_that_made_it(session: Session) -> None:
     for line in ("/alternatives fox", "/candidates 2"):
         last(session, line)
         assert session.prompt.startswith("1-")
-        last(session, "/model stories4m --reversal none")
+        last(session, "/model stories9m --reversal none")
         assert session.prompt == "opening> "
         in_hand(session, written(" One. "))
-        last(session, "/model stories4m")
+        last(session, "/model stories9m")
 
 
 def test_an_offer_goes_with_a_step_back(session: Session) -> None:
@@ -146,14 +146,14 @@ def test_an_offer_goes_with_a_step_back(session: Session) -> None:
 def test_what_is_said_to_go_on_with_a_story_does(session: Session) -> None:
     for finished, ways in (("stopped", "/more, /edit and /cut"), ("boundary", "/edit and /cut")):
         in_hand(session, written("One ran. ", finished))
-        said = last(session, "/model stories4m")
+        said = last(session, "/model stories9m")
         assert isinstance(said, Says)
         assert f"in the /history; {ways} go on with the one in hand." in said.text
         for line in re.findall(r"/\w+", ways):
             assert last(session, line)
             session.draft = None
             session.step_back() if line != "/edit" else None
-    said = last(session, "/model stories4m --reversal none")
+    said = last(session, "/model stories9m --reversal none")
     assert isinstance(said, Says)
     assert said.text.endswith("in the /history.")
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import grow
 import pytest
 import ship
 
@@ -56,24 +55,3 @@ def test_what_is_no_model_is_not_replaced(
         assert shown.count("\n") == 1
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
     assert not (tmp_path / "t").exists()
-
-
-@pytest.mark.parametrize(
-    ("target", "options", "said"),
-    [
-        ("g", ("--seed", "-1"), "--seed is -1, expected 0 or more"),
-        ("g", ("--dim", "8"), "a model only grows"),
-        ("/proc/g", (), "/proc/g: "),
-    ],
-)
-def test_a_model_that_cannot_grow_is_a_line(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    target: str,
-    options: tuple[str, ...],
-    said: str,
-) -> None:
-    assert grow.main(["stories4m", str(tmp_path / target), *options]) == 2
-    shown = capsys.readouterr().err
-    assert said in shown
-    assert shown.count("\n") == 1
