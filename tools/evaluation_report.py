@@ -71,9 +71,10 @@ chosen by how likely the endings are, on {count} that are not among those above
 (`tools/evaluation_weight.py`; {best_of} stories each, {best:g} is best):
 """
 BY_SENTENCE = """\
-The same choice at every sentence was tried too, eight sentences at a time, by the forward half, and
-is gone: on 40 endings no difference from one story was shown (R@1 +8%, -10% to +25%; faults +0.02,
--0.10 to +0.15), a story took 4.1 times as long, and its first words came after 0.33 CPU seconds.
+The same choice at every sentence was tried too, eight sentences at a time, by the forward half of
+stories4m, the built-in model before, and is gone: on 40 endings no difference from one story was
+shown (R@1 +8%, -10% to +25%; faults +0.02, -0.10 to +0.15), a story took 4.1 times as long, and its
+first words came after 0.33 CPU seconds.
 """
 ABOUT_SEAMS = """\
 Against random seams, which have the same left sides (paired, bootstrap over these, 95%): by the

@@ -110,7 +110,7 @@ class Options(Measured):
     """A smaller model that reads backwards, for a row of its own."""
     training: str | None = None
     """The stories that it was trained on: what is copied from them, which words they lack."""
-    weight: float = 0.0
+    weight: float = 0.25
     """Of a story's own likelihood beside that under its forward half; tools/evaluation_weight.py
     chooses it."""
 

@@ -62,7 +62,7 @@ def repl() -> list[Frame]:
     """An ending is typed, a story grows, and its words are coloured by surprise."""
     frames: list[Frame] = []
     with tempfile.TemporaryDirectory() as home:
-        command = ("-m", "mlx_rev.repl", "--seed", "9")
+        command = ("-m", "mlx_rev.repl", "--seed", "7")
         terminal = Terminal(Path(home), *command, columns=COLUMNS, lines=REPL_LINES)
 
         def wait(until: Callable[[list[str]], bool], hold: float, each: float = 0.12) -> None:

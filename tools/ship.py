@@ -28,6 +28,7 @@ from mlx_rev.model.llama import get_weights  # noqa: E402
 from mlx_rev.model.score import Score, score_stories  # noqa: E402
 from mlx_rev.text.sentences import last_sentences  # noqa: E402
 from mlx_rev.train.runlog import read_metrics  # noqa: E402
+from mlx_rev.ui.durations import spoken  # noqa: E402
 
 SAMPLES = 10
 COPIED = (run_folder.METRICS, run_folder.LOSS_PICTURE)
@@ -89,7 +90,7 @@ def _readme(teller: Teller, options: argparse.Namespace) -> str:
         "built-in model: `mlx-rev tell`, `mlx-rev repl` and `mlx_rev.load()` use it if none is "
         "named."
     )
-    steps, hours, tokens = _cost(options.run)
+    steps, seconds, tokens = _cost(options.run)
     notes = options.notes.read_text("utf-8").strip() + "\n\n" if options.notes else ""
     return f"""# {name}
 
@@ -100,7 +101,7 @@ def _readme(teller: Teller, options: argparse.Namespace) -> str:
   (R. Eldan, Y. Li, 2023): stories written by GPT-3.5 and GPT-4.
 - **Licence**: CDLA-Sharing-1.0, that of the data.
 - **Recipe**: [mlx_rev/configs/{name}.toml](../../mlx_rev/configs/{name}.toml).
-- **Cost**: {steps:,} steps, {tokens / 1e6:.1f} million tokens, {hours:.1f} hours.
+- **Cost**: {steps:,} steps, {tokens / 1e6:.1f} million tokens, {spoken(seconds)}.
 
 `metrics.jsonl` holds what was measured during training, `loss.png` its curve. This makes
 `model.bin` and `tokenizer.bin` for llama2.c:
@@ -158,7 +159,7 @@ def _score(teller: Teller, stories: list[str]) -> Score:
 
 
 def _cost(run: Path) -> tuple[int, float, int]:
-    """Steps, hours and tokens of a run, from its config and its log."""
+    """Steps, seconds and tokens of a run, from its config and its log."""
     config = read_toml(run / run_folder.CONFIG)
     step_tokens = config.train.batch_size * config.train.accumulation * config.model.context
     entries = read_metrics(run / run_folder.METRICS)
@@ -170,7 +171,7 @@ def _cost(run: Path) -> tuple[int, float, int]:
     if not before:
         raise DataError(f"{run / run_folder.METRICS}: has no step; expected the log of a training")
     steps = max(entry["step"] for entry in entries)  # the last ones may have no line of their own
-    return steps, seconds * steps / before / 3600, steps * step_tokens
+    return steps, seconds * steps / before, steps * step_tokens
 
 
 def _samples(teller: Teller, stories: list[str]) -> str:
