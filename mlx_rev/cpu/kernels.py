@@ -119,8 +119,10 @@ def _private_folder() -> _PrivateFolder | None:
         )
         mx.disable_compile()
         return None
-    # Those for CUDA would be built below TMPDIR as well: for a minute, and lost with the folder.
-    os.environ.setdefault("MLX_PTX_CACHE_DIR", str(cached / "cuda" / _VERSION))
+    # CUDA's would be built below TMPDIR too: a minute's work, lost with the folder. Their names do
+    # not say for which GPU they are.
+    architecture = str(mx.device_info().get("architecture", "gpu")).replace("/", "-")
+    os.environ.setdefault("MLX_PTX_CACHE_DIR", str(cached / "cuda" / _VERSION / architecture))
     # MLX reads this whenever it compiles; Python has by now chosen where its own files go.
     os.environ["TMPDIR"] = str(private.folder)
     atexit.register(private.remove)

@@ -84,7 +84,7 @@ def test_kernels_are_built_once_in_private(builds: Path) -> None:
 
 def test_what_is_built_for_cuda_stays(builds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     more = "import os; print(os.environ['MLX_PTX_CACHE_DIR'])"
-    kept = builds.parent / "cache/mlx-rev/cuda" / version("mlx")
+    kept = builds.parent / "cache/mlx-rev/cuda" / version("mlx") / os.uname().machine
     monkeypatch.delenv("MLX_PTX_CACHE_DIR", raising=False)
     assert run(builds, more) == f"{RIGHT}{kept}\n"
     monkeypatch.setenv("MLX_PTX_CACHE_DIR", "/mine")
