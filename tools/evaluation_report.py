@@ -64,8 +64,8 @@ These settings were the best of eight, which were tried on these same endings.
 **To rerun**: `python tools/evaluation_table.py --model MODEL --judge stories260K.bin
 --judge-tokenizer tok512.bin --valid valid.txt --count {count} --smaller stories4m
 --training train.txt`, and `tools/meeting_table.py` with the same model, judge and stories and a
-count of its own. Both go on where they were stopped. stories4m was the built-in model before:
-`git archive cf2d629 weights/stories4m`.
+count of its own. Both go on where they were stopped. stories4m was the built-in model before,
+until commit cf2d629.
 """
 ABOUT_WEIGHTS = """\
 The weight of a story's own likelihood beside that under the forward half, both for each byte, was
