@@ -130,7 +130,7 @@ def test_the_built_in_model_tells_the_same_story(penalty: float) -> None:
     ending = "They all lived happily ever after."
     teller = mlx_rev.load()
     told = teller.tell(ending, temperature=0.0, repetition_penalty=penalty)
-    model = transformers.AutoModelForCausalLM.from_pretrained(built_in_model())
+    model = transformers.AutoModelForCausalLM.from_pretrained(built_in_model(), dtype=torch.float32)
     theirs = transformers.AutoTokenizer.from_pretrained(built_in_model())
     prompt = theirs(WORD.reverse(ending), return_tensors="pt").input_ids
     longest = model.config.max_position_embeddings
