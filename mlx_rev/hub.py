@@ -200,14 +200,17 @@ def _snapshot(
 
 
 def _listed(repository: str, revision: str | None) -> list[str]:
-    """The files of a repository; none where the hub cannot be reached."""
+    """The files of a repository; none where the hub cannot be reached. Raises DataError for an
+    answer that is of no use."""
     import huggingface_hub
 
     try:
         with asking(PATIENCE):
             return list(huggingface_hub.HfApi().list_repo_files(repository, revision=revision))
-    except Exception:
-        return []
+    except Exception as error:
+        if is_unreachable(error):
+            return []
+        raise DataError(sentence(repository, "the list of files", error)) from error
 
 
 def is_unreachable(error: BaseException) -> bool:

@@ -180,6 +180,15 @@ def test_nonsense_is_one_line(
     assert "cannot download the model of me/tale" in refused(snapshot)
 
 
+@pytest.mark.parametrize("nonsense", [b"5", b"[5]", b'[{"path": 5}]'])
+def test_a_file_is_not_taken_for_one_that_is_alone(
+    bad: type[FakeHub], refused: Callable[..., str], nonsense: bytes
+) -> None:
+    """Its tokenizer may be beside it."""
+    bad.listing = nonsense
+    assert "the list of files" in refused(lambda: hub.fetch_model("hf:me/tale/model.bin"))
+
+
 @pytest.mark.parametrize("fetch", [download, snapshot])
 @pytest.mark.parametrize("status", [408, 418, 429, 500, 502, 503, 504])
 def test_an_error_is_one_line_at_once(
